@@ -1,0 +1,182 @@
+package host
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"imagechain.dev/sandbox/internal/layout"
+	"imagechain.dev/sandbox/internal/node"
+)
+
+const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
+
+// Lock is held by whoever brings a sandbox up or down, and then by its PID 1 for as long as it lives:
+// a lock of an open file description goes with the descriptor to a child.
+type Lock struct {
+	file *os.File
+	path string
+}
+
+// ErrRunning means that the sandbox's PID 1 lives, or that somebody is bringing it up or down.
+var ErrRunning = errors.New("the sandbox is running")
+
+// Acquire takes a sandbox's lock, or fails with ErrRunning.
+func Acquire(sandbox layout.Sandbox) (*Lock, error) {
+	for {
+		lock := &Lock{path: lockPath(sandbox)}
+		var err error
+		if lock.file, err = os.OpenFile(lock.path, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+			return nil, err
+		}
+		err = unix.FcntlFlock(lock.file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+		if err == nil && lock.isCurrent() {
+			return lock, nil
+		}
+		lock.Release()
+		if errors.Is(err, unix.EAGAIN) {
+			return nil, ErrRunning
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// isCurrent tells whether the path still leads to the file that is locked: the one who held it before
+// may have removed it in between.
+func (l *Lock) isCurrent() bool {
+	locked, err := l.file.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Stat(l.path)
+	return err == nil && os.SameFile(locked, named)
+}
+
+// Release gives the lock up, unless a child has inherited it.
+func (l *Lock) Release() { l.file.Close() }
+
+// Remove ends the last trace of a sandbox in /run.
+func (l *Lock) Remove() error { return os.Remove(l.path) }
+
+// lockPath is outside the state folder, which may have to be removed while the lock is held, and in
+// /run, since no lock lasts beyond the boot.
+func lockPath(sandbox layout.Sandbox) string { return "/run/" + sandbox.Name() + ".lock" }
+
+// Running tells the PID, outside, of a sandbox's PID 1; 0 if it does not run. It only looks, so that
+// it is in nobody's way.
+func Running(sandbox layout.Sandbox) (int, error) {
+	file, err := os.Open(lockPath(sandbox))
+	if err != nil {
+		return 0, ignoreMissing(err)
+	}
+	defer file.Close()
+	held := unix.Flock_t{Type: unix.F_RDLCK}
+	if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_GETLK, &held); err != nil || held.Type == unix.F_UNLCK {
+		return 0, err
+	}
+	text, err := io.ReadAll(file)
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0, fmt.Errorf("sandbox %d is being started or stopped by another process: wait for it", sandbox.Number)
+	}
+	return pid, nil
+}
+
+// StartNode starts PID 1 in namespaces of its own and joins them to the machine's network. What PID 1
+// has to say goes to init.log.
+func StartNode(orders node.Orders, lock *Lock) (*exec.Cmd, error) {
+	sandbox := orders.Sandbox
+	if err := os.MkdirAll(sandbox.Path("log"), 0o755); err != nil {
+		return nil, err
+	}
+	log, err := os.OpenFile(sandbox.Log("init"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	command := exec.Command("/proc/self/exe", "init")
+	command.Stdout, command.Stderr = log, log
+	command.ExtraFiles = []*os.File{lock.file}
+	command.SysProcAttr = &unix.SysProcAttr{Cloneflags: namespaces, Setsid: true}
+	input, err := command.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	defer input.Close()
+	if err := command.Start(); err != nil {
+		return nil, fmt.Errorf("making the namespaces: %w", err)
+	}
+	err = errors.Join(
+		lock.file.Truncate(0),
+		writeAt(lock.file, strconv.Itoa(command.Process.Pid)),
+		MakeNetwork(sandbox, command.Process.Pid),
+		json.NewEncoder(input).Encode(orders),
+	)
+	return command, err
+}
+
+func writeAt(file *os.File, text string) error {
+	_, err := file.WriteAt([]byte(text), 0)
+	return err
+}
+
+// Kill ends a sandbox's PID 1, and with it, by the kernel's word, every process of its namespaces. It
+// returns when all are gone: a process descriptor is readable only after the namespace is emptied.
+func Kill(pid int) error {
+	descriptor, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(descriptor)
+	if err := unix.PidfdSendSignal(descriptor, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return err
+	}
+	for {
+		_, err = unix.Poll([]unix.PollFd{{Fd: int32(descriptor), Events: unix.POLLIN}}, -1)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// CleanUp removes what a sandbox whose processes are ended has left outside its state folder. It may
+// be called when nothing is left.
+func CleanUp(sandbox layout.Sandbox) error {
+	return errors.Join(removeNetwork(sandbox), removeCgroups(sandbox))
+}
+
+// Leftovers tells whether a sandbox that was killed has left something on the machine.
+func Leftovers(sandbox layout.Sandbox) bool {
+	mounts, err := cgroupMounts()
+	if err != nil {
+		return false
+	}
+	for _, mount := range mounts {
+		if _, err := os.Stat(mount.path + "/" + sandbox.Name()); !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return exec.Command("nft", "list", "table", "ip", sandbox.Name()).Run() == nil
+}
+
+// Inside is a command in a sandbox's namespaces, for example a client of containerd's socket.
+func Inside(pid int, arguments ...string) *exec.Cmd {
+	enter := []string{"--target", strconv.Itoa(pid), "--mount", "--pid", "--net", "--uts", "--ipc", "--"}
+	return exec.Command("nsenter", append(enter, arguments...)...)
+}

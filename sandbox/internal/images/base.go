@@ -1,0 +1,262 @@
+package images
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	ocilayout "github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"imagechain.dev/sandbox/internal/layout"
+	"imagechain.dev/sandbox/internal/progress"
+)
+
+// Base is a Debian base image, kept in the cache as an OCI layout.
+type Base struct {
+	// Tags of library/debian, as Docker Hub has them.
+	Tags   []string
+	folder string
+}
+
+// Recipe is all that decides a base image, besides the state of the archive when it is made.
+type Recipe struct {
+	Suite  string
+	Slim   bool
+	Tags   []string
+	Mirror Mirror
+}
+
+// keyring signs the archive that Mirror serves; a machine's own may be another distribution's.
+const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+func recipes(mirror Mirror) []Recipe {
+	return []Recipe{
+		{Suite: "trixie", Slim: true, Tags: []string{"13-slim", "trixie-slim"}, Mirror: mirror},
+		{Suite: "trixie", Tags: []string{"13", "trixie", "latest"}, Mirror: mirror},
+		{Suite: "bookworm", Slim: true, Tags: []string{"12-slim", "bookworm-slim"}, Mirror: mirror},
+		{Suite: "bookworm", Tags: []string{"12", "bookworm"}, Mirror: mirror},
+	}
+}
+
+// EnsureBases makes the base images that the cache does not have.
+func EnsureBases(printer *progress.Printer) ([]Base, error) {
+	cache, err := layout.CacheBase()
+	if err != nil {
+		return nil, err
+	}
+	mirror, err := FindMirror()
+	if err != nil {
+		return nil, err
+	}
+	var bases []Base
+	var missing []func() error
+	for _, recipe := range recipes(mirror) {
+		folder, err := recipe.folder(cache)
+		if err != nil {
+			return nil, err
+		}
+		bases = append(bases, Base{recipe.Tags, folder})
+		if _, err := os.Stat(folder); err != nil {
+			missing = append(missing, func() error { return recipe.make(folder) })
+		}
+	}
+	return bases, makeMissing(missing, printer)
+}
+
+func makeMissing(missing []func() error, printer *progress.Printer) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	step := printer.Start("making %d Debian base images with mmdebstrap", len(missing))
+	var group errgroup.Group
+	// Half of the time is dpkg, half the network: two at once keep two cores busy.
+	group.SetLimit(2)
+	for _, each := range missing {
+		group.Go(each)
+	}
+	if err := group.Wait(); err != nil {
+		step.End("failed")
+		return err
+	}
+	step.End("done")
+	return nil
+}
+
+func (r Recipe) folder(cache string) (string, error) {
+	text, err := json.Marshal(struct {
+		Recipe
+		Arguments []string
+	}{r, r.arguments("")})
+	sum := sha256.Sum256(text)
+	kind := ""
+	if r.Slim {
+		kind = "-slim"
+	}
+	return filepath.Join(cache, "images", "debian-"+r.Suite+kind+"-"+hex.EncodeToString(sum[:])[:12]), err
+}
+
+// make is all or nothing: the folder gets its name when it is complete.
+func (r Recipe) make(folder string) error {
+	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp(filepath.Dir(folder), "unfinished-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	image, err := r.Build(work)
+	if err != nil {
+		return err
+	}
+	unfinished := filepath.Join(work, "layout")
+	path, err := ocilayout.Write(unfinished, empty.Index)
+	if err != nil {
+		return err
+	}
+	if err := path.AppendImage(image); err != nil {
+		return err
+	}
+	err = os.Rename(unfinished, folder)
+	if errors.Is(err, os.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
+		return nil // Another process made it meanwhile.
+	}
+	return err
+}
+
+// Build runs mmdebstrap; the image reads its layer from the work folder, which must outlive it.
+func (r Recipe) Build(work string) (v1.Image, error) {
+	rootfs := filepath.Join(work, "rootfs.tar")
+	sources := filepath.Join(work, "sources.list")
+	if err := os.WriteFile(sources, []byte(r.Mirror.sources(r.Suite)), 0o644); err != nil {
+		return nil, err
+	}
+	command := exec.Command("mmdebstrap", append(r.arguments(rootfs), sources)...)
+	command.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch.Unix()), "TMPDIR="+work)
+	// Its mounts go with it, whatever way it ends.
+	command.SysProcAttr = &unix.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
+	if text, err := command.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("mmdebstrap %s: %w\n%s", r.Suite, err, tail(text))
+	}
+	layer, err := tarball.LayerFromFile(rootfs)
+	if err != nil {
+		return nil, err
+	}
+	return fromLayer(layer, v1.Config{
+		Cmd: []string{"bash"},
+		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+	})
+}
+
+func (r Recipe) arguments(rootfs string) []string {
+	arguments := []string{
+		"--mode=root", "--variant=minbase", "--format=tar", "--quiet",
+		"--keyring=" + keyring,
+		`--aptopt=APT::Install-Recommends "false"`,
+	}
+	if r.Slim {
+		for _, folder := range []string{"man", "info", "locale", "doc", "groff", "lintian"} {
+			arguments = append(arguments, "--dpkgopt=path-exclude=/usr/share/"+folder+"/*")
+		}
+		arguments = append(arguments, "--dpkgopt=path-include=/usr/share/doc/*/copyright")
+	}
+	return append(arguments, r.Suite, rootfs)
+}
+
+// Image reads a base from the cache.
+func (b Base) Image() (v1.Image, error) {
+	path, err := ocilayout.FromPath(b.folder)
+	if err != nil {
+		return nil, err
+	}
+	index, err := path.ImageIndex()
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	if len(manifest.Manifests) != 1 {
+		return nil, fmt.Errorf("%s holds %d images, not one: remove it", b.folder, len(manifest.Manifests))
+	}
+	return path.Image(manifest.Manifests[0].Digest)
+}
+
+func tail(text []byte) []byte {
+	const most = 2000
+	return bytes.TrimSpace(text[max(0, len(text)-most):])
+}
+
+// Mirror says where Debian's packages come from. It is part of the images: their apt reads it.
+type Mirror struct {
+	Packages string
+	// Security may be empty: then there are no security updates.
+	Security string
+}
+
+func (m Mirror) sources(suite string) string {
+	lines := []string{
+		fmt.Sprintf("deb %s %s main", m.Packages, suite),
+		fmt.Sprintf("deb %s %s-updates main", m.Packages, suite),
+	}
+	if m.Security != "" {
+		lines = append(lines, fmt.Sprintf("deb %s %s-security main", m.Security, suite))
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+// FindMirror takes the machine's own apt sources; DEBIAN_MIRROR and DEBIAN_SECURITY override them.
+func FindMirror() (Mirror, error) {
+	chosen := Mirror{Packages: os.Getenv("DEBIAN_MIRROR"), Security: os.Getenv("DEBIAN_SECURITY")}
+	if chosen.Packages != "" {
+		return chosen, nil
+	}
+	text, err := exec.Command("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)").Output()
+	if err != nil {
+		return Mirror{}, fmt.Errorf("apt-get indextargets: %w: set DEBIAN_MIRROR to the URL of a Debian mirror", err)
+	}
+	found := parseTargets(string(text))
+	if found.Packages == "" {
+		return Mirror{}, errors.New("this machine's apt sources name no Debian mirror: set DEBIAN_MIRROR to the URL of one, and DEBIAN_SECURITY to that of its security archive")
+	}
+	if chosen.Security != "" {
+		found.Security = chosen.Security
+	}
+	return found, nil
+}
+
+// suites of Debian: other distributions have other names.
+var suites = map[string]bool{
+	"bullseye": true, "bookworm": true, "trixie": true, "forky": true, "sid": true,
+	"oldoldstable": true, "oldstable": true, "stable": true, "testing": true, "unstable": true,
+}
+
+// parseTargets reads lines of «URL release»; the first of each kind counts, as for apt.
+func parseTargets(text string) Mirror {
+	var found Mirror
+	for line := range strings.Lines(text) {
+		url, release, _ := strings.Cut(strings.TrimSpace(line), " ")
+		suite, security := strings.CutSuffix(release, "-security")
+		switch {
+		case !suites[suite]:
+		case security && found.Security == "":
+			found.Security = strings.TrimSuffix(url, "/")
+		case !security && found.Packages == "":
+			found.Packages = strings.TrimSuffix(url, "/")
+		}
+	}
+	return found
+}

@@ -1,0 +1,246 @@
+// Package programs builds the sandbox's programs from their Go modules, once for each state of
+// their inputs, into a cache outside the checkout.
+package programs
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"imagechain.dev/sandbox/internal/layout"
+	"imagechain.dev/sandbox/internal/progress"
+)
+
+// Set tells where the programs of each module are.
+type Set map[string]string
+
+// Folders are those of all modules in a fixed order, for PATH.
+func (s Set) Folders() []string { return slices.Sorted(maps.Values(s)) }
+
+// Program is the path of a module's program.
+func (s Set) Program(module, name string) string { return filepath.Join(s[module], name) }
+
+// Builder builds modules into a cache.
+type Builder struct {
+	// Source is the folder that holds one folder per module.
+	Source string
+	cache  string
+	goroot string
+}
+
+// NewBuilder finds the cache and the Go toolchain.
+func NewBuilder(source string) (*Builder, error) {
+	base, err := layout.CacheBase()
+	if err != nil {
+		return nil, err
+	}
+	version, err := output(source, "go", "version")
+	if err != nil {
+		return nil, fmt.Errorf("the sandbox is built with Go, which does not run: %w: install Go 1.26 or newer", err)
+	}
+	return &Builder{Source: source, cache: filepath.Join(base, "programs"), goroot: version}, nil
+}
+
+// Missing tells which of the modules are not in the cache.
+func (b *Builder) Missing(modules []Module) ([]Module, error) {
+	var missing []Module
+	for _, module := range modules {
+		folder, err := b.folder(module)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(folder); err != nil {
+			missing = append(missing, module)
+		}
+	}
+	return missing, nil
+}
+
+// Ensure builds what is missing and tells where everything is. Two processes never build at once.
+func (b *Builder) Ensure(modules []Module, printer *progress.Printer) (Set, error) {
+	missing, err := b.Missing(modules)
+	if err != nil {
+		return nil, err
+	}
+	if len(missing) > 0 {
+		if err := b.buildLocked(modules, printer); err != nil {
+			return nil, err
+		}
+	}
+	set := Set{}
+	for _, module := range modules {
+		if set[module.Name], err = b.folder(module); err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
+}
+
+func (b *Builder) buildLocked(modules []Module, printer *progress.Printer) error {
+	unlock, err := b.lock(printer)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	missing, err := b.Missing(modules)
+	if err != nil {
+		return err
+	}
+	for i, module := range missing {
+		if err := b.build(module, i+1, len(missing), printer); err != nil {
+			return fmt.Errorf("building %s: %w", module.Name, err)
+		}
+	}
+	return nil
+}
+
+func (b *Builder) lock(printer *progress.Printer) (func(), error) {
+	if err := os.MkdirAll(b.cache, 0o755); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(filepath.Join(b.cache, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		printer.Say("another process is building the programs: waiting for it")
+		err = unix.Flock(int(file.Fd()), unix.LOCK_EX)
+	}
+	return func() { file.Close() }, err
+}
+
+// folder is where a module's programs are for the present state of its inputs.
+func (b *Builder) folder(module Module) (string, error) {
+	sum := sha256.New()
+	definition, err := json.Marshal(module)
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprintf(sum, "%s\n%s/%s\n%s\n", b.goroot, runtime.GOOS, runtime.GOARCH, definition)
+	source := filepath.Join(b.Source, module.Name)
+	err = filepath.WalkDir(source, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		fmt.Fprintf(sum, "%s %x\n", strings.TrimPrefix(path, source), sha256.Sum256(text))
+		return err
+	})
+	return filepath.Join(b.cache, module.Name+"-"+hex.EncodeToString(sum.Sum(nil))[:12]), err
+}
+
+func (b *Builder) build(module Module, number, of int, printer *progress.Printer) error {
+	folder, err := b.folder(module)
+	if err != nil {
+		return err
+	}
+	unfinished, err := os.MkdirTemp(b.cache, module.Name+"-unfinished-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(unfinished)
+	step := printer.Start("[%d/%d] building %s (%s)", number, of, module.Name, module.What)
+	err = b.compile(module, unfinished, step)
+	if err != nil {
+		step.End("failed")
+		return err
+	}
+	step.End("done")
+	// The rename makes it all or nothing: a build that was cut off leaves no half-filled folder.
+	return cmp.Or(os.Chmod(unfinished, 0o755), os.Rename(unfinished, folder))
+}
+
+func (b *Builder) compile(module Module, target string, step *progress.Step) error {
+	source := filepath.Join(b.Source, module.Name)
+	step.Detail("fetching modules")
+	total, err := countPackages(source, module)
+	if err != nil {
+		return err
+	}
+	counter := &packageCounter{step: step, total: total}
+	for _, build := range module.Builds {
+		flags, err := b.linkerFlags(source, build)
+		if err != nil {
+			return err
+		}
+		arguments := append([]string{"build", "-v", "-trimpath", "-tags", build.Tags, "-ldflags", flags, "-o", target + "/"}, build.Packages...)
+		if err := runGo(source, build, counter, arguments...); err != nil {
+			return err
+		}
+	}
+	for link, program := range module.Links {
+		if err := os.Symlink(program, filepath.Join(target, link)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Builder) linkerFlags(source string, build Build) (string, error) {
+	flags := []string{"-s", "-w"}
+	for _, variable := range slices.Sorted(maps.Keys(build.Stamp)) {
+		version, err := output(source, "go", "list", "-m", "-f", "{{.Version}}", build.Stamp[variable])
+		if err != nil {
+			return "", err
+		}
+		flags = append(flags, "-X", variable+"="+version)
+	}
+	for _, variable := range slices.Sorted(maps.Keys(build.Values)) {
+		flags = append(flags, "-X", variable+"="+build.Values[variable])
+	}
+	return strings.Join(flags, " "), nil
+}
+
+// countPackages also fetches the modules.
+func countPackages(source string, module Module) (int, error) {
+	seen := map[string]bool{}
+	for _, build := range module.Builds {
+		listing, err := output(source, "go", append([]string{"list", "-deps", "-tags", build.Tags}, build.Packages...)...)
+		if err != nil {
+			return 0, err
+		}
+		for _, name := range strings.Fields(listing) {
+			seen[name] = true
+		}
+	}
+	return len(seen), nil
+}
+
+func runGo(source string, build Build, counter *packageCounter, arguments ...string) error {
+	command := exec.Command("go", arguments...)
+	command.Dir = source
+	command.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	if build.CGO {
+		command.Env = append(command.Env, "CGO_ENABLED=1")
+	}
+	command.Stderr = counter
+	if err := command.Run(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, counter.tail())
+	}
+	return nil
+}
+
+func output(folder, name string, arguments ...string) (string, error) {
+	command := exec.Command(name, arguments...)
+	command.Dir = folder
+	command.Env = append(os.Environ(), "GOWORK=off")
+	text, err := command.Output()
+	if failed := (*exec.ExitError)(nil); errors.As(err, &failed) {
+		err = fmt.Errorf("%s %s: %w\n%s", name, strings.Join(arguments, " "), err, failed.Stderr)
+	}
+	return strings.TrimSpace(string(text)), err
+}

@@ -1,0 +1,251 @@
+// Package testserver runs etcd, kube-apiserver and the controllers that clean up, for one test: on
+// free ports of the loopback, without root and without namespaces.
+package testserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"imagechain.dev/sandbox/internal/controlplane"
+	"imagechain.dev/sandbox/internal/node"
+	"imagechain.dev/sandbox/internal/pki"
+	"imagechain.dev/sandbox/internal/programs"
+)
+
+// readyWithin bounds the start. Measured: 5 s alone, 11 s for each of three at once on two cores.
+const readyWithin = 3 * time.Minute
+
+// Ready is what a test server says, as one line of JSON, when it can be used.
+type Ready struct {
+	// Kubeconfig is the admin's.
+	Kubeconfig string `json:"kubeconfig"`
+	URL        string `json:"url"`
+	// Folder holds the logs, among them audit.log; it is removed at the end.
+	Folder string `json:"folder"`
+	// Milliseconds that it took to start.
+	Milliseconds int64 `json:"milliseconds"`
+	// Processes by name, for tests that kill or pause one.
+	Processes map[string]int `json:"processes"`
+}
+
+// Server is one running control plane.
+type Server struct {
+	folder    string
+	processes map[string]*exec.Cmd
+	ended     chan string
+}
+
+// Run starts a control plane, writes Ready to output, and ends it when input ends or ctx is done: a
+// test that is killed closes its end of the pipe, whatever way it ends.
+func Run(ctx context.Context, set programs.Set, input io.Reader, output io.Writer) error {
+	// Pdeathsig follows the thread that started a process: this one stays until the end.
+	runtime.LockOSThread()
+	started := time.Now()
+	folder, err := os.MkdirTemp("", "imagechain-test-server-")
+	if err != nil {
+		return err
+	}
+	server := &Server{folder: folder, processes: map[string]*exec.Cmd{}, ended: make(chan string, 3)}
+	defer server.close()
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		_, _ = io.Copy(io.Discard, input)
+		cancel()
+	}()
+	ready, err := server.start(ctx, set)
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ready.Milliseconds = time.Since(started).Milliseconds()
+	if err := json.NewEncoder(output).Encode(ready); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func (s *Server) close() {
+	for _, process := range s.processes {
+		_ = process.Process.Kill()
+	}
+	for range s.processes {
+		<-s.ended
+	}
+	if err := os.RemoveAll(s.folder); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+}
+
+func (s *Server) path(name string) string { return filepath.Join(s.folder, name) }
+
+func (s *Server) start(ctx context.Context, set programs.Set) (*Ready, error) {
+	ports, err := reserve(3)
+	if err != nil {
+		return nil, err
+	}
+	defer ports.release()
+	etcdURL := ports.url("http", 0)
+	url := ports.url("https", 2)
+	if err := s.writeFiles(url); err != nil {
+		return nil, err
+	}
+	etcd := controlplane.Etcd{Data: s.path("etcd"), Client: etcdURL, Peer: ports.url("http", 1), Extra: []string{"--socket-reuse-port=true"}}
+	if err := s.run(set, "etcd", etcd.Arguments()); err != nil {
+		return nil, err
+	}
+	if err := s.run(set, "kube-apiserver", s.apiServer(etcdURL, ports.numbers[2]).Arguments()); err != nil {
+		return nil, err
+	}
+	client, err := pki.Client(s.path("pki"), "admin")
+	if err != nil {
+		return nil, err
+	}
+	if err := s.wait(ctx, client, url+"/readyz"); err != nil {
+		return nil, err
+	}
+	if err := s.run(set, "kube-controller-manager", s.manager().Arguments()); err != nil {
+		return nil, err
+	}
+	// The sign that the controllers work: nobody else makes it.
+	if err := s.wait(ctx, client, url+"/api/v1/namespaces/default/serviceaccounts/default"); err != nil {
+		return nil, err
+	}
+	return s.ready(url), nil
+}
+
+func (s *Server) ready(url string) *Ready {
+	processes := map[string]int{}
+	for name, process := range s.processes {
+		processes[name] = process.Process.Pid
+	}
+	return &Ready{Kubeconfig: s.path("kubeconfig"), URL: url, Folder: s.folder, Processes: processes}
+}
+
+func (s *Server) writeFiles(url string) error {
+	policy, err := node.AuditPolicy()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.path("audit-policy.yaml"), policy, 0o644); err != nil {
+		return err
+	}
+	authority, err := pki.Open(s.path("pki"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		authority.Issue(pki.Subject{File: "kube-apiserver", User: "kube-apiserver", Names: []string{"localhost"}, Addresses: []string{"127.0.0.1"}}),
+		authority.Issue(pki.Subject{File: "admin", User: "admin", Groups: []string{"system:masters"}}),
+		authority.Issue(pki.Subject{File: "kube-controller-manager", User: "system:kube-controller-manager"}),
+		authority.Kubeconfig(s.path("kubeconfig"), "test", url, "admin"),
+		authority.Kubeconfig(s.path("kube-controller-manager.kubeconfig"), "test", url, "kube-controller-manager"),
+	)
+}
+
+func (s *Server) apiServer(etcd string, port int) controlplane.APIServer {
+	return controlplane.APIServer{
+		PKI:         s.path("pki"),
+		Etcd:        etcd,
+		Address:     "127.0.0.1",
+		Bind:        "127.0.0.1",
+		Port:        port,
+		Services:    "10.0.0.0/24",
+		AuditPolicy: s.path("audit-policy.yaml"),
+		AuditLog:    s.path("audit.log"),
+		Extra:       []string{"--authorization-mode=RBAC", "--endpoint-reconciler-type=none", "--permit-port-sharing=true"},
+	}
+}
+
+// manager has the controllers that finish what users begin: garbage collection, the end of a
+// namespace, ServiceAccounts, aggregated roles. The test plays scheduler and kubelet.
+func (s *Server) manager() controlplane.ControllerManager {
+	controllers := []string{
+		"garbage-collector-controller", "namespace-controller", "serviceaccount-controller",
+		"root-ca-certificate-publisher-controller", "clusterrole-aggregation-controller", "resourcequota-controller",
+		"validatingadmissionpolicy-status-controller",
+	}
+	return controlplane.ControllerManager{
+		PKI:        s.path("pki"),
+		Kubeconfig: s.path("kube-controller-manager.kubeconfig"),
+		Extra:      []string{"--secure-port=0", "--controllers=" + strings.Join(controllers, ",")},
+	}
+}
+
+// run starts a program: that of KUBEBUILDER_ASSETS, where it has it, else our own.
+func (s *Server) run(set programs.Set, name string, arguments []string) error {
+	executable := set.Program("kubernetes", name)
+	if assets := os.Getenv("KUBEBUILDER_ASSETS"); assets != "" {
+		if own := filepath.Join(assets, name); exists(own) {
+			executable = own
+		}
+	}
+	log, err := os.Create(s.path(name + ".log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	command := exec.Command(executable, arguments...)
+	command.Stdout, command.Stderr = log, log
+	command.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	if err := command.Start(); err != nil {
+		return fmt.Errorf("starting %s: %w", name, err)
+	}
+	s.processes[name] = command
+	go func() {
+		_ = command.Wait()
+		s.ended <- name
+	}()
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// wait asks until the answer is 200; a program that ends meanwhile is told with the end of its log.
+func (s *Server) wait(ctx context.Context, client *http.Client, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	for {
+		answer, err := client.Get(url)
+		if err == nil {
+			answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case name := <-s.ended:
+			s.ended <- name
+			return fmt.Errorf("%s ended while the test server started:\n%s", name, s.logTail(name))
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s: %w", url, ctx.Err())
+		case <-time.After(25 * time.Millisecond):
+		}
+	}
+}
+
+func (s *Server) logTail(name string) string {
+	text, err := os.ReadFile(s.path(name + ".log"))
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-5):], "\n")
+}

@@ -1,0 +1,169 @@
+// Package selftest proves on real pods what the sandbox promises. It uses sandboxes of its own, so
+// that a user's stays as it is; run it with `make sandbox-test`, as root.
+package selftest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"imagechain.dev/sandbox/internal/host"
+	"imagechain.dev/sandbox/internal/layout"
+)
+
+// The numbers of the self-test's sandboxes: high, where no user starts to count.
+const (
+	firstNumber   = 90
+	secondNumber  = 91
+	refusedNumber = 92
+)
+
+// program is the sandbox's own, built from this checkout.
+var program string
+
+func TestMain(m *testing.M) {
+	os.Exit(withProgram(m.Run))
+}
+
+func withProgram(run func() int) int {
+	folder, err := os.MkdirTemp("", "imagechain-selftest-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(folder)
+	// Another user has to reach the program, for the test as non-root.
+	if err := os.Chmod(folder, 0o755); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	program = filepath.Join(folder, "sandbox")
+	build := exec.Command("go", "build", "-trimpath", "-o", program, "..")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "building the sandbox's program:", err)
+		return 1
+	}
+	return run()
+}
+
+// sandboxCommand runs the sandbox's program and returns all that it prints.
+func sandboxCommand(number int, arguments ...string) *exec.Cmd {
+	return exec.Command(program, append([]string{"--checkout", "../..", "--number", fmt.Sprint(number)}, arguments...)...)
+}
+
+func mustRun(t *testing.T, command *exec.Cmd) string {
+	t.Helper()
+	text, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(command.Args, " "), err, text)
+	}
+	return string(text)
+}
+
+func find(t *testing.T, number int) layout.Sandbox {
+	t.Helper()
+	sandbox, err := layout.New(number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sandbox
+}
+
+// up starts a sandbox, on its earlier state if there is one, and ends it with the test.
+func up(t *testing.T, number int) *kube {
+	t.Helper()
+	t.Logf("up:\n%s", mustRun(t, sandboxCommand(number, "up")))
+	started := &kube{sandbox: find(t, number), environment: os.Environ()}
+	for line := range strings.Lines(mustRun(t, sandboxCommand(number, "env"))) {
+		name, value, found := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
+		if found {
+			started.environment = append(started.environment, name+"="+strings.Trim(value, "'"))
+		}
+	}
+	return started
+}
+
+// TestSandbox goes through the life of a sandbox. The steps are in order: each begins with what the
+// one before has left.
+func TestSandbox(t *testing.T) {
+	for _, number := range []int{firstNumber, secondNumber, refusedNumber} {
+		mustRun(t, sandboxCommand(number, "down")) // of a run that was killed
+	}
+	before := observe(t)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the failed sandbox is kept for a look: `make sandbox-shell SANDBOX=%d`, `make sandbox-down SANDBOX=%d`", firstNumber, firstNumber)
+		}
+	})
+	cluster := up(t, firstNumber)
+	t.Run("image", func(t *testing.T) { testBuildKit(t, cluster) })
+	t.Run("pods", func(t *testing.T) { testPods(t, cluster) })
+	t.Run("killed programs", func(t *testing.T) { testKilledPrograms(t, cluster) })
+	t.Run("machine crash", func(t *testing.T) { testMachineCrash(t, cluster) })
+	t.Run("two at once", func(t *testing.T) { testTwoAtOnce(t, cluster) })
+	if t.Failed() {
+		return
+	}
+	t.Run("down leaves nothing", func(t *testing.T) {
+		mustRun(t, sandboxCommand(firstNumber, "down"))
+		before.mustEqual(t, observe(t))
+		if _, err := os.Stat(find(t, firstNumber).State); !os.IsNotExist(err) {
+			t.Errorf("the state is still there: %v", err)
+		}
+	})
+}
+
+// testTwoAtOnce needs the first one running, and leaves it so.
+func testTwoAtOnce(t *testing.T, cluster *kube) {
+	second := up(t, secondNumber)
+	for _, each := range []*kube{cluster, second} {
+		namespace := each.namespace(t)
+		each.apply(t, namespace, pod("hello", `image: "debian:13-slim"`, `command: [sh, -c, "echo from $(uname -n)"]`))
+		each.succeeds(t, namespace, "hello")
+	}
+	if err := os.WriteFile(filepath.Join(t.TempDir(), "unused"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, sandboxCommand(secondNumber, "down"))
+	if pid, err := host.Running(find(t, secondNumber)); pid != 0 || err != nil {
+		t.Errorf("the second still runs: %d %v", pid, err)
+	}
+	cluster.run(t, "wait", "--for=condition=Ready", "--timeout=60s", "node/"+cluster.sandbox.Name())
+	mustRun(t, sandboxCommand(firstNumber, "status"))
+}
+
+// testMachineCrash kills all of the sandbox at once and starts it again on what it had written.
+func testMachineCrash(t *testing.T, cluster *kube) {
+	namespace := cluster.namespace(t)
+	cluster.apply(t, namespace, pod("once", `command: [sleep, infinity]`))
+	cluster.apply(t, namespace, strings.Replace(pod("always", `command: [sleep, infinity]`), "restartPolicy: Never", "restartPolicy: Always", 1))
+	for _, name := range []string{"once", "always"} {
+		cluster.run(t, "-n", namespace, "wait", "--for=condition=Ready", "--timeout=60s", "pod/"+name)
+	}
+	pid, err := host.Running(cluster.sandbox)
+	if err != nil || pid == 0 {
+		t.Fatalf("it does not run: %d %v", pid, err)
+	}
+	if err := host.Kill(pid); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := sandboxCommand(firstNumber, "status").CombinedOutput(); err == nil || !strings.Contains(string(text), "not running") {
+		t.Errorf("status of a crashed sandbox: %v %s", err, text)
+	}
+	if text := mustRun(t, sandboxCommand(firstNumber, "up")); !strings.Contains(text, "was killed") {
+		t.Errorf("the second start does not say what it found:\n%s", text)
+	}
+	cluster.run(t, "-n", namespace, "wait", "--for=jsonpath={.status.phase}=Failed", "--timeout=120s", "pod/once")
+	if ended := cluster.get(t, namespace, "pod/once", "{.status.containerStatuses[0].state.terminated.exitCode} {.status.containerStatuses[0].state.terminated.reason}"); ended != "255 Unknown" {
+		t.Errorf("the pod that was not to be restarted ended as %q, not as 255 Unknown", ended)
+	}
+	cluster.run(t, "-n", namespace, "wait", "--for=condition=Ready", "--timeout=120s", "pod/always")
+	if restarts := cluster.get(t, namespace, "pod/always", "{.status.containerStatuses[0].restartCount}"); restarts != "1" {
+		t.Errorf("the pod that was to be restarted was so %s times", restarts)
+	}
+}
