@@ -126,9 +126,6 @@ func testTwoAtOnce(t *testing.T, cluster *kube) {
 		each.apply(t, namespace, pod("hello", `image: "debian:13-slim"`, `command: [sh, -c, "echo from $(uname -n)"]`))
 		each.succeeds(t, namespace, "hello")
 	}
-	if err := os.WriteFile(filepath.Join(t.TempDir(), "unused"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	mustRun(t, sandboxCommand(secondNumber, "down"))
 	if pid, err := host.Running(find(t, secondNumber)); pid != 0 || err != nil {
 		t.Errorf("the second still runs: %d %v", pid, err)

@@ -52,6 +52,13 @@ func parseCgroupMounts(mountinfo string) []cgroupMount {
 
 // MakeCgroups makes the parent of all pods: the kubelet wants it to be there.
 func MakeCgroups(sandbox layout.Sandbox) error {
+	return exclusively(func() error { return makeCgroups(sandbox) })
+}
+
+func makeCgroups(sandbox layout.Sandbox) error {
+	if err := mountControllers(); err != nil {
+		return err
+	}
 	mounts, err := cgroupMounts()
 	if err != nil {
 		return err
@@ -116,7 +123,7 @@ func removeCgroups(sandbox layout.Sandbox) error {
 			return err
 		}
 	}
-	return nil
+	return unmountControllers()
 }
 
 func removeTree(group string) error {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -18,6 +17,10 @@ const forwardSwitch = "/proc/sys/net/ipv4/ip_forward"
 // MakeNetwork joins the network namespace of a process to the machine: a link, routes to pods and
 // Services, and masquerading for what leaves the machine.
 func MakeNetwork(sandbox layout.Sandbox, pid int) error {
+	return exclusively(func() error { return makeNetwork(sandbox, pid) })
+}
+
+func makeNetwork(sandbox layout.Sandbox, pid int) error {
 	if err := enableForwarding(); err != nil {
 		return err
 	}
@@ -114,8 +117,7 @@ func enableForwarding() error {
 }
 
 func restoreForwarding() error {
-	links, err := filepath.Glob("/sys/class/net/imagechain-*")
-	if err != nil || len(links) > 0 {
+	if others, err := anySandboxes(); err != nil || others {
 		return err
 	}
 	old, err := os.ReadFile(rememberedForwarding)

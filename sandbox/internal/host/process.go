@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -156,23 +156,52 @@ func Kill(pid int) error {
 }
 
 // CleanUp removes what a sandbox whose processes are ended has left outside its state folder. It may
-// be called when nothing is left.
+// be called when nothing is left. The cgroups go first: they tell other sandboxes that it is there.
 func CleanUp(sandbox layout.Sandbox) error {
-	return errors.Join(removeNetwork(sandbox), removeCgroups(sandbox))
+	return exclusively(func() error { return errors.Join(removeCgroups(sandbox), removeNetwork(sandbox)) })
 }
 
 // Leftovers tells whether a sandbox that was killed has left something on the machine.
 func Leftovers(sandbox layout.Sandbox) bool {
+	groups, err := sandboxCgroups(sandbox.Name())
+	return err == nil && len(groups) > 0 || exec.Command("nft", "list", "table", "ip", sandbox.Name()).Run() == nil
+}
+
+// anySandboxes tells whether there is one on the machine, running or killed.
+func anySandboxes() (bool, error) {
+	groups, err := sandboxCgroups("imagechain-*")
+	return len(groups) > 0, err
+}
+
+// sandboxCgroups finds the cgroups of the sandboxes whose name matches a pattern.
+func sandboxCgroups(pattern string) ([]string, error) {
 	mounts, err := cgroupMounts()
 	if err != nil {
-		return false
+		return nil, err
 	}
+	var found []string
 	for _, mount := range mounts {
-		if _, err := os.Stat(mount.path + "/" + sandbox.Name()); !errors.Is(err, fs.ErrNotExist) {
-			return true
+		groups, err := filepath.Glob(filepath.Join(mount.path, pattern))
+		if err != nil {
+			return nil, err
 		}
+		found = append(found, groups...)
 	}
-	return exec.Command("nft", "list", "table", "ip", sandbox.Name()).Run() == nil
+	return found, nil
+}
+
+// exclusively keeps sandboxes apart that start and end at once, where they change what all share. The
+// lock is on /run itself, so that it leaves no file.
+func exclusively(act func() error) error {
+	run, err := os.Open("/run")
+	if err != nil {
+		return err
+	}
+	defer run.Close()
+	if err := unix.Flock(int(run.Fd()), unix.LOCK_EX); err != nil {
+		return err
+	}
+	return act()
 }
 
 // Inside is a command in a sandbox's namespaces, for example a client of containerd's socket.

@@ -1,0 +1,1 @@
+//! imagechain: a Kubernetes operator that builds, tests and publishes chains of machine images.

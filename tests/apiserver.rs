@@ -1,0 +1,164 @@
+//! The test API server itself: what the other tests rely on.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::{
+    api::{
+        authentication::v1::SelfSubjectReview,
+        core::v1::{ConfigMap, Namespace, ServiceAccount},
+    },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, ObjectMeta, PostParams},
+};
+use support::apiserver::{ApiServer, Started, launcher};
+
+fn named(name: &str) -> ObjectMeta {
+    ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }
+}
+
+async fn make_namespace(client: &Client, name: &str) {
+    let namespace = Namespace { metadata: named(name), ..Namespace::default() };
+    Api::all(client.clone()).create(&PostParams::default(), &namespace).await.expect("a namespace");
+}
+
+/// Waits for what only a controller does.
+async fn eventually<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
+    let begin = Instant::now();
+    while !check().await {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{what} did not happen");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+async fn is_gone<K>(api: &Api<K>, name: &str) -> bool
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    api.get_opt(name).await.expect("an answer").is_none()
+}
+
+#[test]
+fn three_start_at_once_each_with_objects_of_its_own() {
+    let servers: Vec<ApiServer> = thread::scope(|scope| {
+        let starting: Vec<_> = (0..3).map(|_| scope.spawn(|| ApiServer::start().expect("a server"))).collect();
+        starting.into_iter().map(|each| each.join().expect("no panic")).collect()
+    });
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let times: Vec<_> = servers.iter().filter_map(ApiServer::started).map(|each| each.ready.milliseconds).collect();
+    println!("three test API servers at once were ready after {times:?} ms");
+    assert_eq!(times.len(), 3, "this test needs servers of its own: unset IMAGECHAIN_TEST_KUBECONFIG");
+    for (index, server) in servers.iter().enumerate() {
+        runtime.block_on(async {
+            let client = server.admin().await;
+            make_namespace(&client, &format!("of-{index}")).await;
+            let others: Api<Namespace> = Api::all(client);
+            let found = others.list(&kube::api::ListParams::default()).await.expect("a list");
+            let made: Vec<_> = found.iter().map(ResourceExt::name_any).filter(|name| name.starts_with("of-")).collect();
+            assert_eq!(made, [format!("of-{index}")]);
+        });
+    }
+}
+
+#[tokio::test]
+async fn what_is_owned_goes_with_its_owner_and_a_namespace_with_all_in_it() {
+    let server = ApiServer::start().expect("a server");
+    let client = server.admin().await;
+    make_namespace(&client, "cleaned").await;
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "cleaned");
+    let owner = maps
+        .create(&PostParams::default(), &ConfigMap { metadata: named("owner"), ..ConfigMap::default() })
+        .await
+        .expect("an owner");
+    let reference: OwnerReference = owner.controller_owner_ref(&()).expect("an identity");
+    let owned = ObjectMeta { owner_references: Some(vec![reference]), ..named("owned") };
+    maps.create(&PostParams::default(), &ConfigMap { metadata: owned, ..ConfigMap::default() })
+        .await
+        .expect("an owned one");
+
+    maps.delete("owner", &DeleteParams::background()).await.expect("a deletion");
+    eventually("the garbage collection", || is_gone(&maps, "owned")).await;
+
+    let namespaces: Api<Namespace> = Api::all(client);
+    namespaces.delete("cleaned", &DeleteParams::default()).await.expect("a deletion");
+    eventually("the end of the namespace", || is_gone(&namespaces, "cleaned")).await;
+}
+
+#[tokio::test]
+async fn a_service_account_is_itself_and_may_do_only_what_it_is_granted() {
+    let server = ApiServer::start().expect("a server");
+    let client = server.admin().await;
+    make_namespace(&client, "tenant").await;
+    let accounts: Api<ServiceAccount> = Api::namespaced(client, "tenant");
+    let account = ServiceAccount { metadata: named("robot"), ..ServiceAccount::default() };
+    accounts.create(&PostParams::default(), &account).await.expect("an account");
+
+    let robot = server.service_account("tenant", "robot").await;
+    let reviews: Api<SelfSubjectReview> = Api::all(robot.clone());
+    let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await.expect("a review");
+    let user = review.status.and_then(|status| status.user_info).and_then(|user| user.username);
+    assert_eq!(user.as_deref(), Some("system:serviceaccount:tenant:robot"));
+
+    let maps: Api<ConfigMap> = Api::namespaced(robot, "tenant");
+    let refusal = maps.list(&kube::api::ListParams::default()).await.expect_err("RBAC is on");
+    assert!(refusal.to_string().contains("forbidden"), "{refusal}");
+}
+
+#[tokio::test]
+async fn the_audit_log_tells_who_wrote_what() {
+    let server = ApiServer::start().expect("a server");
+    let Some(started) = server.started() else {
+        panic!("this test reads the log of a server of its own: unset IMAGECHAIN_TEST_KUBECONFIG")
+    };
+    let mut config = server.config().await;
+    config.headers.push(("user-agent".parse().expect("a name"), "counted/1".parse().expect("a value")));
+    let client = Client::try_from(config).expect("a client");
+    let maps: Api<ConfigMap> = Api::namespaced(client, "default");
+    for name in ["one", "two"] {
+        maps.create(&PostParams::default(), &ConfigMap { metadata: named(name), ..ConfigMap::default() })
+            .await
+            .expect("a map");
+    }
+    maps.get("one").await.expect("a map");
+    maps.delete("one", &DeleteParams::default()).await.expect("a deletion");
+
+    let mut verbs: BTreeMap<String, u32> = BTreeMap::new();
+    for line in started.audit_log().expect("a log").lines() {
+        let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        if event["userAgent"] == "counted/1" {
+            *verbs.entry(event["verb"].as_str().expect("a verb").to_owned()).or_default() += 1;
+        }
+    }
+    assert_eq!(verbs, BTreeMap::from([("create".to_owned(), 2), ("delete".to_owned(), 1)]));
+}
+
+fn is_alive(process: i32) -> bool {
+    Path::new("/proc").join(process.to_string()).exists()
+}
+
+#[test]
+fn it_ends_with_the_process_that_holds_it_even_when_that_is_killed() {
+    // Stands for the test's process: all that ties a server to it is the other end of a pipe.
+    let mut holder = Command::new("sleep").arg("600").stdout(Stdio::piped()).spawn().expect("a process");
+    let pipe = holder.stdout.take().expect("a pipe");
+    let mut server = Started::new(Command::new(launcher()).stdin(pipe)).expect("a server");
+    let processes: Vec<i32> = server.ready.processes.values().copied().collect();
+    assert_eq!(processes.len(), 3);
+    assert!(processes.iter().all(|process| is_alive(*process)));
+
+    holder.kill().expect("a SIGKILL");
+    holder.wait().expect("its end");
+    server.wait().expect("the server's end");
+    assert!(!processes.iter().any(|process| is_alive(*process)), "{processes:?} outlived their test");
+    assert!(!server.ready.folder.exists(), "the folder is left");
+}

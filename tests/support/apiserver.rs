@@ -1,0 +1,139 @@
+//! A real API server for a test: etcd, kube-apiserver and the controllers that clean up, from the
+//! sandbox's programs (`sandbox/README.md`). The test plays scheduler and kubelet.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::{BufRead, BufReader, Error, Result},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+};
+
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::{
+    Api, Client, Config,
+    api::PostParams,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde::Deserialize;
+
+/// Where a user brings a cluster of their own.
+const OWN_CLUSTER: &str = "IMAGECHAIN_TEST_KUBECONFIG";
+
+/// An API server that ends with this value, or with the test's process, whatever way that ends.
+pub struct ApiServer {
+    kubeconfig: Kubeconfig,
+    /// Absent where the user brought their own.
+    started: Option<Started>,
+}
+
+/// A server of ours.
+pub struct Started {
+    /// What it said when it was ready.
+    pub ready: Ready,
+    /// Its end tells the server to end: the kernel closes it when we are killed.
+    keep_alive: Option<ChildStdin>,
+    launcher: Child,
+}
+
+/// What a server says when it is ready, as one line of JSON.
+#[derive(Debug, Deserialize)]
+pub struct Ready {
+    /// The path of the admin's kubeconfig.
+    pub kubeconfig: PathBuf,
+    /// Where the logs are, among them `audit.log`.
+    pub folder: PathBuf,
+    /// How long it took to start.
+    pub milliseconds: u64,
+    /// The process ID of each program.
+    pub processes: BTreeMap<String, i32>,
+}
+
+impl ApiServer {
+    /// Starts a server, or uses the one that `IMAGECHAIN_TEST_KUBECONFIG` leads to. `KUBEBUILDER_ASSETS`
+    /// may name a folder with other programs to start.
+    pub fn start() -> Result<Self> {
+        if let Some(path) = env::var_os(OWN_CLUSTER) {
+            return Ok(Self { kubeconfig: read(Path::new(&path))?, started: None });
+        }
+        let started = Started::new(Command::new(launcher()).stdin(Stdio::piped()))?;
+        Ok(Self { kubeconfig: read(&started.ready.kubeconfig)?, started: Some(started) })
+    }
+
+    /// Our own server; none where the user brought theirs.
+    pub fn started(&self) -> Option<&Started> {
+        self.started.as_ref()
+    }
+
+    /// A client of the admin, who may do everything.
+    pub async fn admin(&self) -> Client {
+        Client::try_from(self.config().await).expect("a client of the admin")
+    }
+
+    /// How to reach the server as the admin, for clients with settings of their own.
+    pub async fn config(&self) -> Config {
+        Config::from_custom_kubeconfig(self.kubeconfig.clone(), &KubeConfigOptions::default())
+            .await
+            .expect("the admin's kubeconfig")
+    }
+
+    /// A client with a token of the `ServiceAccount`, as a pod would have it: what RBAC and admission
+    /// policies see is the account and nothing of the admin.
+    pub async fn service_account(&self, namespace: &str, name: &str) -> Client {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.admin().await, namespace);
+        let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
+        let answer = accounts
+            .create_token_request(name, &PostParams::default(), &request)
+            .await
+            .expect("a token of the ServiceAccount");
+        let mut config = self.config().await;
+        config.auth_info = kube::config::AuthInfo {
+            token: Some(answer.status.expect("a token").token.into()),
+            ..kube::config::AuthInfo::default()
+        };
+        Client::try_from(config).expect("a client of the ServiceAccount")
+    }
+}
+
+impl Started {
+    /// Starts a launcher; `command` decides what its standard input is.
+    pub fn new(command: &mut Command) -> Result<Self> {
+        let mut launcher = command.arg("test-server").stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        if let Some(output) = launcher.stdout.take() {
+            BufReader::new(output).read_line(&mut line)?;
+        }
+        let ready = serde_json::from_str(&line)
+            .map_err(|error| Error::other(format!("the test server did not start ({error}): it said why above")))?;
+        Ok(Self { ready, keep_alive: launcher.stdin.take(), launcher })
+    }
+
+    /// The audit log as it stands: a JSON object per line and write.
+    pub fn audit_log(&self) -> Result<String> {
+        fs::read_to_string(self.ready.folder.join("audit.log"))
+    }
+
+    /// Waits for the launcher, which ends after all that it started.
+    pub fn wait(&mut self) -> Result<()> {
+        self.launcher.wait().map(drop)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        drop(self.keep_alive.take());
+        if let Err(error) = self.wait() {
+            eprintln!("waiting for the end of the test server: {error}");
+        }
+    }
+}
+
+/// The program that starts servers.
+pub fn launcher() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("sandbox/sandbox")
+}
+
+fn read(path: &Path) -> Result<Kubeconfig> {
+    Kubeconfig::read_from(path).map_err(Error::other)
+}

@@ -1,0 +1,3 @@
+//! What the tests that need a cluster share.
+
+pub mod apiserver;
