@@ -1,13 +1,18 @@
 //! The test API server itself: what the other tests rely on.
 
+// Tests say what they expect: an answer that is not there ends them.
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unwrap_used)]
+
 mod support;
 
 use std::{
     collections::BTreeMap,
+    env, fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use k8s_openapi::{
@@ -20,8 +25,10 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, ObjectMeta, PostParams},
+    runtime::wait::{await_condition, conditions},
 };
 use support::apiserver::{ApiServer, Started, launcher};
+use tokio::time::timeout;
 
 fn named(name: &str) -> ObjectMeta {
     ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }
@@ -32,20 +39,14 @@ async fn make_namespace(client: &Client, name: &str) {
     Api::all(client.clone()).create(&PostParams::default(), &namespace).await.expect("a namespace");
 }
 
-/// Waits for what only a controller does.
-async fn eventually<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
-    let begin = Instant::now();
-    while !check().await {
-        assert!(begin.elapsed() < Duration::from_secs(60), "{what} did not happen");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
-async fn is_gone<K>(api: &Api<K>, name: &str) -> bool
+/// Waits until a controller has removed the object.
+async fn gone<K>(api: Api<K>, object: &K)
 where
-    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
-    api.get_opt(name).await.expect("an answer").is_none()
+    let (name, uid) = (object.name_any(), object.uid().expect("a UID"));
+    let removal = await_condition(api, &name, conditions::is_deleted(&uid));
+    timeout(Duration::from_mins(1), removal).await.expect("the removal in time").expect("a watch");
 }
 
 #[test]
@@ -81,17 +82,17 @@ async fn what_is_owned_goes_with_its_owner_and_a_namespace_with_all_in_it() {
         .await
         .expect("an owner");
     let reference: OwnerReference = owner.controller_owner_ref(&()).expect("an identity");
-    let owned = ObjectMeta { owner_references: Some(vec![reference]), ..named("owned") };
-    maps.create(&PostParams::default(), &ConfigMap { metadata: owned, ..ConfigMap::default() })
-        .await
-        .expect("an owned one");
+    let metadata = ObjectMeta { owner_references: Some(vec![reference]), ..named("dependent") };
+    let dependent = ConfigMap { metadata, ..ConfigMap::default() };
+    let dependent = maps.create(&PostParams::default(), &dependent).await.expect("a dependent");
 
     maps.delete("owner", &DeleteParams::background()).await.expect("a deletion");
-    eventually("the garbage collection", || is_gone(&maps, "owned")).await;
+    gone(maps, &dependent).await;
 
     let namespaces: Api<Namespace> = Api::all(client);
+    let namespace = namespaces.get("cleaned").await.expect("the namespace");
     namespaces.delete("cleaned", &DeleteParams::default()).await.expect("a deletion");
-    eventually("the end of the namespace", || is_gone(&namespaces, "cleaned")).await;
+    gone(namespaces, &namespace).await;
 }
 
 #[tokio::test]
@@ -140,6 +141,29 @@ async fn the_audit_log_tells_who_wrote_what() {
         }
     }
     assert_eq!(verbs, BTreeMap::from([("create".to_owned(), 2), ("delete".to_owned(), 1)]));
+}
+
+#[tokio::test]
+async fn users_may_bring_their_own_programs_or_their_own_cluster() {
+    let ours = ApiServer::own(&mut Command::new(launcher())).expect("a server");
+    let etcd = ours.started().expect("a server of ours").ready.processes["etcd"];
+    let program = fs::read_link(format!("/proc/{etcd}/exe")).expect("etcd's program");
+    let assets = env::temp_dir().join(format!("imagechain-assets-{}", std::process::id()));
+    fs::create_dir_all(&assets).expect("a folder");
+    let used = assets.join("used");
+    let script = format!("#!/bin/sh\n: >'{}'\nexec '{}' etcd \"$@\"\n", used.display(), program.display());
+    fs::write(assets.join("etcd"), script).expect("a script");
+    fs::set_permissions(assets.join("etcd"), fs::Permissions::from_mode(0o755)).expect("a program");
+
+    let theirs = ApiServer::own(Command::new(launcher()).env("KUBEBUILDER_ASSETS", &assets)).expect("a server");
+    assert!(used.exists(), "etcd of KUBEBUILDER_ASSETS was not started");
+    fs::remove_dir_all(&assets).expect("the end of the folder");
+
+    let kubeconfig = &theirs.started().expect("a server of ours").ready.kubeconfig;
+    let existing = ApiServer::existing(kubeconfig).expect("a kubeconfig");
+    assert!(existing.started().is_none());
+    make_namespace(&theirs.admin().await, "seen").await;
+    Api::<Namespace>::all(existing.admin().await).get("seen").await.expect("the same cluster");
 }
 
 fn is_alive(process: i32) -> bool {

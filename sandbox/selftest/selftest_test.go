@@ -41,7 +41,7 @@ func withProgram(run func() int) int {
 		return 1
 	}
 	program = filepath.Join(folder, "sandbox")
-	build := exec.Command("go", "build", "-trimpath", "-o", program, "..")
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", program, "..")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {

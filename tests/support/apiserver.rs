@@ -54,10 +54,20 @@ impl ApiServer {
     /// Starts a server, or uses the one that `IMAGECHAIN_TEST_KUBECONFIG` leads to. `KUBEBUILDER_ASSETS`
     /// may name a folder with other programs to start.
     pub fn start() -> Result<Self> {
-        if let Some(path) = env::var_os(OWN_CLUSTER) {
-            return Ok(Self { kubeconfig: read(Path::new(&path))?, started: None });
+        match env::var_os(OWN_CLUSTER) {
+            Some(path) => Self::existing(Path::new(&path)),
+            None => Self::own(&mut Command::new(launcher())),
         }
-        let started = Started::new(Command::new(launcher()).stdin(Stdio::piped()))?;
+    }
+
+    /// Uses a cluster that is there already, with the rights of its kubeconfig.
+    pub fn existing(kubeconfig: &Path) -> Result<Self> {
+        Ok(Self { kubeconfig: read(kubeconfig)?, started: None })
+    }
+
+    /// Starts a server by a launcher.
+    pub fn own(launcher: &mut Command) -> Result<Self> {
+        let started = Started::new(launcher.stdin(Stdio::piped()))?;
         Ok(Self { kubeconfig: read(&started.ready.kubeconfig)?, started: Some(started) })
     }
 

@@ -31,7 +31,7 @@ func TestMissingHierarchies(t *testing.T) {
 memory	4	140	1
 net_cls	0	12	1
 perf_event	0	12	1
-net_prio	0	12	1
+net_prio	19	12	1
 rdma	0	1	0
 `
 	mounts := parseCgroupMounts(hybrid)

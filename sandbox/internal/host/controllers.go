@@ -36,19 +36,25 @@ func mountControllers() error {
 	return nil
 }
 
-// missingHierarchies reads /proc/cgroups: lines of name, hierarchy, number of cgroups, enabled.
+// missingHierarchies reads /proc/cgroups: lines of name, hierarchy, number of cgroups, enabled. The
+// number of the hierarchy does not tell whether it is mounted: it lives on for a moment after the last
+// unmount, and as long as any namespace has it.
 func missingHierarchies(text string, mounts []cgroupMount) []string {
-	if !slices.ContainsFunc(mounts, func(m cgroupMount) bool { return !m.unified && m.has("memory") }) {
+	if !mounted("memory", mounts) {
 		return nil // Pure v2.
 	}
 	var missing []string
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line)
-		if len(fields) == 4 && fields[1] == "0" && fields[3] == "1" && !onUnified(fields[0], mounts) {
+		if len(fields) == 4 && fields[3] == "1" && !mounted(fields[0], mounts) && !onUnified(fields[0], mounts) {
 			missing = append(missing, fields[0])
 		}
 	}
 	return joinNetwork(missing)
+}
+
+func mounted(controller string, mounts []cgroupMount) bool {
+	return slices.ContainsFunc(mounts, func(m cgroupMount) bool { return !m.unified && m.has(controller) })
 }
 
 // onUnified tells whether v2 has the controller, which v1 then leaves alone.

@@ -24,6 +24,10 @@ import (
 	"imagechain.dev/sandbox/internal/progress"
 )
 
+// buildFlags: no path of the machine, and nothing of the repository's state, gets into a program. The
+// latter would also fail where git mistrusts the owner of the checkout, as under sudo.
+var buildFlags = []string{"-v", "-trimpath", "-buildvcs=false"}
+
 // Set tells where the programs of each module are.
 type Set map[string]string
 
@@ -38,7 +42,8 @@ type Builder struct {
 	// Source is the folder that holds one folder per module.
 	Source string
 	cache  string
-	goroot string
+	// version of Go.
+	version string
 }
 
 // NewBuilder finds the cache and the Go toolchain.
@@ -51,7 +56,7 @@ func NewBuilder(source string) (*Builder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the sandbox is built with Go, which does not run: %w: install Go 1.26 or newer", err)
 	}
-	return &Builder{Source: source, cache: filepath.Join(base, "programs"), goroot: version}, nil
+	return &Builder{Source: source, cache: filepath.Join(base, "programs"), version: version}, nil
 }
 
 // Missing tells which of the modules are not in the cache.
@@ -130,7 +135,7 @@ func (b *Builder) folder(module Module) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprintf(sum, "%s\n%s/%s\n%s\n", b.goroot, runtime.GOOS, runtime.GOARCH, definition)
+	fmt.Fprintf(sum, "%s\n%s/%s\n%s\n%s\n", b.version, runtime.GOOS, runtime.GOARCH, buildFlags, definition)
 	source := filepath.Join(b.Source, module.Name)
 	err = filepath.WalkDir(source, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -177,7 +182,7 @@ func (b *Builder) compile(module Module, target string, step *progress.Step) err
 		if err != nil {
 			return err
 		}
-		arguments := append([]string{"build", "-v", "-trimpath", "-tags", build.Tags, "-ldflags", flags, "-o", target + "/"}, build.Packages...)
+		arguments := slices.Concat([]string{"build"}, buildFlags, []string{"-tags", build.Tags, "-ldflags", flags, "-o", target + "/"}, build.Packages)
 		if err := runGo(source, build, counter, arguments...); err != nil {
 			return err
 		}
