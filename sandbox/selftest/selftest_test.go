@@ -101,13 +101,20 @@ func TestSandbox(t *testing.T) {
 		}
 	})
 	cluster := up(t, firstNumber)
-	t.Run("image", func(t *testing.T) { testBuildKit(t, cluster) })
-	t.Run("pods", func(t *testing.T) { testPods(t, cluster) })
-	t.Run("killed programs", func(t *testing.T) { testKilledPrograms(t, cluster) })
-	t.Run("machine crash", func(t *testing.T) { testMachineCrash(t, cluster) })
-	t.Run("two at once", func(t *testing.T) { testTwoAtOnce(t, cluster) })
-	if t.Failed() {
-		return
+	for _, step := range []struct {
+		name string
+		test func(*testing.T, *kube)
+	}{
+		{"image", testBuildKit},
+		{"pods", testPods},
+		{"killed programs", testKilledPrograms},
+		{"machine crash", testMachineCrash},
+		{"two at once", testTwoAtOnce},
+	} {
+		// The later ones need what the earlier ones leave.
+		if !t.Run(step.name, func(t *testing.T) { step.test(t, cluster) }) {
+			return
+		}
 	}
 	t.Run("down leaves nothing", func(t *testing.T) {
 		mustRun(t, sandboxCommand(firstNumber, "down"))
