@@ -2,6 +2,9 @@
 SANDBOX ?= 0
 sandbox := ./sandbox/sandbox --number $(SANDBOX)
 
+# The order of the parts is part of what `make test` promises; each uses both cores by itself.
+.NOTPARALLEL:
+
 .PHONY: help
 help: ## what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | column -t -s '	'

@@ -1,6 +1,6 @@
 module imagechain.dev/sandbox
 
-go 1.26.0
+go 1.26.8
 
 require (
 	github.com/google/go-containerregistry v0.22.1

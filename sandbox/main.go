@@ -3,14 +3,10 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -24,10 +20,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := command().ExecuteContext(ctx)
-	stop()
-	if err != nil {
+	if err := command().Execute(); err != nil {
 		fmt.Fprintf(os.Stderr, "sandbox: %v\n", err)
 		os.Exit(1)
 	}
@@ -45,15 +38,15 @@ func (o *options) cluster() (cluster.Cluster, error) {
 }
 
 // on makes a command that acts on one sandbox.
-func (o *options) on(use, short string, act func(context.Context, cluster.Cluster) error) *cobra.Command {
+func (o *options) on(use, short string, act func(cluster.Cluster) error) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Args: cobra.NoArgs,
-		RunE: func(command *cobra.Command, _ []string) error {
+		RunE: func(*cobra.Command, []string) error {
 			found, err := o.cluster()
 			if err != nil {
 				return err
 			}
-			return act(command.Context(), found)
+			return act(found)
 		},
 	}
 }
@@ -81,8 +74,8 @@ func command() *cobra.Command {
 	return root
 }
 
-func up(ctx context.Context, c cluster.Cluster) error {
-	if err := c.Up(ctx); err != nil {
+func up(c cluster.Cluster) error {
+	if err := c.Up(); err != nil {
 		return err
 	}
 	return c.Explain(os.Stdout)
@@ -90,31 +83,35 @@ func up(ctx context.Context, c cluster.Cluster) error {
 
 func down(shared *options) *cobra.Command {
 	keep := false
-	made := shared.on("down", "end it and remove all that it made", func(_ context.Context, c cluster.Cluster) error { return c.Down(keep) })
+	made := shared.on("down", "end it and remove all that it made", func(c cluster.Cluster) error { return c.Down(keep) })
 	made.Flags().BoolVar(&keep, "keep", false, "keep its state, for the next `up`")
 	return made
 }
 
-func status(_ context.Context, c cluster.Cluster) error { return c.Status(os.Stdout) }
+func status(c cluster.Cluster) error { return c.Status(os.Stdout) }
 
-func shell(_ context.Context, c cluster.Cluster) error { return c.Shell() }
+func shell(c cluster.Cluster) error { return c.Shell() }
 
-func printEnvironment(_ context.Context, c cluster.Cluster) error {
+func printEnvironment(c cluster.Cluster) error {
 	return c.PrintEnvironment(os.Stdout)
 }
 
-func build(_ context.Context, c cluster.Cluster) error { return c.Build() }
+func build(c cluster.Cluster) error { return c.Build() }
 
-func testServer(ctx context.Context, c cluster.Cluster) error {
-	builder, err := programs.NewBuilder(filepath.Join(c.Checkout, "sandbox", "programs"))
-	if err != nil {
-		return err
+func testServer(c cluster.Cluster) error {
+	folder := os.Getenv("KUBEBUILDER_ASSETS")
+	if !testserver.Complete(folder) {
+		builder, err := programs.NewBuilder(filepath.Join(c.Checkout, "sandbox", "programs"))
+		if err != nil {
+			return err
+		}
+		set, err := builder.Ensure(programs.Modules[:1], c.Printer)
+		if err != nil {
+			return err
+		}
+		return testserver.Run([]string{folder, set["kubernetes"]}, os.Stdin, os.Stdout)
 	}
-	set, err := builder.Ensure(programs.Modules[:1], c.Printer)
-	if err != nil {
-		return err
-	}
-	return testserver.Run(ctx, set, os.Stdin, os.Stdout)
+	return testserver.Run([]string{folder}, os.Stdin, os.Stdout)
 }
 
 // initialise is PID 1 of the namespaces.
@@ -124,20 +121,12 @@ func initialise() *cobra.Command {
 
 func serveGit() *cobra.Command {
 	var listen, folder string
-	made := &cobra.Command{Use: "git-server", Hidden: true, RunE: func(command *cobra.Command, _ []string) error {
+	made := &cobra.Command{Use: "git-server", Hidden: true, RunE: func(*cobra.Command, []string) error {
 		handler, err := gitserver.New(folder)
 		if err != nil {
 			return err
 		}
-		server := &http.Server{Addr: listen, Handler: handler}
-		go func() {
-			<-command.Context().Done()
-			_ = server.Close()
-		}()
-		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
+		return http.ListenAndServe(listen, handler)
 	}}
 	made.Flags().StringVar(&listen, "listen", "127.0.0.1:8000", "address and port")
 	made.Flags().StringVar(&folder, "folder", ".", "where the repositories are")

@@ -34,9 +34,21 @@ fn named(name: &str) -> ObjectMeta {
     ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }
 }
 
-async fn make_namespace(client: &Client, name: &str) {
-    let namespace = Namespace { metadata: named(name), ..Namespace::default() };
-    Api::all(client.clone()).create(&PostParams::default(), &namespace).await.expect("a namespace");
+/// Makes a namespace with a name of its own, since the cluster may be a user's.
+async fn make_namespace(client: &Client, prefix: &str) -> Namespace {
+    let metadata = ObjectMeta { generate_name: Some(format!("imagechain-{prefix}-")), ..ObjectMeta::default() };
+    let namespace = Namespace { metadata, ..Namespace::default() };
+    Api::all(client.clone()).create(&PostParams::default(), &namespace).await.expect("a namespace")
+}
+
+async fn delete_namespace(client: &Client, namespace: &Namespace) {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    namespaces.delete(&namespace.name_any(), &DeleteParams::default()).await.expect("a deletion");
+}
+
+/// A server of the test's own, whatever cluster the user brought.
+fn own_server() -> ApiServer {
+    ApiServer::own(&mut Command::new(launcher())).expect("a server")
 }
 
 /// Waits until a controller has removed the object.
@@ -52,21 +64,20 @@ where
 #[test]
 fn three_start_at_once_each_with_objects_of_its_own() {
     let servers: Vec<ApiServer> = thread::scope(|scope| {
-        let starting: Vec<_> = (0..3).map(|_| scope.spawn(|| ApiServer::start().expect("a server"))).collect();
+        let starting: Vec<_> = (0..3).map(|_| scope.spawn(own_server)).collect();
         starting.into_iter().map(|each| each.join().expect("no panic")).collect()
     });
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let times: Vec<_> = servers.iter().filter_map(ApiServer::started).map(|each| each.ready.milliseconds).collect();
     println!("three test API servers at once were ready after {times:?} ms");
-    assert_eq!(times.len(), 3, "this test needs servers of its own: unset IMAGECHAIN_TEST_KUBECONFIG");
-    for (index, server) in servers.iter().enumerate() {
+    for server in &servers {
         runtime.block_on(async {
             let client = server.admin().await;
-            make_namespace(&client, &format!("of-{index}")).await;
+            let own = make_namespace(&client, "alone").await.name_any();
             let others: Api<Namespace> = Api::all(client);
             let found = others.list(&kube::api::ListParams::default()).await.expect("a list");
-            let made: Vec<_> = found.iter().map(ResourceExt::name_any).filter(|name| name.starts_with("of-")).collect();
-            assert_eq!(made, [format!("of-{index}")]);
+            let made: Vec<_> = found.iter().map(ResourceExt::name_any).filter(|name| name.contains("alone")).collect();
+            assert_eq!(made, [own]);
         });
     }
 }
@@ -75,8 +86,8 @@ fn three_start_at_once_each_with_objects_of_its_own() {
 async fn what_is_owned_goes_with_its_owner_and_a_namespace_with_all_in_it() {
     let server = ApiServer::start().expect("a server");
     let client = server.admin().await;
-    make_namespace(&client, "cleaned").await;
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "cleaned");
+    let namespace = make_namespace(&client, "cleaned").await;
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace.name_any());
     let owner = maps
         .create(&PostParams::default(), &ConfigMap { metadata: named("owner"), ..ConfigMap::default() })
         .await
@@ -89,38 +100,36 @@ async fn what_is_owned_goes_with_its_owner_and_a_namespace_with_all_in_it() {
     maps.delete("owner", &DeleteParams::background()).await.expect("a deletion");
     gone(maps, &dependent).await;
 
-    let namespaces: Api<Namespace> = Api::all(client);
-    let namespace = namespaces.get("cleaned").await.expect("the namespace");
-    namespaces.delete("cleaned", &DeleteParams::default()).await.expect("a deletion");
-    gone(namespaces, &namespace).await;
+    delete_namespace(&client, &namespace).await;
+    gone(Api::all(client), &namespace).await;
 }
 
 #[tokio::test]
 async fn a_service_account_is_itself_and_may_do_only_what_it_is_granted() {
     let server = ApiServer::start().expect("a server");
     let client = server.admin().await;
-    make_namespace(&client, "tenant").await;
-    let accounts: Api<ServiceAccount> = Api::namespaced(client, "tenant");
+    let namespace = make_namespace(&client, "tenant").await;
+    let tenant = namespace.name_any();
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &tenant);
     let account = ServiceAccount { metadata: named("robot"), ..ServiceAccount::default() };
     accounts.create(&PostParams::default(), &account).await.expect("an account");
 
-    let robot = server.service_account("tenant", "robot").await;
+    let robot = server.service_account(&tenant, "robot").await;
     let reviews: Api<SelfSubjectReview> = Api::all(robot.clone());
     let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await.expect("a review");
     let user = review.status.and_then(|status| status.user_info).and_then(|user| user.username);
-    assert_eq!(user.as_deref(), Some("system:serviceaccount:tenant:robot"));
+    assert_eq!(user, Some(format!("system:serviceaccount:{tenant}:robot")));
 
-    let maps: Api<ConfigMap> = Api::namespaced(robot, "tenant");
+    let maps: Api<ConfigMap> = Api::namespaced(robot, &tenant);
     let refusal = maps.list(&kube::api::ListParams::default()).await.expect_err("RBAC is on");
     assert!(refusal.to_string().contains("forbidden"), "{refusal}");
+    delete_namespace(&client, &namespace).await;
 }
 
 #[tokio::test]
 async fn the_audit_log_tells_who_wrote_what() {
-    let server = ApiServer::start().expect("a server");
-    let Some(started) = server.started() else {
-        panic!("this test reads the log of a server of its own: unset IMAGECHAIN_TEST_KUBECONFIG")
-    };
+    let server = own_server();
+    let started = server.started().expect("a server of ours");
     let mut config = server.config().await;
     config.headers.push(("user-agent".parse().expect("a name"), "counted/1".parse().expect("a value")));
     let client = Client::try_from(config).expect("a client");
@@ -145,7 +154,7 @@ async fn the_audit_log_tells_who_wrote_what() {
 
 #[tokio::test]
 async fn users_may_bring_their_own_programs_or_their_own_cluster() {
-    let ours = ApiServer::own(&mut Command::new(launcher())).expect("a server");
+    let ours = own_server();
     let etcd = ours.started().expect("a server of ours").ready.processes["etcd"];
     let program = fs::read_link(format!("/proc/{etcd}/exe")).expect("etcd's program");
     let assets = env::temp_dir().join(format!("imagechain-assets-{}", std::process::id()));
@@ -162,8 +171,8 @@ async fn users_may_bring_their_own_programs_or_their_own_cluster() {
     let kubeconfig = &theirs.started().expect("a server of ours").ready.kubeconfig;
     let existing = ApiServer::existing(kubeconfig).expect("a kubeconfig");
     assert!(existing.started().is_none());
-    make_namespace(&theirs.admin().await, "seen").await;
-    Api::<Namespace>::all(existing.admin().await).get("seen").await.expect("the same cluster");
+    let seen = make_namespace(&theirs.admin().await, "seen").await.name_any();
+    Api::<Namespace>::all(existing.admin().await).get(&seen).await.expect("the same cluster");
 }
 
 fn is_alive(process: i32) -> bool {

@@ -44,6 +44,7 @@ func testPods(t *testing.T, cluster *kube) {
 		"registry deletes":           testRegistryDeletes,
 		"git server":                 testGitServer,
 		"up again":                   testUpAgain,
+		"other users":                testOtherUsers,
 		"base image is reproducible": testReproducible,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -286,15 +287,24 @@ func testGitServer(t *testing.T, cluster *kube) {
 }
 
 func testUpAgain(t *testing.T, cluster *kube) {
-	pid, err := host.Running(cluster.sandbox)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text := mustRun(t, sandboxCommand(cluster.sandbox.Number, "up")); !strings.Contains(text, "running already") {
+	before := running(t, cluster.sandbox)
+	// With another state folder, as after a forgotten SANDBOX_STATE: the running one is meant all the same.
+	again := sandboxCommand(cluster.sandbox.Number, "up")
+	again.Env = append(os.Environ(), "SANDBOX_STATE="+t.TempDir())
+	if text := mustRun(t, again); !strings.Contains(text, "running already") || !strings.Contains(text, cluster.sandbox.State) {
 		t.Errorf("a second up:\n%s", text)
 	}
-	if again, err := host.Running(cluster.sandbox); again != pid || err != nil {
-		t.Errorf("a second up changed the first process from %d to %d (%v)", pid, again, err)
+	if after := running(t, cluster.sandbox); after != before {
+		t.Errorf("a second up changed the first process from %d to %d", before, after)
+	}
+}
+
+// testOtherUsers looks at a running sandbox as somebody else.
+func testOtherUsers(t *testing.T, cluster *kube) {
+	for command, sentence := range map[string]string{"up": "must be run as root", "down": "must be run as root"} {
+		if text, err := asNobody(t, cluster.sandbox.Number, command).CombinedOutput(); err == nil || !strings.Contains(string(text), sentence) {
+			t.Errorf("%s: %v\n%s", command, err, text)
+		}
 	}
 }
 
@@ -348,12 +358,8 @@ func testKilledPrograms(t *testing.T, cluster *kube) {
 // kill ends a program with SIGKILL and waits until it is started again.
 func kill(t *testing.T, sandbox layout.Sandbox, name string) {
 	t.Helper()
-	first, err := host.Running(sandbox)
-	if err != nil {
-		t.Fatal(err)
-	}
 	before := statusOf(t, sandbox, name)
-	mustRun(t, host.Inside(first, "kill", "-KILL", fmt.Sprint(before.PID)))
+	mustRun(t, host.Inside(running(t, sandbox), "kill", "-KILL", fmt.Sprint(before.PID)))
 	eventually(t, "the restart of "+name, func() (bool, string) {
 		now := statusOf(t, sandbox, name)
 		return now.Restarts > before.Restarts && now.PID != 0, fmt.Sprintf("%+v", now)

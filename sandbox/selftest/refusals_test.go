@@ -1,6 +1,7 @@
 package selftest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"imagechain.dev/sandbox/internal/host"
 )
 
 // refused runs `up` and wants one sentence and an unchanged machine.
@@ -28,11 +31,20 @@ func refused(t *testing.T, command *exec.Cmd, sentence string) {
 		t.Errorf("%d problems are named, not one", problems)
 	}
 	before.mustEqual(t, observe(t))
+	if found, err := host.Find(find(t, refusedNumber)); found.PID != 0 || err != nil {
+		t.Errorf("it runs: %+v %v", found, err)
+	}
 }
 
 func TestRefusedToOtherUsers(t *testing.T) {
-	home := t.TempDir()
+	refused(t, asNobody(t, refusedNumber, "up"), "must be run as root")
+}
+
+// asNobody runs the sandbox's program as a user without rights, with a home of their own.
+func asNobody(t *testing.T, number int, command string) *exec.Cmd {
+	t.Helper()
 	const nobody = 65534
+	home := t.TempDir()
 	if err := os.Chown(home, nobody, nobody); err != nil {
 		t.Fatal(err)
 	}
@@ -41,19 +53,24 @@ func TestRefusedToOtherUsers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	command := sandboxCommand(refusedNumber, "up")
-	command.Env = append(os.Environ(), "HOME="+home, "XDG_CACHE_HOME=", "XDG_STATE_HOME=", "SANDBOX_STATE=")
-	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	refused(t, command, "must be run as root")
+	made := sandboxCommand(number, command)
+	made.Env = append(os.Environ(), "HOME="+home, "XDG_CACHE_HOME=", "XDG_STATE_HOME=", "SANDBOX_STATE=")
+	made.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	return made
 }
 
 func TestRefusedOnAFullDisk(t *testing.T) {
-	state := t.TempDir()
+	// One place for all runs: that of a killed one is found again.
+	state := filepath.Join(os.TempDir(), "imagechain-selftest-full")
+	_ = unix.Unmount(state, unix.MNT_DETACH)
+	if err := os.MkdirAll(state, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if err := unix.Mount("tmpfs", state, "tmpfs", 0, "size=64m"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(state, 0); err != nil {
+		if err := errors.Join(unix.Unmount(state, 0), os.Remove(state)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -75,6 +92,18 @@ func TestRefusedOnAForeignStateFolder(t *testing.T) {
 				t.Fatal(err)
 			}
 			refused(t, withState(state), "is in the way")
+			down := sandboxCommand(refusedNumber, "down")
+			down.Env = append(os.Environ(), "SANDBOX_STATE="+state)
+			text, err := down.CombinedOutput()
+			if name == "of another version" {
+				if _, left := os.Stat(folder); err != nil || !os.IsNotExist(left) {
+					t.Errorf("down left the folder: %v %v %s", left, err, text)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(string(text), "move it away") {
+				t.Errorf("down of a foreign folder: %v %s", err, text)
+			}
 			if left := listNames(t, folder); len(left) != 1 || left[0] != file {
 				t.Errorf("the folder was changed: %v", left)
 			}
@@ -83,6 +112,7 @@ func TestRefusedOnAForeignStateFolder(t *testing.T) {
 }
 
 func TestRefusedWhereTheNetworkIsTaken(t *testing.T) {
+	_ = exec.Command("ip", "link", "delete", "selftest0").Run() // Of a run that was killed.
 	mustRun(t, exec.Command("ip", "link", "add", "selftest0", "type", "veth", "peer", "name", "selftest1"))
 	t.Cleanup(func() { mustRun(t, exec.Command("ip", "link", "delete", "selftest0")) })
 	mustRun(t, exec.Command("ip", "addr", "add", fmt.Sprintf("10.202.%d.7/32", refusedNumber), "dev", "selftest0"))

@@ -48,6 +48,13 @@ func withProgram(run func() int) int {
 		fmt.Fprintln(os.Stderr, "building the sandbox's program:", err)
 		return 1
 	}
+	// Of a run that was killed.
+	for _, number := range []int{firstNumber, secondNumber, refusedNumber} {
+		if text, err := sandboxCommand(number, "down").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "removing sandbox %d of an earlier run: %v\n%s", number, err, text)
+			return 1
+		}
+	}
 	return run()
 }
 
@@ -91,9 +98,6 @@ func up(t *testing.T, number int) *kube {
 // TestSandbox goes through the life of a sandbox. The steps are in order: each begins with what the
 // one before has left.
 func TestSandbox(t *testing.T) {
-	for _, number := range []int{firstNumber, secondNumber, refusedNumber} {
-		mustRun(t, sandboxCommand(number, "down")) // of a run that was killed
-	}
 	before := observe(t)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -116,13 +120,47 @@ func TestSandbox(t *testing.T) {
 			return
 		}
 	}
-	t.Run("down leaves nothing", func(t *testing.T) {
+	t.Run("down leaves nothing", func(t *testing.T) { testDown(t, before) })
+}
+
+// testDown ends the sandbox twice: as it runs, and after a crash.
+func testDown(t *testing.T, before machine) {
+	for _, killed := range []bool{false, true} {
+		sandbox := find(t, firstNumber)
+		if killed {
+			mustRun(t, sandboxCommand(firstNumber, "up"))
+		}
+		namespace, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", running(t, sandbox)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if processes := processesIn(t, namespace); len(processes) < 10 {
+			t.Errorf("only %v are in the sandbox's namespace: the look is wrong", processes)
+		}
+		if killed {
+			if err := host.Kill(running(t, sandbox)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		mustRun(t, sandboxCommand(firstNumber, "down"))
 		before.mustEqual(t, observe(t))
-		if _, err := os.Stat(find(t, firstNumber).State); !os.IsNotExist(err) {
+		if left := processesIn(t, namespace); len(left) > 0 {
+			t.Errorf("these processes are left: %v", left)
+		}
+		if _, err := os.Stat(sandbox.State); !os.IsNotExist(err) {
 			t.Errorf("the state is still there: %v", err)
 		}
-	})
+	}
+}
+
+// running is the PID of a sandbox's first process.
+func running(t *testing.T, sandbox layout.Sandbox) int {
+	t.Helper()
+	found, err := host.Find(sandbox)
+	if err != nil || found.PID == 0 {
+		t.Fatalf("it does not run: %+v %v", found, err)
+	}
+	return found.PID
 }
 
 // testTwoAtOnce needs the first one running, and leaves it so.
@@ -134,8 +172,8 @@ func testTwoAtOnce(t *testing.T, cluster *kube) {
 		each.succeeds(t, namespace, "hello")
 	}
 	mustRun(t, sandboxCommand(secondNumber, "down"))
-	if pid, err := host.Running(find(t, secondNumber)); pid != 0 || err != nil {
-		t.Errorf("the second still runs: %d %v", pid, err)
+	if found, err := host.Find(find(t, secondNumber)); found.PID != 0 || err != nil {
+		t.Errorf("the second still runs: %+v %v", found, err)
 	}
 	cluster.run(t, "wait", "--for=condition=Ready", "--timeout=60s", "node/"+cluster.sandbox.Name())
 	mustRun(t, sandboxCommand(firstNumber, "status"))
@@ -149,11 +187,7 @@ func testMachineCrash(t *testing.T, cluster *kube) {
 	for _, name := range []string{"once", "always"} {
 		cluster.run(t, "-n", namespace, "wait", "--for=condition=Ready", "--timeout=60s", "pod/"+name)
 	}
-	pid, err := host.Running(cluster.sandbox)
-	if err != nil || pid == 0 {
-		t.Fatalf("it does not run: %d %v", pid, err)
-	}
-	if err := host.Kill(pid); err != nil {
+	if err := host.Kill(running(t, cluster.sandbox)); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := sandboxCommand(firstNumber, "status").CombinedOutput(); err == nil || !strings.Contains(string(text), "not running") {

@@ -10,9 +10,12 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"imagechain.dev/sandbox/internal/gitserver"
 	"imagechain.dev/sandbox/internal/host"
@@ -44,24 +47,45 @@ type ErrNotStarted struct{ Problems []host.Problem }
 
 func (e ErrNotStarted) Error() string {
 	var text strings.Builder
-	text.WriteString("not started, nothing was changed:")
+	text.WriteString("not started:")
 	for _, problem := range e.Problems {
 		fmt.Fprintf(&text, "\n  - %s", problem)
 	}
 	return text.String()
 }
 
-// Up starts the sandbox, on its earlier state if there is one; a running one is left as it is.
-func (c Cluster) Up(ctx context.Context) error {
-	pid, err := host.Running(c.Sandbox)
+// Up starts the sandbox, on its earlier state if there is one. A running one is left as it is, but for
+// what may be missing where an earlier start was cut off.
+func (c Cluster) Up() error {
+	if err := host.RequireRoot(); err != nil {
+		return ErrNotStarted{[]host.Problem{host.Problem(err.Error())}}
+	}
+	running, err := host.Find(c.Sandbox)
 	if err != nil {
 		return err
 	}
-	if pid != 0 {
-		c.Printer.Say("sandbox %d is running already", c.Number)
-		return c.furnish(ctx)
+	if running.PID == 0 {
+		return c.prepareAndStart()
 	}
-	builder, err := programs.NewBuilder(filepath.Join(c.Checkout, "sandbox", "programs"))
+	c.Printer.Say("sandbox %d is running already", c.Number)
+	c.State = running.State
+	ctx, stop := interruptible()
+	defer stop()
+	if err := c.waitUntilReady(ctx, running.PID, time.Time{}, nil, func(string) {}); err != nil {
+		return err
+	}
+	return c.furnish(ctx)
+}
+
+// interruptible ends with the first SIGINT or SIGTERM; a second one ends the process as ever.
+func interruptible() (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+func (c Cluster) prepareAndStart() error {
+	builder, err := c.builder()
 	if err != nil {
 		return err
 	}
@@ -71,6 +95,9 @@ func (c Cluster) Up(ctx context.Context) error {
 	}
 	if problems := host.Preflight(c.Sandbox, len(missing) > 0); len(problems) > 0 {
 		return ErrNotStarted{problems}
+	}
+	if _, err := images.FindMirror(); err != nil {
+		return ErrNotStarted{[]host.Problem{host.Problem(err.Error())}}
 	}
 	if err := host.EnsurePackages(c.Printer); err != nil {
 		return err
@@ -86,11 +113,18 @@ func (c Cluster) Up(ctx context.Context) error {
 	if _, err := images.EnsureBases(c.Printer); err != nil {
 		return err
 	}
-	return c.start(ctx, set)
+	return c.start(set)
 }
 
-func (c Cluster) start(ctx context.Context, set programs.Set) error {
+func (c Cluster) builder() (*programs.Builder, error) {
+	return programs.NewBuilder(filepath.Join(c.Checkout, "sandbox", "programs"))
+}
+
+func (c Cluster) start(set programs.Set) error {
 	lock, err := host.Acquire(c.Sandbox)
+	if errors.Is(err, host.ErrRunning) {
+		return fmt.Errorf("sandbox %d is being started or stopped by another process: wait for it, and try again", c.Number)
+	}
 	if err != nil {
 		return err
 	}
@@ -98,15 +132,16 @@ func (c Cluster) start(ctx context.Context, set programs.Set) error {
 	if err := c.takeOver(); err != nil {
 		return err
 	}
+	ctx, stop := interruptible()
+	defer stop()
 	step := c.Printer.Start("starting sandbox %d", c.Number)
-	pid, err := c.startNode(ctx, set, lock, step)
-	if err == nil {
-		step.End("node Ready")
-		return c.furnish(ctx)
+	if err := c.startNode(ctx, set, lock, step); err != nil {
+		step.End("failed")
+		// Nothing half-started stays: the state and its logs do.
+		return errors.Join(err, host.CleanUp(c.Sandbox))
 	}
-	step.End("failed")
-	// Nothing half-started stays: the state and its logs do.
-	return errors.Join(err, host.Kill(pid), host.CleanUp(c.Sandbox))
+	step.End("node Ready")
+	return c.furnish(ctx)
 }
 
 // takeOver removes what a killed sandbox left on the machine; its state is started on.
@@ -127,23 +162,41 @@ func (c Cluster) takeOver() error {
 	return c.ClaimState()
 }
 
-func (c Cluster) startNode(ctx context.Context, set programs.Set, lock *host.Lock, step *progress.Step) (int, error) {
-	if err := errors.Join(node.WritePKI(c.Sandbox), host.MakeCgroups(c.Sandbox), os.RemoveAll(c.Path(node.Report))); err != nil {
-		return 0, err
+// startNode leaves no process where it fails.
+func (c Cluster) startNode(ctx context.Context, set programs.Set, lock *host.Lock, step *progress.Step) error {
+	resolver, err := host.Resolver()
+	if err != nil {
+		return err
 	}
-	command, err := host.StartNode(node.Orders{Sandbox: c.Sandbox, Programs: set}, lock)
+	if err := node.WritePKI(c.Sandbox); err != nil {
+		return err
+	}
+	if err := errors.Join(os.RemoveAll(c.Path(node.Report)), c.rememberPrograms(set), host.MakeCgroups(c.Sandbox)); err != nil {
+		return err
+	}
+	started := time.Now()
+	command, err := host.StartNode(node.Orders{Sandbox: c.Sandbox, Programs: set, Resolver: resolver}, lock)
 	if command == nil {
-		return 0, err
+		return err
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- command.Wait() }()
-	if err != nil {
-		return command.Process.Pid, err
+	go func() {
+		ended <- command.Wait()
+		close(ended)
+	}()
+	if err == nil {
+		err = c.waitUntilReady(ctx, command.Process.Pid, started, ended, func(stage string) { step.Detail("waiting for %s", stage) })
 	}
-	return command.Process.Pid, c.waitUntilReady(ctx, command.Process.Pid, set, ended, step)
+	if err != nil {
+		_ = command.Process.Kill() // All it can say is that it has ended.
+		<-ended
+	}
+	return err
 }
 
-func (c Cluster) waitUntilReady(ctx context.Context, pid int, set programs.Set, ended <-chan error, step *progress.Step) error {
+// waitUntilReady can be done again at any time. What the node says of itself counts from started on:
+// what it said before a crash still stands in the API server.
+func (c Cluster) waitUntilReady(ctx context.Context, pid int, started time.Time, ended <-chan error, tell func(stage string)) error {
 	client, err := pki.Client(c.Path("pki"), "admin")
 	if err != nil {
 		return err
@@ -153,16 +206,16 @@ func (c Cluster) waitUntilReady(ctx context.Context, pid int, set programs.Set, 
 		check func() error
 	}{
 		{"the API server", func() error { return get(client, c.APIServer()+"/readyz", nil) }},
-		{"the roles of the node's programs", func() error { return c.applyObjects(set) }},
-		{"containerd and the pause image", func() error { return c.importPause(pid, set.Program("node", "pause")) }},
-		{"the node", func() error { return c.nodeReady(client) }},
+		{"the roles of the node's programs", func() error { return c.applyObjects(pid) }},
+		{"containerd and the pause image", func() error { return c.importPause(pid) }},
+		{"the node", func() error { return c.nodeReady(client, started) }},
 		{"the default ServiceAccount", func() error {
 			return get(client, c.APIServer()+"/api/v1/namespaces/default/serviceaccounts/default", nil)
 		}},
 		{"the registry", func() error { return get(direct, "http://"+c.Registry()+"/v2/", nil) }},
 		{"the git server", func() error { return get(direct, c.GitServer()+"/", nil) }},
 	} {
-		step.Detail("waiting for %s", stage.what)
+		tell(stage.what)
 		if err := c.wait(ctx, stage.what, ended, stage.check); err != nil {
 			return err
 		}
@@ -204,8 +257,8 @@ func (c Cluster) troubles() string {
 	return text.String()
 }
 
-// furnish brings what chains need beside a cluster: base images and repositories. What is there
-// already stays.
+// furnish brings what chains need beside a cluster: base images, under tags that lead to those of the
+// cache again, and example repositories, which stay as they are once they are there.
 func (c Cluster) furnish(ctx context.Context) error {
 	bases, err := images.EnsureBases(c.Printer)
 	if err != nil {
@@ -224,18 +277,19 @@ func (c Cluster) furnish(ctx context.Context) error {
 	return nil
 }
 
-func (c Cluster) applyObjects(set programs.Set) error {
+func (c Cluster) applyObjects(pid int) error {
 	objects, err := node.Objects()
 	if err != nil {
 		return err
 	}
-	command := exec.Command(set.Program("kubernetes", "kubectl"), "--kubeconfig", c.Kubeconfig(), "apply", "--server-side", "-f", "-")
+	command := host.Inside(pid, layout.InsidePrograms+"/kubernetes/kubectl", "--kubeconfig", layout.InsideState+"/kubeconfig", "apply", "--server-side", "-f", "-")
 	command.Stdin = bytes.NewReader(objects)
+	command.Env = append(os.Environ(), "NO_PROXY="+c.Direct(os.Getenv("NO_PROXY")), "no_proxy="+c.Direct(os.Getenv("no_proxy")))
 	return quietly(command)
 }
 
-func (c Cluster) importPause(pid int, program string) error {
-	archive, err := images.Pause(node.PauseImage, program)
+func (c Cluster) importPause(pid int) error {
+	archive, err := images.Pause(node.PauseImage, fmt.Sprintf("/proc/%d/root%s/node/pause", pid, layout.InsidePrograms))
 	if err != nil {
 		return err
 	}
@@ -244,21 +298,27 @@ func (c Cluster) importPause(pid int, program string) error {
 	return quietly(command)
 }
 
-func (c Cluster) nodeReady(client *http.Client) error {
+func (c Cluster) nodeReady(client *http.Client, started time.Time) error {
 	var found struct {
 		Status struct {
-			Conditions []struct{ Type, Status, Message string }
+			Conditions []struct {
+				Type, Status, Message string
+				LastHeartbeatTime     time.Time
+			}
 		}
 	}
 	if err := get(client, c.APIServer()+"/api/v1/nodes/"+c.Name(), &found); err != nil {
 		return err
 	}
 	for _, condition := range found.Status.Conditions {
-		if condition.Type == "Ready" && condition.Status == "True" {
-			return nil
-		}
-		if condition.Type == "Ready" {
+		switch {
+		case condition.Type != "Ready":
+		case !condition.LastHeartbeatTime.After(started):
+			return errors.New("its kubelet has not reported since the start")
+		case condition.Status != "True":
 			return errors.New(condition.Message)
+		default:
+			return nil
 		}
 	}
 	return errors.New("it has no Ready condition yet")

@@ -1,11 +1,11 @@
 package cluster
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -13,6 +13,7 @@ import (
 
 	"imagechain.dev/sandbox/internal/host"
 	"imagechain.dev/sandbox/internal/images"
+	"imagechain.dev/sandbox/internal/layout"
 	"imagechain.dev/sandbox/internal/node"
 	"imagechain.dev/sandbox/internal/programs"
 	"imagechain.dev/sandbox/internal/supervisor"
@@ -21,16 +22,28 @@ import (
 // Down ends the sandbox and removes what it made on the machine, and its state unless that is to stay.
 // It mends whatever a killed or half-started one left, and may be called when there is none.
 func (c Cluster) Down(keep bool) error {
-	pid, err := host.Running(c.Sandbox)
+	if err := host.RequireRoot(); err != nil {
+		return err
+	}
+	found, err := host.Find(c.Sandbox)
 	if err != nil {
 		return err
 	}
-	if pid != 0 {
-		if err := host.Kill(pid); err != nil {
+	if found.State != "" {
+		c.State = found.State // It was started with another SANDBOX_STATE or HOME.
+	}
+	if _, err := c.HasState(); errors.Is(err, layout.ErrForeignState) {
+		return fmt.Errorf("%s is not removed: %w: move it away", c.State, err)
+	}
+	if found.PID != 0 {
+		if err := host.Kill(found.PID); err != nil {
 			return err
 		}
 	}
 	lock, err := host.Acquire(c.Sandbox)
+	if errors.Is(err, host.ErrRunning) {
+		return fmt.Errorf("sandbox %d is being started or stopped by another process: wait for it, and try again", c.Number)
+	}
 	if err != nil {
 		return err
 	}
@@ -46,33 +59,61 @@ func (c Cluster) Down(keep bool) error {
 	return failed
 }
 
-// Build makes everything that can be made without root.
+// Build makes what a start would make: for root all of it, for others the programs.
 func (c Cluster) Build() error {
+	if _, err := images.FindMirror(); err != nil {
+		return err
+	}
 	if err := host.EnsurePackages(c.Printer); err != nil {
 		return err
 	}
-	if _, err := c.programs(); err != nil {
+	builder, err := c.builder()
+	if err != nil {
 		return err
 	}
-	_, err := images.EnsureBases(c.Printer)
+	if _, err := builder.Ensure(programs.Modules, c.Printer); err != nil {
+		return err
+	}
+	if host.RequireRoot() != nil {
+		c.Printer.Say("the base images are left for root to make")
+		return nil
+	}
+	_, err = images.EnsureBases(c.Printer)
 	return err
 }
 
-func (c Cluster) programs() (programs.Set, error) {
-	builder, err := programs.NewBuilder(filepath.Join(c.Checkout, "sandbox", "programs"))
+// remembered is the file, below the state folder, that tells where the programs of a sandbox are: those
+// that it was started with, whatever the checkout holds by now.
+const remembered = "programs-used.json"
+
+func (c Cluster) rememberPrograms(set programs.Set) error {
+	text, err := json.Marshal(set)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(c.Path(remembered), text, 0o644)
+}
+
+func (c Cluster) usedPrograms() (programs.Set, error) {
+	text, err := os.ReadFile(c.Path(remembered))
 	if err != nil {
 		return nil, err
 	}
-	return builder.Ensure(programs.Modules, c.Printer)
+	var set programs.Set
+	return set, json.Unmarshal(text, &set)
 }
 
 // Explain prints how to use a running sandbox.
 func (c Cluster) Explain(out io.Writer) error {
+	c, err := c.running()
+	if err != nil {
+		return err
+	}
 	number := ""
 	if c.Number != 0 {
 		number = fmt.Sprintf(" SANDBOX=%d", c.Number)
 	}
-	_, err := fmt.Fprintf(out, `
+	_, err = fmt.Fprintf(out, `
 Sandbox %[1]d is running.
 
   make sandbox-shell%[2]s     a shell with kubectl, helm, crane and buildctl
@@ -90,23 +131,30 @@ Sandbox %[1]d is running.
 // ErrNotRunning means that there is no sandbox to talk to.
 var ErrNotRunning = errors.New("not running")
 
-func (c Cluster) mustRun() error {
-	pid, err := host.Running(c.Sandbox)
-	if err == nil && pid == 0 {
+// running is the cluster with the state folder that it was started with.
+func (c Cluster) running() (Cluster, error) {
+	found, err := host.Find(c.Sandbox)
+	if err == nil && found.PID == 0 {
 		err = fmt.Errorf("sandbox %d: %w: `make sandbox SANDBOX=%d` starts it", c.Number, ErrNotRunning, c.Number)
 	}
-	return err
+	c.State = found.State
+	return c, err
 }
 
 // Status prints a line per program; one that has ended names its log. It is an error if any is down.
 func (c Cluster) Status(out io.Writer) error {
-	if err := c.mustRun(); err != nil {
+	c, err := c.running()
+	if err != nil {
 		return err
 	}
 	statuses, err := supervisor.Read(c.Path(node.Report))
 	if err != nil {
 		return err
 	}
+	return c.printStatuses(out, statuses)
+}
+
+func (c Cluster) printStatuses(out io.Writer, statuses []supervisor.Status) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "PROGRAM\tSTATE\tFOR\tRESTARTS\tLOG")
 	var down []string
@@ -129,10 +177,11 @@ func (c Cluster) Status(out io.Writer) error {
 
 // environment is what a shell, a test or a Makefile needs to talk to the sandbox.
 func (c Cluster) environment() ([][2]string, error) {
-	if err := c.mustRun(); err != nil {
+	c, err := c.running()
+	if err != nil {
 		return nil, err
 	}
-	set, err := c.programs()
+	set, err := c.usedPrograms()
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +190,8 @@ func (c Cluster) environment() ([][2]string, error) {
 		{"REGISTRY", c.Registry()},
 		{"GIT_SERVER", c.GitServer()},
 		{"BUILDKIT_HOST", c.BuildKit()},
+		{"NO_PROXY", c.Direct(os.Getenv("NO_PROXY"))},
+		{"no_proxy", c.Direct(os.Getenv("no_proxy"))},
 		{"PATH", strings.Join(append(set.Folders(), os.Getenv("PATH")), ":")},
 	}, nil
 }

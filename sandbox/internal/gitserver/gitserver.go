@@ -38,9 +38,8 @@ func New(folder string) (*Server, error) {
 		return nil, err
 	}
 	return &Server{folder: folder, backend: cgi.Handler{
-		Path: backend,
-		Env:  []string{"GIT_PROJECT_ROOT=" + folder, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=sandbox", "HOME=/nonexistent"},
-		// git speaks version 2 of its protocol, which partial clones need, only when it is told to.
+		Path:       backend,
+		Env:        []string{"GIT_PROJECT_ROOT=" + folder, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=sandbox", "HOME=/nonexistent"},
 		InheritEnv: []string{"PATH"},
 	}}, nil
 }
@@ -73,7 +72,9 @@ func (s *Server) list(response http.ResponseWriter) {
 		return
 	}
 	for _, entry := range entries {
-		fmt.Fprintln(response, entry.Name())
+		if strings.HasSuffix(entry.Name(), ".git") {
+			fmt.Fprintln(response, entry.Name())
+		}
 	}
 }
 
@@ -113,19 +114,24 @@ func Seed(repositories, examples string) error {
 	}
 	for _, entry := range entries {
 		if entry.IsDir() {
-			err = errors.Join(err, seed(filepath.Join(repositories, entry.Name()+".git"), filepath.Join(examples, entry.Name())))
+			err = errors.Join(err, seed(repositories, entry.Name()+".git", filepath.Join(examples, entry.Name())))
 		}
 	}
 	return err
 }
 
-func seed(repository, example string) error {
+func seed(repositories, name, example string) error {
+	repository := filepath.Join(repositories, name)
 	if _, err := os.Stat(repository); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	// Under another name first, so that a repository is never seen half-filled.
-	unfinished := repository + ".unfinished"
-	if err := errors.Join(os.RemoveAll(unfinished), initialise(unfinished)); err != nil {
+	// Under another name first, so that a repository is never seen half-filled, nor by two at once.
+	unfinished, err := os.MkdirTemp(repositories, ".unfinished-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(unfinished)
+	if err := initialise(unfinished); err != nil {
 		return err
 	}
 	if err := git(unfinished, "--work-tree", example, "add", "--all"); err != nil {
@@ -135,7 +141,11 @@ func seed(repository, example string) error {
 	if err := git(unfinished, append([]string{"--work-tree", example}, commit...)...); err != nil {
 		return err
 	}
-	return os.Rename(unfinished, repository)
+	err = os.Rename(unfinished, repository)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // Another process made it meanwhile.
+	}
+	return err
 }
 
 func git(repository string, arguments ...string) error {

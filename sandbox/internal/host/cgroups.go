@@ -40,6 +40,10 @@ func parseCgroupMounts(mountinfo string) []cgroupMount {
 		if !found || len(before) < 6 || len(after) < 3 || !strings.HasPrefix(after[0], "cgroup") {
 			continue
 		}
+		// Elsewhere are those of chroots and containers, and views of a part of the tree.
+		if before[3] != "/" || !strings.HasPrefix(before[4], "/sys/fs/cgroup") {
+			continue
+		}
 		mounts = append(mounts, cgroupMount{
 			path:     before[4],
 			unified:  after[0] == "cgroup2",
@@ -64,6 +68,9 @@ func makeCgroups(sandbox layout.Sandbox) error {
 		return err
 	}
 	for _, mount := range mounts {
+		if !mount.writable {
+			continue
+		}
 		if err := mount.make(sandbox.Name()); err != nil {
 			return fmt.Errorf("making the cgroup %s in %s: %w", sandbox.Name(), mount.path, err)
 		}
@@ -73,7 +80,9 @@ func makeCgroups(sandbox layout.Sandbox) error {
 
 func (m cgroupMount) make(name string) error {
 	if m.unified {
-		m.enableControllers()
+		if err := m.enableControllers(); err != nil {
+			return err
+		}
 	}
 	group := filepath.Join(m.path, name)
 	if err := os.MkdirAll(group, 0o755); err != nil {
@@ -92,15 +101,27 @@ func (m cgroupMount) make(name string) error {
 }
 
 // enableControllers hands every controller down to the children of the root, one by one: what one
-// kernel cannot delegate must not keep the others back. The kubelet names what it misses.
-func (m cgroupMount) enableControllers() {
-	controllers, err := os.ReadFile(filepath.Join(m.path, "cgroup.controllers"))
+// kernel cannot delegate must not keep the others back. Those that limits need must be there.
+func (m cgroupMount) enableControllers() error {
+	available, err := os.ReadFile(filepath.Join(m.path, "cgroup.controllers"))
 	if err != nil {
-		return
+		return err
 	}
-	for controller := range strings.FieldsSeq(string(controllers)) {
-		_ = os.WriteFile(filepath.Join(m.path, "cgroup.subtree_control"), []byte("+"+controller), 0)
+	control := filepath.Join(m.path, "cgroup.subtree_control")
+	var failed error
+	for controller := range strings.FieldsSeq(string(available)) {
+		failed = errors.Join(failed, os.WriteFile(control, []byte("+"+controller), 0))
 	}
+	enabled, err := os.ReadFile(control)
+	if err != nil {
+		return err
+	}
+	for _, needed := range []string{"cpu", "memory", "pids"} {
+		if slices.Contains(strings.Fields(string(available)), needed) && !slices.Contains(strings.Fields(string(enabled)), needed) {
+			return fmt.Errorf("the controller %s cannot be handed down, as in a container whose own processes are in the root of its cgroup tree: run it on the machine itself, or move them into a child: %w", needed, failed)
+		}
+	}
+	return nil
 }
 
 func copyFile(from, to string) error {

@@ -29,7 +29,11 @@ func mountControllers() error {
 		return ignoreMissing(err)
 	}
 	for _, hierarchy := range missingHierarchies(string(text), mounts) {
-		if err := mountController(hierarchy); err != nil {
+		err := mountController(hierarchy)
+		if errors.Is(err, unix.EROFS) {
+			return nil // The price is a lost OOMKilled, not a sandbox.
+		}
+		if err != nil {
 			return fmt.Errorf("mounting the cgroup hierarchy %s: %w", hierarchy, err)
 		}
 	}
@@ -83,16 +87,16 @@ func joinNetwork(controllers []string) []string {
 
 func mountController(hierarchy string) error {
 	path := filepath.Join("/sys/fs/cgroup", hierarchy)
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return err
+	}
 	record, err := os.OpenFile(mountedControllers, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
 	defer record.Close()
-	// Written first, so that nothing is left when we are killed in between.
+	// Before the mount, so that nothing is left when we are killed in between.
 	if _, err := fmt.Fprintln(record, path); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(path, 0o755); err != nil {
 		return err
 	}
 	return unix.Mount("cgroup", path, "cgroup", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, hierarchy)

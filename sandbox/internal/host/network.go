@@ -55,25 +55,29 @@ func allowForwarding(sandbox layout.Sandbox) error {
 	if text, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("nft: %s", firstLine(text, err))
 	}
-	if !forwardDrops() {
+	if chain := forwardChain(); !strings.Contains(chain, "policy drop") && !strings.Contains(chain, "-P FORWARD DROP") {
 		return nil
 	}
 	return errors.Join(iptablesForward(sandbox, "-I", "-i"), iptablesForward(sandbox, "-I", "-o"))
 }
 
-// forwardDrops looks through nft, since a look through iptables would itself make iptables' tables;
-// the legacy back end, which nft does not see, names its tables in /proc.
-func forwardDrops() bool {
+// forwardChain is iptables' FORWARD chain as both of its back ends have it; empty where there is none.
+// It looks through nft, since a look through iptables would itself make iptables' tables; the legacy
+// back end, which nft does not see, names its tables in /proc.
+func forwardChain() string {
 	chain, err := exec.Command("nft", "list", "chain", "ip", "filter", "FORWARD").Output()
-	if err == nil {
-		return strings.Contains(string(chain), "policy drop")
+	if err != nil {
+		chain = nil
 	}
 	tables, err := os.ReadFile("/proc/net/ip_tables_names")
 	if err != nil || !strings.Contains(string(tables), "filter") {
-		return false
+		return string(chain)
 	}
-	rules, err := exec.Command("iptables", "-w", "-S", "FORWARD").Output()
-	return err == nil && strings.Contains(string(rules), "-P FORWARD DROP")
+	rules, err := exec.Command("iptables-legacy", "-w", "-S", "FORWARD").Output()
+	if err != nil {
+		return string(chain)
+	}
+	return string(chain) + string(rules)
 }
 
 func iptablesForward(sandbox layout.Sandbox, action, direction string) error {
@@ -88,17 +92,27 @@ func removeNetwork(sandbox layout.Sandbox) error {
 	if exec.Command("nft", "list", "table", "ip", name).Run() == nil {
 		failed = errors.Join(failed, run("nft", "delete", "table", "ip", name))
 	}
-	if forwardDrops() {
+	// Whatever the chain's policy is by now.
+	if strings.Contains(forwardChain(), name) {
 		for _, direction := range []string{"-i", "-o"} {
 			for iptablesForward(sandbox, "-C", direction) == nil {
 				failed = errors.Join(failed, iptablesForward(sandbox, "-D", direction))
 			}
 		}
 	}
-	if _, err := net.InterfaceByName(name); err == nil {
-		failed = errors.Join(failed, run("ip", "link", "delete", name))
+	return errors.Join(failed, removeLink(name), restoreForwarding())
+}
+
+// removeLink is content when the kernel, which removes the link with its network namespace, was faster.
+func removeLink(name string) error {
+	if _, err := net.InterfaceByName(name); err != nil {
+		return nil
 	}
-	return errors.Join(failed, restoreForwarding())
+	err := run("ip", "link", "delete", name)
+	if _, missing := net.InterfaceByName(name); missing != nil {
+		return nil
+	}
+	return err
 }
 
 // rememberedForwarding is where the first sandbox that changes the switch puts its old value, and the

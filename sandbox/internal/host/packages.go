@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"imagechain.dev/sandbox/internal/progress"
@@ -50,7 +51,8 @@ func EnsurePackages(printer *progress.Printer) error {
 
 func apt(arguments ...string) error {
 	var output bytes.Buffer
-	command := exec.Command("apt-get", arguments...)
+	// Others install things too, unattended-upgrades for one: wait for their lock.
+	command := exec.Command("apt-get", append([]string{"-o", "DPkg::Lock::Timeout=300"}, arguments...)...)
 	command.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 	command.Stdout, command.Stderr = &output, &output
 	if err := command.Run(); err != nil {
@@ -74,6 +76,11 @@ func present(proof string) bool {
 		_, err := os.Stat(proof)
 		return err == nil
 	}
-	_, err := exec.LookPath(proof)
-	return err == nil
+	// An ordinary user's PATH has no sbin.
+	for _, folder := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") {
+		if info, err := os.Stat(filepath.Join(folder, proof)); err == nil && info.Mode()&0o111 != 0 {
+			return true
+		}
+	}
+	return false
 }

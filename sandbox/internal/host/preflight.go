@@ -17,11 +17,13 @@ import (
 	"imagechain.dev/sandbox/internal/layout"
 )
 
-// What a sandbox needs on disk, in bytes. Measured: the state of a sandbox that has run the self-test
-// is 1.5 GiB; Go's caches grow by 8 GiB when everything is compiled.
+// What a sandbox needs, in bytes. Measured: Go's caches grow by 7 GiB when everything is compiled, its
+// programs and base images take 0.6 GiB; 0.5 GiB of memory idle.
 const (
-	stateNeeds = 4 << 30
-	buildNeeds = 10 << 30
+	stateNeeds  = 4 << 30
+	cacheNeeds  = 1 << 30
+	buildNeeds  = 10 << 30
+	memoryNeeds = 2 << 30
 )
 
 // Problem is one thing that the machine lacks, as a sentence that says what to do.
@@ -30,14 +32,21 @@ type Problem string
 // Preflight looks whether a sandbox can start here, before anything is changed. mustBuild says that
 // programs have to be compiled first.
 func Preflight(sandbox layout.Sandbox, mustBuild bool) []Problem {
-	if os.Geteuid() != 0 {
-		return []Problem{"it makes namespaces, links and cgroups and so must be run as root: use sudo, or a machine on which you are root"}
+	checks := []func(layout.Sandbox) error{
+		checkState, checkOverlay, checkCgroups, checkAddresses, checkResolver, checkMemory, checkStateSpace, checkCacheSpace,
 	}
-	checks := []func(layout.Sandbox) error{checkState, checkOverlay, checkCgroups, checkAddresses, checkStateSpace}
 	if mustBuild {
 		checks = append(checks, checkBuildSpace)
 	}
 	return failures(sandbox, checks)
+}
+
+// RequireRoot says what to do where it is somebody else.
+func RequireRoot() error {
+	if os.Geteuid() != 0 {
+		return errors.New("it makes namespaces, links and cgroups and so must be run as root: use sudo, or a machine on which you are root")
+	}
+	return nil
 }
 
 // PreflightTools is the part of Preflight that runs programs of the packages of EnsurePackages.
@@ -56,9 +65,13 @@ func failures(sandbox layout.Sandbox, checks []func(layout.Sandbox) error) []Pro
 }
 
 func checkState(sandbox layout.Sandbox) error {
+	const elsewhere = "or keep the state elsewhere with SANDBOX_STATE=FOLDER"
 	_, err := sandbox.HasState()
-	if errors.Is(err, layout.ErrForeignState) {
-		return fmt.Errorf("%s is in the way: %w; remove it with `make sandbox-down SANDBOX=%d`, or keep the state elsewhere with SANDBOX_STATE=FOLDER", sandbox.State, err, sandbox.Number)
+	switch {
+	case errors.Is(err, layout.ErrForeignState):
+		return fmt.Errorf("%s is in the way: %w: move it away, %s", sandbox.State, err, elsewhere)
+	case errors.Is(err, layout.ErrOtherState):
+		return fmt.Errorf("%s is in the way: %w: remove it with `make sandbox-down SANDBOX=%d`, %s", sandbox.State, err, sandbox.Number, elsewhere)
 	}
 	return err
 }
@@ -76,7 +89,8 @@ func checkOverlay(layout.Sandbox) error {
 }
 
 func checkNftables(layout.Sandbox) error {
-	loadModules("nf_tables", "nft_chain_nat", "veth", "bridge", "br_netfilter")
+	loadModules("nf_tables", "nft_chain_nat", "veth", "bridge")
+	loadBridgeFilter()
 	if text, err := exec.Command("nft", "list", "tables").CombinedOutput(); err != nil {
 		return fmt.Errorf("nftables, which Services need, do not work here (`nft list tables`: %s): install the package nftables and use a kernel with CONFIG_NF_TABLES", firstLine(text, err))
 	}
@@ -90,6 +104,19 @@ func checkNftables(layout.Sandbox) error {
 func loadModules(names ...string) {
 	for _, name := range names {
 		_ = exec.Command("modprobe", "--quiet", name).Run()
+	}
+}
+
+// loadBridgeFilter loads br_netfilter for the node's network namespace, where it is on by default. In the
+// machine's own it stays off: else its other bridges (docker's, libvirt's) would be filtered from now on.
+func loadBridgeFilter() {
+	const switches = "/proc/sys/net/bridge"
+	if _, err := os.Stat(switches); err == nil {
+		return
+	}
+	loadModules("br_netfilter")
+	for _, protocol := range []string{"iptables", "ip6tables", "arptables"} {
+		_ = os.WriteFile(switches+"/bridge-nf-call-"+protocol, []byte("0"), 0)
 	}
 }
 
@@ -116,7 +143,7 @@ func checkAddresses(sandbox layout.Sandbox) error {
 			continue
 		}
 		if address := overlapping(each, sandbox); address != nil {
-			return fmt.Errorf("the network of sandbox %d is in use here (%s on %s): choose another number, for example `make sandbox SANDBOX=%d`", sandbox.Number, address, each.Name, sandbox.Number+1)
+			return fmt.Errorf("the network of sandbox %d is in use here (%s on %s): choose another number, for example `make sandbox SANDBOX=%d`", sandbox.Number, address, each.Name, (sandbox.Number+1)%(layout.MaxNumber+1))
 		}
 	}
 	return nil
@@ -141,8 +168,41 @@ func overlapping(link net.Interface, sandbox layout.Sandbox) net.Addr {
 	return nil
 }
 
+// unfit are file systems on which containerd cannot stack its layers.
+var unfit = map[int64]string{unix.OVERLAYFS_SUPER_MAGIC: "overlayfs", unix.NFS_SUPER_MAGIC: "NFS"}
+
 func checkStateSpace(sandbox layout.Sandbox) error {
-	return checkSpace(sandbox.State, stateNeeds, "keep the state elsewhere with SANDBOX_STATE=FOLDER")
+	const advice = "keep the state elsewhere with SANDBOX_STATE=FOLDER"
+	space, err := statfs(sandbox.State)
+	if err != nil {
+		return err
+	}
+	if name, is := unfit[int64(space.Type)]; is {
+		return fmt.Errorf("%s is on %s, on which containers cannot be stacked: %s", sandbox.State, name, advice)
+	}
+	return checkSpace(sandbox.State, stateNeeds, advice)
+}
+
+func checkCacheSpace(layout.Sandbox) error {
+	cache, err := layout.CacheBase()
+	if err != nil {
+		return err
+	}
+	return checkSpace(cache, cacheNeeds, "put the cache elsewhere with XDG_CACHE_HOME=FOLDER")
+}
+
+func checkMemory(layout.Sandbox) error {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(text)) {
+		var free uint64
+		if _, err := fmt.Sscanf(line, "MemAvailable: %d kB", &free); err == nil && free<<10 < memoryNeeds {
+			return fmt.Errorf("%d MiB of memory are free and %d MiB are needed: end something, or use a larger machine", free>>10, memoryNeeds>>20)
+		}
+	}
+	return nil
 }
 
 func checkBuildSpace(layout.Sandbox) error {
@@ -158,8 +218,19 @@ func checkBuildSpace(layout.Sandbox) error {
 	return nil
 }
 
-// checkSpace looks at the file system that a folder, which need not exist yet, is or will be on.
 func checkSpace(folder string, needed uint64, advice string) error {
+	space, err := statfs(folder)
+	if err != nil {
+		return err
+	}
+	if free := space.Bavail * uint64(space.Bsize); free < needed {
+		return fmt.Errorf("the disk of %s has %d MiB free and %d MiB are needed: make room, or %s", folder, free>>20, needed>>20, advice)
+	}
+	return nil
+}
+
+// statfs looks at the file system that a folder, which need not exist yet, is or will be on.
+func statfs(folder string) (unix.Statfs_t, error) {
 	existing := folder
 	for {
 		if _, err := os.Stat(existing); err == nil || existing == filepath.Dir(existing) {
@@ -169,12 +240,9 @@ func checkSpace(folder string, needed uint64, advice string) error {
 	}
 	var space unix.Statfs_t
 	if err := unix.Statfs(existing, &space); err != nil {
-		return fmt.Errorf("statfs %s: %w", existing, err)
+		return space, fmt.Errorf("statfs %s: %w", existing, err)
 	}
-	if free := space.Bavail * uint64(space.Bsize); free < needed {
-		return fmt.Errorf("the disk of %s has %d MiB free and %d MiB are needed: make room, or %s", folder, free>>20, needed>>20, advice)
-	}
-	return nil
+	return space, nil
 }
 
 func firstLine(text []byte, err error) string {

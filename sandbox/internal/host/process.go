@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -34,12 +33,13 @@ func Acquire(sandbox layout.Sandbox) (*Lock, error) {
 	for {
 		lock := &Lock{path: lockPath(sandbox)}
 		var err error
-		if lock.file, err = os.OpenFile(lock.path, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		if lock.file, err = os.OpenFile(lock.path, os.O_CREATE|os.O_RDWR, 0o644); err != nil {
 			return nil, err
 		}
 		err = unix.FcntlFlock(lock.file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
 		if err == nil && lock.isCurrent() {
-			return lock, nil
+			// Whoever is named there is gone, and the number may be another process's by now.
+			return lock, lock.file.Truncate(0)
 		}
 		lock.Release()
 		if errors.Is(err, unix.EAGAIN) {
@@ -72,27 +72,35 @@ func (l *Lock) Remove() error { return os.Remove(l.path) }
 // /run, since no lock lasts beyond the boot.
 func lockPath(sandbox layout.Sandbox) string { return "/run/" + sandbox.Name() + ".lock" }
 
-// Running tells the PID, outside, of a sandbox's PID 1; 0 if it does not run. It only looks, so that
-// it is in nobody's way.
-func Running(sandbox layout.Sandbox) (int, error) {
+// Node is a running sandbox, as its lock tells.
+type Node struct {
+	// PID of its first process, outside its namespaces; 0 if it does not run.
+	PID int `json:"pid"`
+	// State is the folder that it writes to, and that is left when it was killed.
+	State string `json:"state"`
+}
+
+// Find looks a sandbox up. It only looks, so that it is in nobody's way.
+func Find(sandbox layout.Sandbox) (Node, error) {
 	file, err := os.Open(lockPath(sandbox))
 	if err != nil {
-		return 0, ignoreMissing(err)
+		return Node{}, ignoreMissing(err)
 	}
 	defer file.Close()
 	held := unix.Flock_t{Type: unix.F_RDLCK}
-	if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_GETLK, &held); err != nil || held.Type == unix.F_UNLCK {
-		return 0, err
+	if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_GETLK, &held); err != nil {
+		return Node{}, err
 	}
-	text, err := io.ReadAll(file)
-	if err != nil {
-		return 0, err
+	runs := held.Type != unix.F_UNLCK
+	var found Node
+	err = json.NewDecoder(file).Decode(&found)
+	if runs && err != nil {
+		return Node{}, fmt.Errorf("sandbox %d is being started or stopped by another process: wait for it, and try again", sandbox.Number)
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return 0, fmt.Errorf("sandbox %d is being started or stopped by another process: wait for it", sandbox.Number)
+	if !runs {
+		found.PID = 0
 	}
-	return pid, nil
+	return found, nil
 }
 
 // StartNode starts PID 1 in namespaces of its own and joins them to the machine's network. What PID 1
@@ -119,18 +127,22 @@ func StartNode(orders node.Orders, lock *Lock) (*exec.Cmd, error) {
 	if err := command.Start(); err != nil {
 		return nil, fmt.Errorf("making the namespaces: %w", err)
 	}
-	err = errors.Join(
-		lock.file.Truncate(0),
-		writeAt(lock.file, strconv.Itoa(command.Process.Pid)),
-		MakeNetwork(sandbox, command.Process.Pid),
-		json.NewEncoder(input).Encode(orders),
-	)
-	return command, err
+	return command, connect(orders, lock, command.Process.Pid, input)
 }
 
-func writeAt(file *os.File, text string) error {
-	_, err := file.WriteAt([]byte(text), 0)
-	return err
+// connect tells others of the first process, gives it its network and then, last, its orders.
+func connect(orders node.Orders, lock *Lock, pid int, input io.Writer) error {
+	text, err := json.Marshal(Node{PID: pid, State: orders.Sandbox.State})
+	if err != nil {
+		return err
+	}
+	if _, err := lock.file.WriteAt(text, 0); err != nil {
+		return err
+	}
+	if err := MakeNetwork(orders.Sandbox, pid); err != nil {
+		return err
+	}
+	return json.NewEncoder(input).Encode(orders)
 }
 
 // Kill ends a sandbox's PID 1, and with it, by the kernel's word, every process of its namespaces. It

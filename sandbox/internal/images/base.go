@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"imagechain.dev/sandbox/internal/cache"
 	"imagechain.dev/sandbox/internal/layout"
 	"imagechain.dev/sandbox/internal/progress"
 )
@@ -28,6 +30,7 @@ type Base struct {
 	// Tags of library/debian, as Docker Hub has them.
 	Tags   []string
 	folder string
+	recipe Recipe
 }
 
 // Recipe is all that decides a base image, besides the state of the archive when it is made.
@@ -50,32 +53,42 @@ func recipes(mirror Mirror) []Recipe {
 	}
 }
 
-// EnsureBases makes the base images that the cache does not have.
+// unfinished begins the names of folders that hold half an image, or the work of a killed process.
+const unfinished = "unfinished-"
+
+// EnsureBases makes the base images that the cache does not have. Two processes never do so at once.
 func EnsureBases(printer *progress.Printer) ([]Base, error) {
-	cache, err := layout.CacheBase()
+	base, err := layout.CacheBase()
 	if err != nil {
 		return nil, err
 	}
+	store := cache.Store{Folder: filepath.Join(base, "images"), What: "making the base images", Unfinished: unfinished + "*"}
 	mirror, err := FindMirror()
 	if err != nil {
 		return nil, err
 	}
 	var bases []Base
-	var missing []func() error
 	for _, recipe := range recipes(mirror) {
-		folder, err := recipe.folder(cache)
+		folder, err := recipe.folder(store.Folder)
 		if err != nil {
 			return nil, err
 		}
-		bases = append(bases, Base{recipe.Tags, folder})
-		if _, err := os.Stat(folder); err != nil {
-			missing = append(missing, func() error { return recipe.make(folder) })
-		}
+		bases = append(bases, Base{recipe.Tags, folder, recipe})
 	}
-	return bases, makeMissing(missing, printer)
+	if len(absent(bases)) == 0 {
+		return bases, nil
+	}
+	return bases, store.Exclusively(printer, func() error { return makeMissing(absent(bases), printer) })
 }
 
-func makeMissing(missing []func() error, printer *progress.Printer) error {
+func absent(bases []Base) []Base {
+	return slices.DeleteFunc(slices.Clone(bases), func(base Base) bool {
+		_, err := os.Stat(base.folder)
+		return err == nil
+	})
+}
+
+func makeMissing(missing []Base, printer *progress.Printer) error {
 	if len(missing) == 0 {
 		return nil
 	}
@@ -84,7 +97,7 @@ func makeMissing(missing []func() error, printer *progress.Printer) error {
 	// Half of the time is dpkg, half the network: two at once keep two cores busy.
 	group.SetLimit(2)
 	for _, each := range missing {
-		group.Go(each)
+		group.Go(func() error { return each.recipe.make(each.folder) })
 	}
 	if err := group.Wait(); err != nil {
 		step.End("failed")
@@ -104,7 +117,7 @@ func (r Recipe) folder(cache string) (string, error) {
 	if r.Slim {
 		kind = "-slim"
 	}
-	return filepath.Join(cache, "images", "debian-"+r.Suite+kind+"-"+hex.EncodeToString(sum[:])[:12]), err
+	return filepath.Join(cache, "debian-"+r.Suite+kind+"-"+hex.EncodeToString(sum[:])[:12]), err
 }
 
 // make is all or nothing: the folder gets its name when it is complete.
@@ -112,7 +125,7 @@ func (r Recipe) make(folder string) error {
 	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
 		return err
 	}
-	work, err := os.MkdirTemp(filepath.Dir(folder), "unfinished-")
+	work, err := os.MkdirTemp(filepath.Dir(folder), unfinished)
 	if err != nil {
 		return err
 	}
@@ -121,19 +134,15 @@ func (r Recipe) make(folder string) error {
 	if err != nil {
 		return err
 	}
-	unfinished := filepath.Join(work, "layout")
-	path, err := ocilayout.Write(unfinished, empty.Index)
+	written := filepath.Join(work, "layout")
+	path, err := ocilayout.Write(written, empty.Index)
 	if err != nil {
 		return err
 	}
 	if err := path.AppendImage(image); err != nil {
 		return err
 	}
-	err = os.Rename(unfinished, folder)
-	if errors.Is(err, os.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
-		return nil // Another process made it meanwhile.
-	}
-	return err
+	return os.Rename(written, folder)
 }
 
 // Build runs mmdebstrap; the image reads its layer from the work folder, which must outlive it.
@@ -220,20 +229,18 @@ func (m Mirror) sources(suite string) string {
 
 // FindMirror takes the machine's own apt sources; DEBIAN_MIRROR and DEBIAN_SECURITY override them.
 func FindMirror() (Mirror, error) {
-	chosen := Mirror{Packages: os.Getenv("DEBIAN_MIRROR"), Security: os.Getenv("DEBIAN_SECURITY")}
-	if chosen.Packages != "" {
-		return chosen, nil
+	found := Mirror{}
+	if text, err := exec.Command("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)").Output(); err == nil {
+		found = parseTargets(string(text))
 	}
-	text, err := exec.Command("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)").Output()
-	if err != nil {
-		return Mirror{}, fmt.Errorf("apt-get indextargets: %w: set DEBIAN_MIRROR to the URL of a Debian mirror", err)
+	if chosen := os.Getenv("DEBIAN_MIRROR"); chosen != "" {
+		found.Packages = strings.TrimSuffix(chosen, "/")
 	}
-	found := parseTargets(string(text))
+	if chosen := os.Getenv("DEBIAN_SECURITY"); chosen != "" {
+		found.Security = strings.TrimSuffix(chosen, "/")
+	}
 	if found.Packages == "" {
-		return Mirror{}, errors.New("this machine's apt sources name no Debian mirror: set DEBIAN_MIRROR to the URL of one, and DEBIAN_SECURITY to that of its security archive")
-	}
-	if chosen.Security != "" {
-		found.Security = chosen.Security
+		return Mirror{}, errors.New("this machine's apt sources name no Debian mirror by http or https: set DEBIAN_MIRROR to the URL of one, and DEBIAN_SECURITY to that of its security archive")
 	}
 	return found, nil
 }
@@ -251,7 +258,7 @@ func parseTargets(text string) Mirror {
 		url, release, _ := strings.Cut(strings.TrimSpace(line), " ")
 		suite, security := strings.CutSuffix(release, "-security")
 		switch {
-		case !suites[suite]:
+		case !suites[suite], !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://"):
 		case security && found.Security == "":
 			found.Security = strings.TrimSuffix(url, "/")
 		case !security && found.Packages == "":

@@ -9,7 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
+	"strings"
 )
 
 // MaxNumber bounds the number of a sandbox, so that the name stays a valid link name (15 bytes).
@@ -109,6 +109,16 @@ func (s Sandbox) GitServer() string { return fmt.Sprintf("http://%s:%d", s.NodeI
 // BuildKit is the address of buildkitd: a socket, since whoever reaches it is root on the node.
 func (s Sandbox) BuildKit() string { return "unix://" + s.Path("buildkit.sock") }
 
+// Direct are the addresses that must not be asked for through a proxy of the environment, as NO_PROXY
+// lists them, behind what it lists already.
+func (s Sandbox) Direct(already string) string {
+	own := []string{"127.0.0.1", "localhost", s.NodeIP(), s.HostIP(), s.PodNet(), s.ServiceNet(), ".svc", ".cluster.local"}
+	if already != "" {
+		own = append([]string{already}, own...)
+	}
+	return strings.Join(own, ",")
+}
+
 // Kubeconfig is the admin's kubeconfig.
 func (s Sandbox) Kubeconfig() string { return s.Path("kubeconfig") }
 
@@ -126,10 +136,14 @@ type manifest struct {
 	Number int    `json:"number"`
 }
 
-// ErrForeignState means that the state folder holds something that is not this sandbox's state.
-var ErrForeignState = errors.New("not a state folder of this version")
+var (
+	// ErrForeignState means that the state folder holds something that is no sandbox's state.
+	ErrForeignState = errors.New("it holds something else than a sandbox's state")
+	// ErrOtherState means that it holds the state of another version, or of another sandbox.
+	ErrOtherState = errors.New("it holds the state of another version of the sandbox")
+)
 
-// HasState tells whether there is state to start on; ErrForeignState if it is of another kind.
+// HasState tells whether there is state to start on; ErrForeignState or ErrOtherState if it will not do.
 func (s Sandbox) HasState() (bool, error) {
 	entries, err := os.ReadDir(s.State)
 	if errors.Is(err, fs.ErrNotExist) || (err == nil && len(entries) == 0) {
@@ -144,20 +158,24 @@ func (s Sandbox) HasState() (bool, error) {
 func (s Sandbox) checkManifest() error {
 	text, err := os.ReadFile(s.manifestPath())
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: it has no %s", ErrForeignState, filepath.Base(s.manifestPath()))
+		return ErrForeignState
 	}
 	if err != nil {
 		return err
 	}
 	var found manifest
 	if json.Unmarshal(text, &found) != nil || found != (manifest{StateFormat, s.Number}) {
-		return fmt.Errorf("%w: %s says %s", ErrForeignState, filepath.Base(s.manifestPath()), strconv.Quote(string(text)))
+		return ErrOtherState
 	}
 	return nil
 }
 
-// ClaimState makes the state folder, or marks an existing one as ours.
+// ClaimState makes the state folder and marks it as ours. The mark is written once and is whole or not
+// there: a kill in between must not make the state unusable.
 func (s Sandbox) ClaimState() error {
+	if known, err := s.HasState(); known || err != nil {
+		return err
+	}
 	if err := os.MkdirAll(s.State, 0o755); err != nil {
 		return err
 	}
@@ -165,7 +183,11 @@ func (s Sandbox) ClaimState() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(s.manifestPath(), text, 0o644)
+	unfinished := s.State + ".new"
+	if err := os.WriteFile(unfinished, text, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(unfinished, s.manifestPath())
 }
 
 func (s Sandbox) manifestPath() string { return s.Path("sandbox.json") }

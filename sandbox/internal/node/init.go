@@ -4,12 +4,14 @@ package node
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"time"
 
@@ -25,6 +27,8 @@ import (
 type Orders struct {
 	Sandbox  layout.Sandbox `json:"sandbox"`
 	Programs programs.Set   `json:"programs"`
+	// Resolver is the resolv.conf of node and pods.
+	Resolver string `json:"resolver"`
 }
 
 // Report is the file, below the state folder, with the status of every program.
@@ -32,6 +36,9 @@ const Report = "programs.json"
 
 // Run is PID 1. It returns only what keeps it from starting.
 func Run(input io.Reader) error {
+	if os.Getpid() != 1 {
+		return errors.New("this is the first process of a sandbox's namespaces: elsewhere it would hide the machine's own folders")
+	}
 	// The input ends when the host has made the link: until then there is no network to set up.
 	var orders Orders
 	if err := json.NewDecoder(input).Decode(&orders); err != nil {
@@ -70,7 +77,7 @@ func makeNetwork(orders Orders) error {
 func configure(orders Orders) error { return writeConfig(orders.Sandbox) }
 
 func supervise(sandbox layout.Sandbox) error {
-	keeper := supervisor.New(layout.InsideState+"/log", layout.InsideState+"/"+Report)
+	keeper := supervisor.New(layout.InsideState+"/log", layout.InsideState+"/"+Report, environment(sandbox))
 	if err := startAll(keeper, first(sandbox)); err != nil {
 		return err
 	}
@@ -85,7 +92,11 @@ func supervise(sandbox layout.Sandbox) error {
 	if err := startAll(keeper, second(sandbox)); err != nil {
 		return err
 	}
-	select {}
+	// The machine's shutdown asks politely first.
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, unix.SIGTERM)
+	<-asked
+	return nil
 }
 
 func startAll(keeper *supervisor.Supervisor, programs []supervisor.Program) error {

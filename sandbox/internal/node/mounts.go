@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -45,15 +44,11 @@ func makeMounts(orders Orders) error {
 	if err != nil {
 		return err
 	}
-	resolver, err := readResolver()
-	if err != nil {
-		return err
-	}
 	steps := []func() error{
 		func() error { return mountNew("proc", "/proc", "") },
 		maskFolders,
 		func() error { return bindAll(binds) },
-		func() error { return writeResolver(resolver) },
+		func() error { return writeResolver([]byte(orders.Resolver)) },
 		maskSysctls,
 		// The kubelet hands volumes to containers by propagation.
 		func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, "") },
@@ -155,22 +150,6 @@ func maskSysctls() error {
 		}
 	}
 	return nil
-}
-
-// stubResolver is systemd-resolved's on the host's loopback, which the node does not reach;
-// realResolver then holds the servers behind it.
-const (
-	stubResolver = "127.0.0.53"
-	realResolver = "/run/systemd/resolve/resolv.conf"
-)
-
-// readResolver must be called before /run is masked.
-func readResolver() ([]byte, error) {
-	text, err := os.ReadFile("/etc/resolv.conf")
-	if err == nil && strings.Contains(string(text), stubResolver) {
-		return os.ReadFile(realResolver)
-	}
-	return text, err
 }
 
 // writeResolver puts it where pods get it from, and over what the node's own programs read.

@@ -22,7 +22,7 @@ func first(sandbox layout.Sandbox) []supervisor.Program {
 		// This very program: /proc/self/exe is not masked by the namespace's own mounts.
 		{Name: "git-server", Arguments: []string{
 			"/proc/self/exe", "git-server", fmt.Sprintf("--listen=0.0.0.0:%d", layout.GitPort), "--folder=" + state + "/git",
-		}, Environment: environment()},
+		}},
 	}
 }
 
@@ -71,12 +71,24 @@ func second(sandbox layout.Sandbox) []supervisor.Program {
 
 func program(name, path string, arguments ...string) supervisor.Program {
 	executable := layout.InsidePrograms + "/" + path
-	return supervisor.Program{Name: name, Arguments: append([]string{executable}, arguments...), Environment: environment()}
+	return supervisor.Program{Name: name, Arguments: append([]string{executable}, arguments...)}
 }
 
-// environment is the host's (which may name a proxy), with the sandbox's programs first in the PATH.
-func environment() []string {
+// inherited are the host's variables that the node's programs get: how to reach the outside, and whom to
+// trust there. Any other may name a folder that is masked, or be taken for a setting (ETCD_*, XDG_*).
+var inherited = []string{"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+
+func environment(sandbox layout.Sandbox) []string {
 	const programs = layout.InsidePrograms
 	path := fmt.Sprintf("%s/node:%s/kubernetes:%s/buildkit:/usr/sbin:/usr/bin:/sbin:/bin", programs, programs, programs)
-	return append(os.Environ(), "PATH="+path, "HOME=/run/sandbox", "TMPDIR=/tmp")
+	made := []string{"PATH=" + path, "HOME=" + layout.InsideRoot, "TMPDIR=/tmp"}
+	for _, name := range inherited {
+		if value := os.Getenv(name); value != "" {
+			made = append(made, name+"="+value)
+		}
+	}
+	for _, name := range []string{"NO_PROXY", "no_proxy"} {
+		made = append(made, name+"="+sandbox.Direct(os.Getenv(name)))
+	}
+	return made
 }

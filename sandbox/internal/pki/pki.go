@@ -9,7 +9,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -71,8 +70,10 @@ func (a *Authority) create() error {
 	if a.certificate, err = x509.ParseCertificate(der); err != nil {
 		return err
 	}
-	// The certificate last: it says that the authority is complete.
-	return errors.Join(a.serviceAccountKey(), writeKey(a.path("ca.key"), a.key), writePEM(a.path("ca.crt"), "CERTIFICATE", der, 0o644))
+	if err := a.serviceAccountKey(); err != nil {
+		return err
+	}
+	return a.writePair("ca", a.key, der)
 }
 
 func (a *Authority) read() error {
@@ -100,7 +101,10 @@ func (a *Authority) serviceAccountKey() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(writeKey(a.path("sa.key"), key), writePEM(a.path("sa.pub"), "PUBLIC KEY", public, 0o644))
+	if err := writeKey(a.path("sa.key"), key); err != nil {
+		return err
+	}
+	return writePEM(a.path("sa.pub"), "PUBLIC KEY", public, 0o644)
 }
 
 // Issue signs a certificate for client and server use, unless it is there already.
@@ -126,7 +130,15 @@ func (a *Authority) Issue(subject Subject) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(writeKey(a.path(subject.File+".key"), key), writePEM(a.path(subject.File+".crt"), "CERTIFICATE", der, 0o644))
+	return a.writePair(subject.File, key, der)
+}
+
+// writePair writes the certificate last: where it is, the key is too.
+func (a *Authority) writePair(name string, key *ecdsa.PrivateKey, certificate []byte) error {
+	if err := writeKey(a.path(name+".key"), key); err != nil {
+		return err
+	}
+	return writePEM(a.path(name+".crt"), "CERTIFICATE", certificate, 0o644)
 }
 
 func newTemplate(name pkix.Name) (*x509.Certificate, error) {
@@ -173,8 +185,13 @@ func writeKey(path string, key *ecdsa.PrivateKey) error {
 	return writePEM(path, "EC PRIVATE KEY", der, 0o600)
 }
 
+// writePEM is all or nothing: on a full disk there is no half a file.
 func writePEM(path, kind string, der []byte, mode os.FileMode) error {
-	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
+	unfinished := path + ".new"
+	if err := os.WriteFile(unfinished, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode); err != nil {
+		return err
+	}
+	return os.Rename(unfinished, path)
 }
 
 func readPEM(path string) ([]byte, error) {

@@ -3,7 +3,6 @@
 package programs
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -18,8 +17,7 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"imagechain.dev/sandbox/internal/cache"
 	"imagechain.dev/sandbox/internal/layout"
 	"imagechain.dev/sandbox/internal/progress"
 )
@@ -95,38 +93,23 @@ func (b *Builder) Ensure(modules []Module, printer *progress.Printer) (Set, erro
 }
 
 func (b *Builder) buildLocked(modules []Module, printer *progress.Printer) error {
-	unlock, err := b.lock(printer)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	missing, err := b.Missing(modules)
-	if err != nil {
-		return err
-	}
-	for i, module := range missing {
-		if err := b.build(module, i+1, len(missing), printer); err != nil {
-			return fmt.Errorf("building %s: %w", module.Name, err)
+	store := cache.Store{Folder: b.cache, What: "building the programs", Unfinished: "*" + unfinished + "*"}
+	return store.Exclusively(printer, func() error {
+		missing, err := b.Missing(modules)
+		if err != nil {
+			return err
 		}
-	}
-	return nil
+		for i, module := range missing {
+			if err := b.build(module, i+1, len(missing), printer); err != nil {
+				return fmt.Errorf("building %s: %w", module.Name, err)
+			}
+		}
+		return nil
+	})
 }
 
-func (b *Builder) lock(printer *progress.Printer) (func(), error) {
-	if err := os.MkdirAll(b.cache, 0o755); err != nil {
-		return nil, err
-	}
-	file, err := os.OpenFile(filepath.Join(b.cache, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		printer.Say("another process is building the programs: waiting for it")
-		err = unix.Flock(int(file.Fd()), unix.LOCK_EX)
-	}
-	return func() { file.Close() }, err
-}
+// unfinished is part of the names of folders that hold half of a module's programs.
+const unfinished = "-unfinished-"
 
 // folder is where a module's programs are for the present state of its inputs.
 func (b *Builder) folder(module Module) (string, error) {
@@ -153,20 +136,23 @@ func (b *Builder) build(module Module, number, of int, printer *progress.Printer
 	if err != nil {
 		return err
 	}
-	unfinished, err := os.MkdirTemp(b.cache, module.Name+"-unfinished-")
+	work, err := os.MkdirTemp(b.cache, module.Name+unfinished)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(unfinished)
+	defer os.RemoveAll(work)
 	step := printer.Start("[%d/%d] building %s (%s)", number, of, module.Name, module.What)
-	err = b.compile(module, unfinished, step)
+	err = b.compile(module, work, step)
 	if err != nil {
 		step.End("failed")
 		return err
 	}
 	step.End("done")
 	// The rename makes it all or nothing: a build that was cut off leaves no half-filled folder.
-	return cmp.Or(os.Chmod(unfinished, 0o755), os.Rename(unfinished, folder))
+	if err := os.Chmod(work, 0o755); err != nil {
+		return err
+	}
+	return os.Rename(work, folder)
 }
 
 func (b *Builder) compile(module Module, target string, step *progress.Step) error {
@@ -228,7 +214,7 @@ func countPackages(source string, module Module) (int, error) {
 func runGo(source string, build Build, counter *packageCounter, arguments ...string) error {
 	command := exec.Command("go", arguments...)
 	command.Dir = source
-	command.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	command.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "CGO_ENABLED=0")
 	if build.CGO {
 		command.Env = append(command.Env, "CGO_ENABLED=1")
 	}
@@ -242,7 +228,7 @@ func runGo(source string, build Build, counter *packageCounter, arguments ...str
 func output(folder, name string, arguments ...string) (string, error) {
 	command := exec.Command(name, arguments...)
 	command.Dir = folder
-	command.Env = append(os.Environ(), "GOWORK=off")
+	command.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
 	text, err := command.Output()
 	if failed := (*exec.ExitError)(nil); errors.As(err, &failed) {
 		err = fmt.Errorf("%s %s: %w\n%s", name, strings.Join(arguments, " "), err, failed.Stderr)

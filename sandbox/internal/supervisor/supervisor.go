@@ -19,8 +19,7 @@ import (
 type Program struct {
 	Name string `json:"name"`
 	// Arguments begin with the absolute path of the executable.
-	Arguments   []string `json:"arguments"`
-	Environment []string `json:"environment,omitempty"`
+	Arguments []string `json:"arguments"`
 }
 
 // Status is how a program is doing.
@@ -43,8 +42,9 @@ const (
 
 // Supervisor runs programs until its process ends.
 type Supervisor struct {
-	logs   string
-	report string
+	logs        string
+	report      string
+	environment []string
 
 	lock     sync.Mutex
 	running  map[int]*child
@@ -57,10 +57,10 @@ type child struct {
 	delay   time.Duration
 }
 
-// New makes a supervisor that writes NAME.log files into a folder and the statuses into a file.
-// It must be the only one in its process that waits for children.
-func New(logs, report string) *Supervisor {
-	s := &Supervisor{logs: logs, report: report, running: map[int]*child{}}
+// New makes a supervisor that writes NAME.log files into a folder and the statuses into a file, and gives
+// all programs the same environment. It must be the only one in its process that waits for children.
+func New(logs, report string, environment []string) *Supervisor {
+	s := &Supervisor{logs: logs, report: report, environment: environment, running: map[int]*child{}}
 	go s.reap()
 	return s
 }
@@ -87,7 +87,7 @@ func (s *Supervisor) start(child *child) error {
 	defer null.Close()
 	pid, err := syscall.ForkExec(child.program.Arguments[0], child.program.Arguments, &syscall.ProcAttr{
 		Dir:   "/",
-		Env:   child.program.Environment,
+		Env:   s.environment,
 		Files: []uintptr{null.Fd(), log.Fd(), log.Fd()},
 		// A process group of its own, so that a signal to it does not reach the others.
 		Sys: &syscall.SysProcAttr{Setsid: true},
@@ -98,7 +98,9 @@ func (s *Supervisor) start(child *child) error {
 	s.running[pid] = child
 	status := &s.statuses[child.index]
 	status.PID, status.Since = pid, time.Now()
-	return s.write()
+	// It runs, whether that can be written down or not: a full disk must not start it twice.
+	s.complain(s.write())
+	return nil
 }
 
 // reap waits for every child, its own and adopted ones, for ever.

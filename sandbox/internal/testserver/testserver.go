@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -21,7 +22,6 @@ import (
 	"imagechain.dev/sandbox/internal/controlplane"
 	"imagechain.dev/sandbox/internal/node"
 	"imagechain.dev/sandbox/internal/pki"
-	"imagechain.dev/sandbox/internal/programs"
 )
 
 // readyWithin bounds the start. Measured: 5 s alone, 11 s for each of three at once on two cores.
@@ -42,14 +42,30 @@ type Ready struct {
 
 // Server is one running control plane.
 type Server struct {
-	folder    string
+	folder string
+	// folders are where its programs are looked for.
+	folders   []string
 	processes map[string]*exec.Cmd
 	ended     chan string
 }
 
-// Run starts a control plane, writes Ready to output, and ends it when input ends or ctx is done: a
-// test that is killed closes its end of the pipe, whatever way it ends.
-func Run(ctx context.Context, set programs.Set, input io.Reader, output io.Writer) error {
+// names of the programs.
+var names = []string{"etcd", "kube-apiserver", "kube-controller-manager"}
+
+// Complete tells whether a folder has all programs of a test server.
+func Complete(folder string) bool {
+	for _, name := range names {
+		if folder == "" || !exists(filepath.Join(folder, name)) {
+			return false
+		}
+	}
+	return true
+}
+
+// Run starts a control plane, each program from the first of the folders that has it, writes Ready to
+// output, and ends it when input ends or a signal comes: a test that is killed closes its end of the
+// pipe, whatever way it ends. The logs are kept only where a program failed.
+func Run(folders []string, input io.Reader, output io.Writer) error {
 	// Pdeathsig follows the thread that started a process: this one stays until the end.
 	runtime.LockOSThread()
 	started := time.Now()
@@ -57,16 +73,25 @@ func Run(ctx context.Context, set programs.Set, input io.Reader, output io.Write
 	if err != nil {
 		return err
 	}
-	server := &Server{folder: folder, processes: map[string]*exec.Cmd{}, ended: make(chan string, 3)}
-	defer server.close()
-	ctx, cancel := context.WithCancel(ctx)
+	server := &Server{folder: folder, folders: folders, processes: map[string]*exec.Cmd{}, ended: make(chan string, len(names))}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
 	go func() {
 		_, _ = io.Copy(io.Discard, input)
-		cancel()
+		stop()
 	}()
-	ready, err := server.start(ctx, set)
-	if errors.Is(err, context.Canceled) {
-		return nil
+	err = server.serve(ctx, started, output)
+	server.kill()
+	if err != nil {
+		return fmt.Errorf("%w\nthe logs are in %s", err, folder)
+	}
+	return os.RemoveAll(folder)
+}
+
+func (s *Server) serve(ctx context.Context, started time.Time, output io.Writer) error {
+	ready, err := s.start(ctx)
+	if ctx.Err() != nil {
+		return nil // Nobody waits for it any more.
 	}
 	if err != nil {
 		return err
@@ -75,25 +100,27 @@ func Run(ctx context.Context, set programs.Set, input io.Reader, output io.Write
 	if err := json.NewEncoder(output).Encode(ready); err != nil {
 		return err
 	}
-	<-ctx.Done()
-	return nil
+	select {
+	case <-ctx.Done():
+		return nil
+	case name := <-s.ended:
+		s.ended <- name
+		return fmt.Errorf("%s ended while it was in use:\n%s", name, s.logTail(name))
+	}
 }
 
-func (s *Server) close() {
+func (s *Server) kill() {
 	for _, process := range s.processes {
 		_ = process.Process.Kill()
 	}
 	for range s.processes {
 		<-s.ended
 	}
-	if err := os.RemoveAll(s.folder); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
 }
 
 func (s *Server) path(name string) string { return filepath.Join(s.folder, name) }
 
-func (s *Server) start(ctx context.Context, set programs.Set) (*Ready, error) {
+func (s *Server) start(ctx context.Context) (*Ready, error) {
 	ports, err := reserve(3)
 	if err != nil {
 		return nil, err
@@ -105,10 +132,10 @@ func (s *Server) start(ctx context.Context, set programs.Set) (*Ready, error) {
 		return nil, err
 	}
 	etcd := controlplane.Etcd{Data: s.path("etcd"), Client: etcdURL, Peer: ports.url("http", 1), Extra: []string{"--socket-reuse-port=true"}}
-	if err := s.run(set, "etcd", etcd.Arguments()); err != nil {
+	if err := s.run("etcd", etcd.Arguments()); err != nil {
 		return nil, err
 	}
-	if err := s.run(set, "kube-apiserver", s.apiServer(etcdURL, ports.numbers[2]).Arguments()); err != nil {
+	if err := s.run("kube-apiserver", s.apiServer(etcdURL, ports.numbers[2]).Arguments()); err != nil {
 		return nil, err
 	}
 	client, err := pki.Client(s.path("pki"), "admin")
@@ -118,7 +145,7 @@ func (s *Server) start(ctx context.Context, set programs.Set) (*Ready, error) {
 	if err := s.wait(ctx, client, url+"/readyz"); err != nil {
 		return nil, err
 	}
-	if err := s.run(set, "kube-controller-manager", s.manager().Arguments()); err != nil {
+	if err := s.run("kube-controller-manager", s.manager().Arguments()); err != nil {
 		return nil, err
 	}
 	// The sign that the controllers work: nobody else makes it.
@@ -186,13 +213,10 @@ func (s *Server) manager() controlplane.ControllerManager {
 	}
 }
 
-// run starts a program: that of KUBEBUILDER_ASSETS, where it has it, else our own.
-func (s *Server) run(set programs.Set, name string, arguments []string) error {
-	executable := set.Program("kubernetes", name)
-	if assets := os.Getenv("KUBEBUILDER_ASSETS"); assets != "" {
-		if own := filepath.Join(assets, name); exists(own) {
-			executable = own
-		}
+func (s *Server) run(name string, arguments []string) error {
+	executable, err := s.find(name)
+	if err != nil {
+		return err
 	}
 	log, err := os.Create(s.path(name + ".log"))
 	if err != nil {
@@ -211,6 +235,15 @@ func (s *Server) run(set programs.Set, name string, arguments []string) error {
 		s.ended <- name
 	}()
 	return nil
+}
+
+func (s *Server) find(name string) (string, error) {
+	for _, folder := range s.folders {
+		if path := filepath.Join(folder, name); folder != "" && exists(path) {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("there is no %s in %s", name, strings.Join(s.folders, ":"))
 }
 
 func exists(path string) bool {
@@ -235,7 +268,7 @@ func (s *Server) wait(ctx context.Context, client *http.Client, url string) erro
 			s.ended <- name
 			return fmt.Errorf("%s ended while the test server started:\n%s", name, s.logTail(name))
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w", url, ctx.Err())
+			return fmt.Errorf("waiting for %s: %w\n%s", url, ctx.Err(), s.logTail("kube-apiserver"))
 		case <-time.After(25 * time.Millisecond):
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	_ "github.com/coredns/coredns/plugin/cache"
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/forward"
-	_ "github.com/coredns/coredns/plugin/hosts"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 
 	"github.com/coredns/coredns/core/dnsserver"
@@ -15,6 +14,6 @@ import (
 
 func main() {
 	// The order in which a query passes through the plugins.
-	dnsserver.Directives = []string{"bind", "errors", "cache", "hosts", "kubernetes", "forward"}
+	dnsserver.Directives = []string{"bind", "errors", "cache", "kubernetes", "forward"}
 	coremain.Run()
 }
