@@ -33,6 +33,10 @@ sandbox-build: ## build what a sandbox needs, without starting one
 .PHONY: test
 test: lint test-unit test-apiserver sandbox-test ## all that CI runs
 
+.PHONY: crds
+crds: ## write the custom resource definitions from the types
+	cargo run --locked --quiet -- crd --directory crds
+
 .PHONY: lint
 lint: ## formats, lints and documentation of all code
 	cargo fmt --check

@@ -124,6 +124,15 @@ impl Started {
         fs::read_to_string(self.ready.folder.join("audit.log"))
     }
 
+    /// kubectl, as the admin.
+    pub fn kubectl(&self) -> Result<Command> {
+        // All of Kubernetes is one program, which runs the part that its first argument names.
+        let program = fs::read_link(format!("/proc/{}/exe", self.ready.processes["kube-apiserver"]))?;
+        let mut command = Command::new(program);
+        command.arg("kubectl").arg("--kubeconfig").arg(&self.ready.kubeconfig);
+        Ok(command)
+    }
+
     /// Waits for the launcher, which ends after all that it started.
     pub fn wait(&mut self) -> Result<()> {
         self.launcher.wait().map(drop)

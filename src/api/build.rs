@@ -1,0 +1,326 @@
+//! `ImageBuild`: one run of one link for one set of inputs.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::chain::not_observed;
+use super::common::{Digest, ImageReference, Label, ObjectName, RelativePath, Source};
+use super::condition::{Class, Reason};
+use super::recipe::{BuildStep, Parent, Publish, Retry, Timeouts, VerifyStep};
+
+/// One run of one link for one set of inputs. The controller makes it for a chain; a user may make one for
+/// a single run. What it asks for never changes.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "imagechain.dev", version = "v1alpha1", kind = "ImageBuild", namespaced,
+    status = "ImageBuildStatus", derive = "PartialEq",
+    shortname = "ib", category = "imagechain",
+    doc = "One run of one link for one set of inputs. The controller makes it for a chain; a user may make one for a single run. What it asks for never changes.",
+    printcolumn(name = "Chain", type_ = "string", json_path = ".spec.chainRef.name"),
+    printcolumn(name = "Link", type_ = "string", json_path = ".spec.chainRef.link"),
+    printcolumn(name = "Cause", type_ = "string", json_path = ".spec.causes[0].type"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Digest", type_ = "string", json_path = ".status.artifact.shortDigest"),
+    printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.spec == oldSelf.spec").message("a build never changes: make another one"),
+    validation = Rule::new(
+        "!has(oldSelf.status) || !has(oldSelf.status.finishedAt) || (has(self.status) && has(self.status.finishedAt) && self.status.finishedAt == oldSelf.status.finishedAt && has(self.status.artifact) == has(oldSelf.status.artifact) && (!has(self.status.artifact) || self.status.artifact == oldSelf.status.artifact) && has(self.status.failure) == has(oldSelf.status.failure) && (!has(self.status.failure) || self.status.failure == oldSelf.status.failure))"
+    ).message("the result of a finished build never changes"),
+    validation = Rule::new(
+        "!has(oldSelf.status) || !has(oldSelf.status.attempts) || (has(self.status) && has(self.status.attempts) && size(self.status.attempts) >= size(oldSelf.status.attempts))"
+    ).message("attempts are never taken back")
+)]
+#[x_kube(
+    validation = Rule::new("has(self.chainRef) == has(self.inputs)")
+        .message("inputs are set by the controller, for the builds of a chain: leave them out"),
+    validation = Rule::new("!has(self.chainRef) || !has(self.publish)")
+        .message("the chain publishes what its builds make: leave publish out"),
+    validation = Rule::new("has(self.chainRef) || !has(self.from) || !has(self.from.link)")
+        .message("a single build has no earlier links: use from.chain or from.image")
+)]
+pub struct ImageBuildSpec {
+    /// The chain and the link that it was made for; absent in a build that a user made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain_ref: Option<ChainReference>,
+    /// The `BuildProfile` that says with which privileges and where it runs.
+    pub profile: ObjectName,
+    /// The `ServiceAccount` of this namespace that must have the right to `use` the profile.
+    #[serde(default = "default_service_account")]
+    pub service_account_name: ObjectName,
+    /// What it is built on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Parent>,
+    /// Where templates, playbooks and tests come from.
+    pub source: Source,
+    /// What of the source decides the result. Default: all of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub paths: Vec<RelativePath>,
+    /// How it is built.
+    pub build: BuildStep,
+    /// How it is tested, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub verify: Vec<VerifyStep>,
+    /// Where it is published; only in a build that a user made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<Publish>,
+    /// How long its stages may take.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// How often it is tried again.
+    #[serde(default)]
+    pub retry: Retry,
+    /// What everything it names was resolved to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Inputs>,
+    /// Why it was made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub causes: Vec<Cause>,
+}
+
+fn default_service_account() -> ObjectName {
+    ObjectName::from("default")
+}
+
+/// The chain and the link that a build was made for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChainReference {
+    /// The name of the chain, in the same namespace.
+    pub name: ObjectName,
+    /// The UID of the chain: a chain that is made anew under the same name builds anew.
+    #[schemars(length(min = 1, max = 64))]
+    pub uid: String,
+    /// The name of the link.
+    pub link: Label,
+}
+
+/// What everything that a build names was resolved to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Inputs {
+    /// The hash of all that decides the result. Same key, same result: nothing to do.
+    #[schemars(length(min = 1, max = 64))]
+    pub key: String,
+    /// The parent as repository@digest; absent where the build brings its own base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ImageReference>,
+    /// The commit of a git source, or the hash of another's content.
+    #[schemars(length(min = 1, max = 128))]
+    pub revision: String,
+}
+
+/// Why a build was made: what changed, from what to what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Cause {
+    /// What changed.
+    #[serde(rename = "type")]
+    pub kind: CauseKind,
+    /// What it was, shortened; absent for the first build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub from: Option<String>,
+    /// What it is, shortened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub to: Option<String>,
+}
+
+/// What can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum CauseKind {
+    /// The link has no verified image yet.
+    FirstBuild,
+    /// The chain's object: how the link is built or tested.
+    SpecChanged,
+    /// The files that decide the link's result.
+    SourceChanged,
+    /// The image of the link or chain that it stands on.
+    ParentChanged,
+    /// The base image: its tag leads to another digest.
+    BaseImageChanged,
+    /// The profile: other builder images or another isolation.
+    ProfileChanged,
+    /// Somebody asked for it by annotation.
+    Requested,
+    /// The image that these inputs once gave is no longer in the registry.
+    ArtifactGone,
+}
+
+/// What is known of a build.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageBuildStatus {
+    /// The `metadata.generation` that this status is about; -1 before the first look.
+    #[serde(default = "not_observed")]
+    pub observed_generation: i64,
+    /// `Built`, `Verified`, for builds of users `Promoted`, and `Ready` over them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// What everything it names was resolved to, in a build that a user made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Inputs>,
+    /// The attempts, each one pod, in order. A build has several only after failures of the infrastructure
+    /// or where `retry.build` asks for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub attempts: Vec<Attempt>,
+    /// The stages of the last attempt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub stages: Vec<StageStatus>,
+    /// What came out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Artifact>,
+    /// The results of the tests, in the order of `spec.verify`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub verification: Vec<Verification>,
+    /// What went wrong, if it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// When it ended, well or not. From then on its result does not change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// How long it took, for people: for example `4m12s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub duration: Option<String>,
+}
+
+/// One pod of a build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// 1 for the first.
+    #[schemars(range(min = 1, max = 64))]
+    pub number: i32,
+    /// The name of the pod, in the profile's execution namespace.
+    pub pod: ObjectName,
+    /// When it was decided on: before its pod was made.
+    pub started_at: Time,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// How it ended; absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The class of the reason, which decides whether another attempt follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Class>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Outcome {
+    /// All stages passed.
+    Succeeded,
+    /// A stage failed, or the attempt was lost.
+    Failed,
+}
+
+/// A container of the build pod, in the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Stage {
+    /// Fetches the source.
+    Source,
+    /// The container engine beside the other stages.
+    Engine,
+    /// Builds.
+    Build,
+    /// Tests.
+    Verify,
+    /// Pushes to the staging reference.
+    Publish,
+}
+
+/// When a stage ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StageStatus {
+    /// Which.
+    pub name: Stage,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+}
+
+/// What came out of a build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Artifact {
+    /// Where it is staged, as repository@digest.
+    pub reference: ImageReference,
+    /// The digest of its manifest.
+    pub digest: Digest,
+    /// The first 12 characters of the digest, for people.
+    #[schemars(length(max = 16))]
+    pub short_digest: String,
+    /// The image ID: the digest of its configuration. What was tested is known by it.
+    pub image_id: Digest,
+    /// The size of its layers as they are in the registry, in bytes.
+    #[schemars(range(min = 0))]
+    pub size: i64,
+}
+
+/// The result of one test step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    /// Which step: its number, from 1, and its kind, for example `1 molecule`.
+    #[schemars(length(max = 64))]
+    pub step: String,
+    /// Whether it passed.
+    pub passed: bool,
+    /// How many tests it ran, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub tests: Option<i32>,
+    /// How many of them failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub failures: Option<i32>,
+    /// How long it took, in seconds.
+    #[schemars(range(min = 0))]
+    pub seconds: i64,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// Where; absent where no stage had begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// What, as one of a closed list.
+    pub reason: Reason,
+    /// What it means for further attempts.
+    pub class: Class,
+    /// What happened and what to do, in a sentence, with the command that shows more.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// The task of a playbook, or the test, that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub task: Option<String>,
+}

@@ -1,0 +1,232 @@
+//! `BuildProfile`: who may build with which privileges, where. Owned by the platform's administrators.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::Toleration,
+    apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector},
+};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::chain::not_observed;
+use super::common::{ConfigMapSource, Duration, ImageReference, ObjectName, Repository, SecretReference};
+
+/// Who may build with which privileges, where. To allow a tenant a privileged profile is to give them root
+/// on every node that the profile can reach.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "imagechain.dev",
+    version = "v1alpha1",
+    kind = "BuildProfile",
+    status = "BuildProfileStatus",
+    derive = "PartialEq",
+    shortname = "bp",
+    category = "imagechain",
+    doc = "Who may build with which privileges, where. To allow a tenant a privileged profile is to give them root on every node that the profile can reach.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Isolation", type_ = "string", json_path = ".spec.isolation"),
+    printcolumn(name = "Engine", type_ = "string", json_path = ".spec.engine"),
+    printcolumn(name = "Namespace", type_ = "string", json_path = ".spec.executionNamespace"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+pub struct BuildProfileSpec {
+    /// What keeps a build from its node.
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// The container engine that runs beside a build.
+    #[serde(default)]
+    pub engine: Engine,
+    /// The images that builds run in; pin them by digest in production.
+    pub images: Images,
+    /// The namespace in which build pods run. It serves one trust domain: nobody but the operator needs
+    /// rights there.
+    pub execution_namespace: ObjectName,
+    /// The namespaces whose chains may use this profile, by their labels. An empty selector means all; the
+    /// right to `use` the profile is needed besides.
+    #[serde(default)]
+    pub allowed_namespaces: LabelSelector,
+    /// The platform of the images that are built; of a base image for several, its manifest is taken.
+    #[serde(default = "default_platform")]
+    #[schemars(length(min = 3, max = 64), regex(pattern = r"^[a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?$"))]
+    pub platform: String,
+    /// Labels that a node must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub node_selector: BTreeMap<String, NodeLabelValue>,
+    /// Taints of nodes that build pods bear.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub tolerations: Vec<Toleration>,
+    /// The most that one build may have of each resource.
+    #[serde(default)]
+    pub resources: Resources,
+    /// How many builds may run at once with this profile, over all chains. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_concurrent_builds: Option<i32>,
+    /// The registry that builds push to, and how registries are reached.
+    #[serde(default)]
+    pub registry: Registry,
+    /// How long finished pods, with their logs, are kept.
+    #[serde(default)]
+    pub pod_retention: PodRetention,
+    /// How long a pod may live, whatever its stages do: the last resort behind their own timeouts.
+    #[serde(default = "default_deadline")]
+    pub deadline: Duration,
+}
+
+fn default_platform() -> String {
+    "linux/amd64".to_owned()
+}
+
+fn default_deadline() -> Duration {
+    Duration::from("6h")
+}
+
+/// What keeps a build from its node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Isolation {
+    /// Nothing but the container: the engine runs as root of the node, so that containers and systemd can
+    /// run inside.
+    #[default]
+    Privileged,
+}
+
+/// The container engine that runs beside a build.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Engine {
+    /// dockerd.
+    #[default]
+    Docker,
+}
+
+/// The images that builds run in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Images {
+    /// Has packer, ansible, molecule and what else the stages call.
+    pub builder: ImageReference,
+    /// Has the container engine. Default: the builder image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<ImageReference>,
+}
+
+/// The value of a node's label.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct NodeLabelValue(
+    #[schemars(length(max = 63), regex(pattern = r"^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$"))] pub String,
+);
+
+/// The most that one build may have of each resource, all of its containers together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Resources {
+    /// Processor time, for example `4` or `500m`.
+    pub cpu: ResourceQuantity,
+    /// Memory, for example `8Gi`; the engine keeps 256Mi of it for itself.
+    pub memory: ResourceQuantity,
+    /// Disk for the source, the engine's images and logs, for example `40Gi`.
+    pub storage: ResourceQuantity,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        let quantity = |text: &str| ResourceQuantity(text.to_owned());
+        Self { cpu: quantity("4"), memory: quantity("8Gi"), storage: quantity("40Gi") }
+    }
+}
+
+/// A quantity as Kubernetes writes it, with a binary or decimal suffix or none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct ResourceQuantity(
+    #[schemars(length(min = 1, max = 16), regex(pattern = r"^[1-9][0-9]{0,11}(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"))] pub String,
+);
+
+/// The registry that builds push to, and how registries are reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Registry {
+    /// Where builds push what they made, before it is tested. Without it they push to a tag of their own
+    /// in the published repository, and so hold a credential that could move published tags.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staging: Option<Staging>,
+    /// Registries to ask instead of others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["registry".into()]))]
+    pub mirrors: Vec<Mirror>,
+    /// Registries, as host or host:port, that are reached by plain HTTP.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub insecure: Vec<RegistryHost>,
+    /// A `ConfigMap` of the execution namespace whose key `ca.crt` holds the certificates that registries
+    /// are trusted by, besides the usual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_authority: Option<ConfigMapSource>,
+}
+
+/// Where builds push what they made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Staging {
+    /// The repository. It must be on the same registry as what is published from it.
+    pub repository: Repository,
+    /// A Secret of the execution namespace, of type `kubernetes.io/dockerconfigjson`, with the right to
+    /// push there, and to nothing that is published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretReference>,
+}
+
+/// A registry to ask instead of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Mirror {
+    /// The registry that references name, as host or host:port.
+    pub registry: RegistryHost,
+    /// The one to ask, as host or host:port.
+    pub mirror: RegistryHost,
+}
+
+/// A registry as host or host:port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct RegistryHost(
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9.-]*(:[0-9]{1,5})?$"))] pub String,
+);
+
+/// How long finished pods, with their logs, are kept after their result is recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodRetention {
+    /// Of builds that were verified.
+    pub succeeded: Duration,
+    /// Of builds that failed.
+    pub failed: Duration,
+}
+
+impl Default for PodRetention {
+    fn default() -> Self {
+        Self { succeeded: Duration::from("10m"), failed: Duration::from("1h") }
+    }
+}
+
+/// What is known of a profile.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildProfileStatus {
+    /// The `metadata.generation` that this status is about; -1 before the first look.
+    #[serde(default = "not_observed")]
+    pub observed_generation: i64,
+    /// `Ready`: the execution namespace, the images and the staging registry are as the profile says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}

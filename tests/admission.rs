@@ -1,0 +1,534 @@
+//! What a real API server makes of good and bad objects: every rule of the schemas, accepted and refused.
+
+// Tests say what they expect: an answer that is not there ends them.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod support;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use imagechain::api::crd;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
+use kube::{
+    Api, Client, Error, ResourceExt,
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
+    runtime::wait::{await_condition, conditions},
+};
+use serde_json::{Value, json};
+use support::apiserver::ApiServer;
+use tokio::time::timeout;
+
+/// A cluster that knows our kinds.
+struct Cluster {
+    server: ApiServer,
+    client: Client,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let server = ApiServer::own(&mut std::process::Command::new(support::apiserver::launcher())).expect("a server");
+        let client = server.admin().await;
+        let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+        for definition in crd::all() {
+            let name = definition.name_any();
+            definitions.create(&PostParams::default(), &definition).await.expect("the API server takes the definition");
+            let established = await_condition(definitions.clone(), &name, conditions::is_crd_established());
+            timeout(Duration::from_mins(1), established).await.expect("in time").expect("a watch");
+        }
+        Self { server, client }
+    }
+
+    fn api(&self, kind: &str) -> Api<DynamicObject> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("imagechain.dev", "v1alpha1", kind));
+        match kind {
+            "BuildProfile" => Api::all_with(self.client.clone(), &resource),
+            _ => Api::default_namespaced_with(self.client.clone(), &resource),
+        }
+    }
+
+    /// What the API server says of an object that is not kept.
+    async fn check(&self, object: &Value) -> Result<(), String> {
+        let kind = object["kind"].as_str().expect("a kind");
+        let parameters = PostParams { dry_run: true, ..PostParams::default() };
+        let object: DynamicObject = serde_json::from_value(object.clone()).expect("an object");
+        match self.api(kind).create(&parameters, &object).await {
+            Ok(_) => Ok(()),
+            Err(Error::Api(status)) => Err(status.message),
+            Err(error) => panic!("no answer: {error}"),
+        }
+    }
+
+    async fn accepts(&self, what: &str, object: &Value) {
+        if let Err(message) = self.check(object).await {
+            panic!("{what}: refused: {message}");
+        }
+    }
+
+    async fn refuses(&self, what: &str, object: &Value, sentence: &str) {
+        match self.check(object).await {
+            Ok(()) => panic!("{what}: accepted"),
+            Err(message) => assert!(message.contains(sentence), "{what}: no «{sentence}» in: {message}"),
+        }
+    }
+}
+
+/// A chain of one link, in the words of its users.
+fn chain() -> Value {
+    json!({
+        "apiVersion": "imagechain.dev/v1alpha1",
+        "kind": "ImageChain",
+        "metadata": {"name": "shop"},
+        "spec": {
+            "profiles": ["docker"],
+            "source": {"git": {"url": "https://git.example/shop.git", "revision": "main"}},
+            "links": [link("base")],
+        },
+    })
+}
+
+fn link(name: &str) -> Value {
+    json!({"name": name, "build": {"packer": {"template": "packer/base.pkr.hcl"}}})
+}
+
+fn build() -> Value {
+    json!({
+        "apiVersion": "imagechain.dev/v1alpha1",
+        "kind": "ImageBuild",
+        "metadata": {"name": "single"},
+        "spec": {
+            "profile": "docker",
+            "source": {"configMap": {"name": "files"}},
+            "build": {"packer": {"template": "base.json"}},
+        },
+    })
+}
+
+fn profile() -> Value {
+    json!({
+        "apiVersion": "imagechain.dev/v1alpha1",
+        "kind": "BuildProfile",
+        "metadata": {"name": "docker"},
+        "spec": {"images": {"builder": "registry.example/builder:1"}, "executionNamespace": "builds"},
+    })
+}
+
+/// The object with a value put at a JSON pointer, whose last part may be new.
+fn with(mut object: Value, pointer: &str, value: Value) -> Value {
+    let (parent, last) = pointer.rsplit_once('/').expect("a pointer");
+    match object.pointer_mut(parent).expect("a parent") {
+        Value::Array(items) => items[last.parse::<usize>().expect("an index")] = value,
+        parent => parent[last] = value,
+    }
+    object
+}
+
+/// The object without what a JSON pointer leads to.
+fn without(mut object: Value, pointer: &str) -> Value {
+    let (parent, last) = pointer.rsplit_once('/').expect("a pointer");
+    object.pointer_mut(parent).and_then(Value::as_object_mut).expect("a parent").remove(last);
+    object
+}
+
+fn links(links: &[Value]) -> Value {
+    with(chain(), "/spec/links", json!(links))
+}
+
+fn child(name: &str, parent: &str) -> Value {
+    with(link(name), "/from", json!({"link": parent}))
+}
+
+const GIT: &str = "/spec/source/git";
+const LINK: &str = "/spec/links/0";
+
+/// Good objects, and what each shows.
+fn accepted() -> Vec<(&'static str, Value)> {
+    let full_link = json!({
+        "name": "web",
+        "profile": "docker",
+        "from": {"image": "registry.example/debian:13", "as": "team/base:local", "secretRef": {"name": "pull"}},
+        "paths": ["packer/web.json", ".hidden/..file", "ansible"],
+        "build": {"packer": {
+            "template": "packer/web.json", "variables": {"base": "$(parent.reference)"}, "variableFiles": ["prod.json"],
+            "only": ["docker.web"], "except": ["*.box"],
+            "secretVariables": [{"name": "token", "secretKeyRef": {"name": "s", "key": "token"}}],
+        }},
+        "verify": [
+            {"molecule": {"directory": "ansible", "scenario": "image", "environment": {"IMAGE": "$(image.local)"}}},
+            {"pytest": {"directory": "tests"}},
+            {"command": {"arguments": ["goss", "validate"]}},
+        ],
+        "publish": {"image": {"repository": "registry.example:5000/team-a/web", "tags": ["1.4.2", "latest"], "secretRef": {"name": "push"}}},
+        "timeouts": {"pending": "10m", "build": "1h30m", "verify": "90s"},
+        "retry": {"infrastructure": 3, "build": 1},
+    });
+    vec![
+        ("the smallest chain", chain()),
+        ("every field of a link", links(&[full_link])),
+        ("a parent before its child", links(&[link("base"), child("web", "base")])),
+        ("a diamond", links(&[link("a"), child("b", "a"), child("c", "a"), child("d", "b")])),
+        (
+            "a parent in another chain",
+            with(chain(), &format!("{LINK}/from"), json!({"chain": {"name": "os", "link": "base"}})),
+        ),
+        (
+            "no common source, but one in each link",
+            without(
+                with(chain(), &format!("{LINK}/source"), json!({"inline": {"files": {"base.json": "{}"}}})),
+                "/spec/source",
+            ),
+        ),
+        ("an interval of 30s", with(chain(), "/spec/triggers", json!({"interval": "30s"}))),
+        ("names of 50 characters", with(links(&[link(&"l".repeat(25))]), "/metadata/name", json!("c".repeat(25)))),
+        ("git over ssh", with(chain(), &format!("{GIT}/url"), json!("ssh://git@git.example:2222/team/shop.git"))),
+        ("a commit", with(chain(), &format!("{GIT}/revision"), json!("0123456789abcdef0123456789abcdef01234567"))),
+        ("a single build", build()),
+        (
+            "a single build that publishes",
+            with(build(), "/spec/publish", json!({"image": {"repository": "r.example/a", "tags": ["1"]}})),
+        ),
+        (
+            "a build of a chain",
+            with(
+                with(build(), "/spec/chainRef", json!({"name": "shop", "uid": "u", "link": "base"})),
+                "/spec/inputs",
+                json!({"key": "k", "revision": "r"}),
+            ),
+        ),
+        ("the smallest profile", profile()),
+        (
+            "a profile with staging",
+            with(
+                profile(),
+                "/spec/registry",
+                json!({
+            "staging": {"repository": "registry.example/staging", "secretRef": {"name": "push"}},
+            "insecure": ["registry.example:5000"], "mirrors": [{"registry": "docker.io", "mirror": "mirror.example"}]}),
+            ),
+        ),
+    ]
+}
+
+/// Bad objects, and a part of the sentence that says what to do.
+fn refused() -> Vec<(&'static str, Value, &'static str)> {
+    let exactly_one_source = "set exactly one of git, configMap, inline";
+    let template = "/spec/links/0/build/packer/template";
+    let mut cases = vec![
+        (
+            "a parent that comes later",
+            links(&[child("web", "base"), link("base")]),
+            "move the parent before its children",
+        ),
+        ("a link that is its own parent", links(&[child("web", "web")]), "move the parent before its children"),
+        ("a cycle", links(&[child("a", "b"), child("b", "a")]), "move the parent before its children"),
+        ("an unknown parent", links(&[link("base"), child("web", "bse")]), "move the parent before its children"),
+        ("two links of one name", links(&[link("base"), link("base")]), "Duplicate value"),
+        ("no link", links(&[]), "should have at least 1 items"),
+        (
+            "257 links",
+            links(&(0..257).map(|n| link(&format!("l{n}"))).collect::<Vec<_>>()),
+            "must have at most 256 items",
+        ),
+        (
+            "names of 51 characters",
+            with(links(&[link(&"l".repeat(26))]), "/metadata/name", json!("c".repeat(25))),
+            "50 characters together",
+        ),
+        (
+            "a profile that is not listed",
+            with(chain(), "/spec/links/0/profile", json!("vm")),
+            "must be one of spec.profiles",
+        ),
+        ("no profile", with(chain(), "/spec/profiles", json!([])), "should have at least 1 items"),
+        ("the same profile twice", with(chain(), "/spec/profiles", json!(["a", "a"])), "Duplicate value"),
+        ("no source at all", without(chain(), "/spec/source"), "set spec.source, or a source in every link"),
+        ("two sources", with(chain(), "/spec/source/configMap", json!({"name": "x"})), exactly_one_source),
+        ("an empty source", with(chain(), "/spec/source", json!({})), exactly_one_source),
+        (
+            "two parents",
+            with(chain(), "/spec/links/0/from", json!({"image": "a", "chain": {"name": "c", "link": "l"}})),
+            "set exactly one of image, link, chain",
+        ),
+        (
+            "a parent of nothing",
+            with(chain(), "/spec/links/0/from", json!({"as": "x"})),
+            "set exactly one of image, link, chain",
+        ),
+        (
+            "a pull secret for a link",
+            links(&[link("base"), with(child("web", "base"), "/from/secretRef", json!({"name": "s"}))]),
+            "secretRef belongs to image or chain",
+        ),
+        ("no way to build", with(chain(), "/spec/links/0/build", json!({})), "set packer"),
+        (
+            "two tests in one step",
+            with(chain(), "/spec/links/0/verify", json!([{"pytest": {}, "molecule": {}}])),
+            "set exactly one of molecule, pytest, command",
+        ),
+        (
+            "an empty test",
+            with(chain(), "/spec/links/0/verify", json!([{}])),
+            "set exactly one of molecule, pytest, command",
+        ),
+        (
+            "a command of nothing",
+            with(chain(), "/spec/links/0/verify", json!([{"command": {"arguments": []}}])),
+            "should have at least 1 items",
+        ),
+        ("no way to publish", with(chain(), "/spec/links/0/publish", json!({})), "set image"),
+        (
+            "no tag",
+            with(chain(), "/spec/links/0/publish", json!({"image": {"repository": "r.example/a", "tags": []}})),
+            "should have at least 1 items",
+        ),
+        (
+            "one tag twice",
+            with(chain(), "/spec/links/0/publish", json!({"image": {"repository": "r.example/a", "tags": ["1", "1"]}})),
+            "Duplicate value",
+        ),
+        ("an interval of 29s", with(chain(), "/spec/triggers", json!({"interval": "29s"})), "30s or longer"),
+        (
+            "a negative number of retries",
+            with(chain(), "/spec/links/0/retry", json!({"build": -1})),
+            "should be greater than or equal to 0",
+        ),
+        ("an unknown value", with(chain(), "/spec/onFailure", json!("Panic")), "supported values"),
+        (
+            "a source that is null",
+            with(chain(), "/spec/source", Value::Null),
+            "set spec.source, or a source in every link",
+        ),
+        (
+            "inputs in a build of a user",
+            with(build(), "/spec/inputs", json!({"key": "k", "revision": "r"})),
+            "leave them out",
+        ),
+        (
+            "a build of a chain that publishes",
+            with(
+                with(
+                    with(build(), "/spec/chainRef", json!({"name": "shop", "uid": "u", "link": "l"})),
+                    "/spec/inputs",
+                    json!({"key": "k", "revision": "r"}),
+                ),
+                "/spec/publish",
+                json!({"image": {"repository": "r.example/a", "tags": ["1"]}}),
+            ),
+            "leave publish out",
+        ),
+        (
+            "a single build on a link",
+            with(build(), "/spec/from", json!({"link": "base"})),
+            "a single build has no earlier links",
+        ),
+        (
+            "an isolation that is not there yet",
+            with(profile(), "/spec/isolation", json!("MicroVM")),
+            "supported values",
+        ),
+        ("a profile without images", without(profile(), "/spec/images"), "Required value"),
+        ("a platform of one word", with(profile(), "/spec/platform", json!("amd64")), "should match"),
+        ("a memory of nothing", with(profile(), "/spec/resources", json!({"memory": "0"})), "should match"),
+    ];
+    for path in ["../etc", "a/../../b", "/abs", "a\\b", "a//b", "a/", "", ".", "..", "./a", "a/./b", "a\u{0}b", "a\nb"]
+    {
+        cases.push((
+            "a path out of the source",
+            with(chain(), template, json!(path)),
+            "spec.links[0].build.packer.template",
+        ));
+        cases.push((
+            "a directory out of the source",
+            with(chain(), &format!("{GIT}/directory"), json!(path)),
+            "spec.source.git.directory",
+        ));
+    }
+    for name in ["Web", "web_", "-web", "web-", "we b", "we\u{0}b", "..", "a/b", "wéb", "w\u{202e}eb", ""] {
+        cases.push(("a name of a link", with(chain(), "/spec/links/0/name", json!(name)), "spec.links[0].name"));
+    }
+    cases.push((
+        "a long name of a link",
+        with(chain(), "/spec/links/0/name", json!("l".repeat(64))),
+        "spec.links[0].name",
+    ));
+    for url in [
+        "file:///etc",
+        "ext::sh -c id",
+        "-oProxyCommand=id",
+        "git.example/shop",
+        "https://user:secret@git.example/shop",
+        "https://-x/",
+        "https:// git",
+        "HTTPS://git.example",
+    ] {
+        cases.push(("a git URL", with(chain(), &format!("{GIT}/url"), json!(url)), "spec.source.git.url"));
+    }
+    for revision in ["--upload-pack=id", "-c", "a b", "a\u{0}", "", "a~1", "a:b"] {
+        cases.push((
+            "a git revision",
+            with(chain(), &format!("{GIT}/revision"), json!(revision)),
+            "spec.source.git.revision",
+        ));
+    }
+    cases.push((
+        "a git revision of 4 kB",
+        with(chain(), &format!("{GIT}/revision"), json!("a".repeat(4096))),
+        "spec.source.git.revision",
+    ));
+    for duration in ["", "10", "m", "-5m", "1.5h", "1d", "10 m", "999999h", "1h1h1h1h"] {
+        cases.push((
+            "a duration",
+            with(chain(), "/spec/links/0/timeouts", json!({"build": duration})),
+            "spec.links[0].timeouts.build",
+        ));
+    }
+    for image in ["", "a b", "-a", "a\u{0}b", "a$(id)", "a`id`", "a;b"] {
+        cases.push((
+            "an image",
+            with(chain(), "/spec/links/0/from", json!({"image": image})),
+            "spec.links[0].from.image",
+        ));
+    }
+    for repository in [
+        "web",
+        "registry.example",
+        "registry.example/Web",
+        "registry.example/a:tag",
+        "registry.example/a@sha256:0",
+        "registry.example//a",
+        "r.example:port/a",
+    ] {
+        let publish = json!({"image": {"repository": repository, "tags": ["1"]}});
+        cases.push((
+            "a repository",
+            with(chain(), "/spec/links/0/publish", publish),
+            "spec.links[0].publish.image.repository",
+        ));
+    }
+    cases
+}
+
+#[tokio::test]
+async fn good_objects_are_accepted_and_bad_ones_refused_with_a_sentence() {
+    let cluster = Cluster::start().await;
+    for (what, object) in accepted() {
+        cluster.accepts(what, &object).await;
+    }
+    let cases = refused();
+    for (what, object, sentence) in &cases {
+        cluster.refuses(what, object, sentence).await;
+    }
+    println!("{} objects accepted, {} refused", accepted().len(), cases.len());
+}
+
+/// Puts a status into a build, as the operator does, and tells what the API server says.
+async fn write_status(builds: &Api<DynamicObject>, status: Value) -> Result<DynamicObject, String> {
+    let patch = json!({"status": status});
+    match builds.patch_status("single", &PatchParams::default(), &Patch::Merge(patch)).await {
+        Ok(written) => Ok(written),
+        Err(Error::Api(status)) => Err(status.message),
+        Err(error) => panic!("no answer: {error}"),
+    }
+}
+
+#[tokio::test]
+async fn a_build_never_changes_and_its_result_is_written_once() {
+    let cluster = Cluster::start().await;
+    let builds = cluster.api("ImageBuild");
+    let object: DynamicObject = serde_json::from_value(build()).expect("an object");
+    let created = builds.create(&PostParams::default(), &object).await.expect("a build");
+    assert_eq!(created.data["status"]["observedGeneration"], -1, "nobody has looked at it yet");
+
+    let other = json!({"spec": {"build": {"packer": {"template": "other.json"}}}});
+    let changed = builds.patch("single", &PatchParams::default(), &Patch::Merge(other)).await;
+    assert!(changed.expect_err("it is immutable").to_string().contains("a build never changes"));
+
+    let attempt = |number: u8| json!({"number": number, "pod": "p", "startedAt": "2026-01-01T00:00:00Z"});
+    write_status(&builds, json!({"attempts": [attempt(1), attempt(2)]})).await.expect("two attempts");
+    for fewer in [json!([attempt(1)]), Value::Null] {
+        let refusal = write_status(&builds, json!({"attempts": fewer})).await.expect_err("one attempt less");
+        assert!(refusal.contains("attempts are never taken back"), "{refusal}");
+    }
+
+    let failure = json!({"reason": "TaskFailed", "class": "Build", "message": "m", "stage": "build"});
+    let finished = json!({"finishedAt": "2026-01-01T01:00:00Z", "failure": failure});
+    write_status(&builds, finished.clone()).await.expect("a result");
+    write_status(&builds, json!({"duration": "1h"})).await.expect("what is not the result may follow");
+    let mut later = finished;
+    later["finishedAt"] = json!("2026-01-01T02:00:00Z");
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let artifact =
+        json!({"reference": "r.example/a", "digest": digest, "shortDigest": "0", "imageId": digest, "size": 1});
+    for change in [
+        later,
+        json!({"finishedAt": null}),
+        json!({"failure": null}),
+        json!({"failure": {"message": "n"}}),
+        json!({"artifact": artifact}),
+    ] {
+        let refusal = write_status(&builds, change.clone()).await.expect_err("the result stands");
+        assert!(refusal.contains("the result of a finished build never changes"), "{change}: {refusal}");
+    }
+    // The whole status at once, which a rule on one of its fields would not see.
+    let wiped = builds
+        .patch_status(
+            "single",
+            &PatchParams::default(),
+            &Patch::Json::<()>(serde_json::from_value(json!([{"op": "remove", "path": "/status"}])).expect("a patch")),
+        )
+        .await;
+    assert!(wiped.expect_err("the result stands").to_string().contains("never"));
+}
+
+/// The names of the objects and lists of objects below a schema, as `kubectl explain` takes them.
+fn explainable(path: &str, schema: &JSONSchemaProps, found: &mut Vec<String>) {
+    let items = match &schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(items)) => Some(items.as_ref()),
+        _ => None,
+    };
+    let properties = [Some(schema), items].into_iter().flatten().filter_map(|each| each.properties.as_ref());
+    for (name, property) in properties.flatten() {
+        let below = format!("{path}.{name}");
+        explainable(&below, property, found);
+        if name != "metadata" {
+            found.push(below);
+        }
+    }
+}
+
+#[tokio::test]
+async fn kubectl_explains_every_field() {
+    let cluster = Cluster::start().await;
+    let started = cluster.server.started().expect("a server of ours");
+    let mut explained = 0;
+    for definition in crd::all() {
+        let root = definition.spec.versions[0].schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+        let mut paths = vec![definition.spec.names.kind.to_lowercase()];
+        explainable(&paths[0].clone(), root.expect("a schema"), &mut paths);
+        // A parent's page has the text of all its fields: leaves need no page of their own.
+        let parents: BTreeSet<&str> =
+            paths.iter().filter_map(|path| path.rsplit_once('.')).map(|(parent, _)| parent).collect();
+        for path in parents {
+            let output = started.kubectl().expect("kubectl").args(["explain", path]).output().expect("an answer");
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+            assert!(!text.contains("<no description>"), "{path} has a field without text:\n{text}");
+            explained += 1;
+        }
+    }
+    println!("{explained} pages of kubectl explain have text for each of their fields");
+}
+
+/// The most that the rules may cost: each link's parent is looked for among all earlier ones.
+#[tokio::test]
+async fn a_chain_of_256_links_is_accepted() {
+    let cluster = Cluster::start().await;
+    let long: Vec<Value> = (0..256)
+        .map(|n| match n {
+            0 => link("l0"),
+            _ => with(child(&format!("l{n}"), &format!("l{}", n - 1)), "/profile", json!("docker")),
+        })
+        .collect();
+    cluster.accepts("256 links", &links(&long)).await;
+}
