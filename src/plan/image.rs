@@ -1,0 +1,289 @@
+//! Names of images in registries, after the grammar of the distribution project (its package `reference`)
+//! and with Docker's short forms: `debian:13` is `docker.io/library/debian:13`.
+
+use std::{fmt, str::FromStr};
+
+use thiserror::Error;
+
+/// The registry and the folder of it that short names mean.
+const DEFAULT_REGISTRY: &str = "docker.io";
+const DEFAULT_FOLDER: &str = "library";
+
+/// A repository of a registry: where, without saying which of its images.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Repository {
+    /// The registry as host or host:port.
+    pub registry: String,
+    /// The path within it.
+    pub path: String,
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.registry, self.path)
+    }
+}
+
+/// The digest of a manifest: `sha256:` and 64 hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(String);
+
+impl Digest {
+    /// The first twelve digits, for people.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(7..19).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// A tag.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag(String);
+
+impl fmt::Display for Tag {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// An image: a repository with a tag, a digest, or both. Without either, the tag `latest` is meant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference {
+    /// Where it is.
+    pub repository: Repository,
+    /// The tag as it is written.
+    pub tag: Option<Tag>,
+    /// The digest, which wins over the tag.
+    pub digest: Option<Digest>,
+}
+
+impl Reference {
+    /// What to ask a registry for: the digest, or the tag, or `latest`.
+    #[must_use]
+    pub fn manifest(&self) -> &str {
+        match (&self.digest, &self.tag) {
+            (Some(digest), _) => &digest.0,
+            (None, Some(tag)) => &tag.0,
+            (None, None) => "latest",
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.repository.fmt(formatter)?;
+        if let Some(tag) = &self.tag {
+            write!(formatter, ":{tag}")?;
+        }
+        match &self.digest {
+            Some(digest) => write!(formatter, "@{digest}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is wrong with the name of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ImageError {
+    /// There is no path, or a part of it is malformed.
+    #[error("is not the name of an image: «{0}» must be lower case letters and digits, with one of . _ - between them")]
+    Path(String),
+    /// The registry is malformed.
+    #[error("is not the name of an image: «{0}» is not a registry (host or host:port)")]
+    Registry(String),
+    /// The tag is malformed.
+    #[error("is not the name of an image: «{0}» is not a tag (up to 128 letters, digits, _ . -)")]
+    Tag(String),
+    /// The digest is malformed.
+    #[error("is not the name of an image: «{0}» is not a digest (sha256: and 64 hexadecimal digits)")]
+    Digest(String),
+    /// A repository was asked for, and this says more.
+    #[error("must be a repository: leave the tag or digest out")]
+    NotARepository,
+    /// It is too long.
+    #[error("must not be longer than 512 bytes")]
+    TooLong,
+}
+
+impl FromStr for Digest {
+    type Err = ImageError;
+
+    fn from_str(text: &str) -> Result<Self, ImageError> {
+        let digits = text.strip_prefix("sha256:").unwrap_or_default();
+        let is_hexadecimal = |letter: u8| letter.is_ascii_digit() || (b'a'..=b'f').contains(&letter);
+        if digits.len() == 64 && digits.bytes().all(is_hexadecimal) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(ImageError::Digest(text.to_owned()))
+    }
+}
+
+impl FromStr for Tag {
+    type Err = ImageError;
+
+    fn from_str(text: &str) -> Result<Self, ImageError> {
+        let is_word = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'_';
+        let good = matches!(text.as_bytes(), [first, rest @ ..] if rest.len() < 128 && is_word(*first)
+            && rest.iter().all(|letter| is_word(*letter) || matches!(letter, b'.' | b'-')));
+        if good { Ok(Self(text.to_owned())) } else { Err(ImageError::Tag(text.to_owned())) }
+    }
+}
+
+impl FromStr for Repository {
+    type Err = ImageError;
+
+    fn from_str(text: &str) -> Result<Self, ImageError> {
+        let reference: Reference = text.parse()?;
+        match reference {
+            Reference { repository, tag: None, digest: None } => Ok(repository),
+            _ => Err(ImageError::NotARepository),
+        }
+    }
+}
+
+impl FromStr for Reference {
+    type Err = ImageError;
+
+    fn from_str(text: &str) -> Result<Self, ImageError> {
+        if text.len() > 512 {
+            return Err(ImageError::TooLong);
+        }
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => (rest, Some(digest.parse()?)),
+            None => (text, None),
+        };
+        let (name, tag) = match rest.rsplit_once(':') {
+            // A colon before the last slash is that of a port.
+            Some((name, tag)) if !tag.contains('/') => (name, Some(tag.parse()?)),
+            _ => (rest, None),
+        };
+        Ok(Self { repository: repository(name)?, tag, digest })
+    }
+}
+
+fn repository(name: &str) -> Result<Repository, ImageError> {
+    let (registry, path) = match name.split_once('/') {
+        // Docker's rule: what cannot be part of a path is a registry.
+        Some((first, rest)) if is_registry(first) => (first.to_owned(), rest.to_owned()),
+        Some(_) => (DEFAULT_REGISTRY.to_owned(), name.to_owned()),
+        None => (DEFAULT_REGISTRY.to_owned(), format!("{DEFAULT_FOLDER}/{name}")),
+    };
+    check_registry(&registry)?;
+    match path.split('/').find(|part| !is_part(part)) {
+        Some(part) => Err(ImageError::Path(part.to_owned())),
+        None => Ok(Repository { registry, path }),
+    }
+}
+
+fn is_registry(first: &str) -> bool {
+    first == "localhost" || first.contains(['.', ':']) || first.contains(|letter: char| letter.is_ascii_uppercase())
+}
+
+fn check_registry(registry: &str) -> Result<(), ImageError> {
+    let (host, port) = registry.split_once(':').unwrap_or((registry, "0"));
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|letter| letter.is_ascii_alphanumeric() || letter == b'-')
+    };
+    if host.split('.').all(is_label) && port.bytes().all(|digit| digit.is_ascii_digit()) && port.parse::<u16>().is_ok()
+    {
+        return Ok(());
+    }
+    Err(ImageError::Registry(registry.to_owned()))
+}
+
+/// A part of a path: runs of letters and digits, between them one `.`, one or two `_`, or any number of `-`.
+fn is_part(part: &str) -> bool {
+    let is_letter = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    let starts_and_ends = part.starts_with(is_letter) && part.ends_with(is_letter);
+    let is_separator = |run: &str| matches!(run, "" | "." | "_" | "__") || run.bytes().all(|letter| letter == b'-');
+    starts_and_ends && part.split(is_letter).all(is_separator)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn names_are_read() {
+        for (text, full, manifest) in [
+            ("debian", "docker.io/library/debian".to_owned(), "latest".to_owned()),
+            ("debian:13-slim", "docker.io/library/debian:13-slim".to_owned(), "13-slim".to_owned()),
+            ("team/web", "docker.io/team/web".to_owned(), "latest".to_owned()),
+            ("localhost/web", "localhost/web".to_owned(), "latest".to_owned()),
+            ("registry.example/a/b:1", "registry.example/a/b:1".to_owned(), "1".to_owned()),
+            ("127.0.0.1:5000/a", "127.0.0.1:5000/a".to_owned(), "latest".to_owned()),
+            ("r:5000/a:5000", "r:5000/a:5000".to_owned(), "5000".to_owned()),
+            ("r.example/a__b--c.d:T_1", "r.example/a__b--c.d:T_1".to_owned(), "T_1".to_owned()),
+            (&format!("r.example/a:1@sha256:{HEX}"), format!("r.example/a:1@sha256:{HEX}"), format!("sha256:{HEX}")),
+        ] {
+            let read: Reference = text.parse().unwrap();
+            assert_eq!((read.to_string(), read.manifest().to_owned()), (full, manifest), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for text in [
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "a:",
+            "a@",
+            "a@sha256:0",
+            "A",
+            "a b",
+            "-a",
+            "a-",
+            "a..b",
+            "a___b",
+            "a:b:c",
+            "a:-1",
+            "r.example/",
+            "r.example/A",
+            "r..example/a",
+            "-r.example/a",
+            "r.example:port/a",
+            "r.example:99999/a",
+            "a\0",
+            "https://r.example/a",
+            "a@sha256:0@sha256:0",
+            "ä",
+            "$(id)",
+            "r.example/a:$(id)",
+        ] {
+            assert!(text.parse::<Reference>().is_err(), "{text:?}");
+        }
+        assert_eq!("r.example/a:1".parse::<Repository>(), Err(ImageError::NotARepository));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in "\\PC*") {
+            let _ = text.parse::<Reference>();
+        }
+
+        #[test]
+        fn what_is_written_is_read_again(
+            text in "[a-z]{1,4}\\.[a-z]{2}(:[1-9][0-9]{0,3})?/[a-z0-9]{1,3}([._-][a-z0-9]{1,3}){0,2}(/[a-z0-9]{1,4}){0,2}(:[A-Za-z0-9_][A-Za-z0-9._-]{0,8})?(@sha256:[0-9a-f]{64})?"
+        ) {
+            let read: Reference = text.parse().unwrap();
+            prop_assert_eq!(read.to_string(), text);
+            prop_assert_eq!(read.to_string().parse::<Reference>().unwrap(), read);
+        }
+    }
+}

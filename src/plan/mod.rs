@@ -1,0 +1,12 @@
+//! Decisions. Everything here is pure and total: no clock, no environment, no IO, no panic; the same input
+//! gives the same answer.
+
+pub mod duration;
+pub mod image;
+pub mod key;
+pub mod name;
+pub mod path;
+pub mod placeholder;
+pub mod problem;
+pub mod valid;
+pub mod validate;

@@ -1,0 +1,90 @@
+//! Paths inside a source.
+
+use std::{fmt, str::FromStr};
+
+use serde::Serialize;
+use thiserror::Error;
+
+/// A path that stays inside the source, as text: relative, with `/` between parts of which none is `.`,
+/// `..` or empty. Links inside the source may still lead out: the runner looks at those.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct SourcePath(String);
+
+impl SourcePath {
+    /// The path as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SourcePath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// What is wrong with a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PathError {
+    /// It is empty.
+    #[error("must not be empty")]
+    Empty,
+    /// It is too long.
+    #[error("must not be longer than 512 bytes")]
+    TooLong,
+    /// It begins with a slash.
+    #[error("must be relative to the source: leave the / in front out")]
+    Absolute,
+    /// One of its parts is empty, `.` or `..`.
+    #[error("must stay inside the source: none of its parts may be empty, . or ..")]
+    Escapes,
+    /// It holds a character that no part of a path may hold.
+    #[error("must not hold a backslash or a control character")]
+    Character,
+}
+
+impl FromStr for SourcePath {
+    type Err = PathError;
+
+    fn from_str(text: &str) -> Result<Self, PathError> {
+        match text {
+            "" => Err(PathError::Empty),
+            _ if text.len() > 512 => Err(PathError::TooLong),
+            _ if text.starts_with('/') => Err(PathError::Absolute),
+            _ if text.contains(|letter: char| letter == '\\' || letter.is_control()) => Err(PathError::Character),
+            _ if text.split('/').any(|part| matches!(part, "" | "." | "..")) => Err(PathError::Escapes),
+            _ => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use PathError::{Absolute, Character, Empty, Escapes, TooLong};
+
+    use super::*;
+
+    #[test]
+    fn paths_stay_inside() {
+        for text in ["a", "a/b.yml", ".hidden", "..a", "a..", "a b/ü"] {
+            assert_eq!(text.parse::<SourcePath>().map(|path| path.to_string()), Ok(text.to_owned()));
+        }
+        for (text, error) in [
+            ("", Empty),
+            ("/abs", Absolute),
+            ("..", Escapes),
+            ("../etc", Escapes),
+            ("a/../../b", Escapes),
+            ("./a", Escapes),
+            ("a//b", Escapes),
+            ("a/", Escapes),
+            ("a\\b", Character),
+            ("a\0b", Character),
+            ("a\u{7f}", Character),
+            (&*"a".repeat(513), TooLong),
+        ] {
+            assert_eq!(text.parse::<SourcePath>(), Err(error), "{text:?}");
+        }
+    }
+}

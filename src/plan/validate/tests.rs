@@ -1,0 +1,236 @@
+//! Every problem is found, with its path, and all of them at once.
+
+// A table of JSON reads better without references.
+#![allow(clippy::needless_pass_by_value)]
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::profile::BuildProfile;
+use crate::plan::valid::ValidSource;
+
+fn read(spec: Value) -> ImageChain {
+    let object = json!({
+        "apiVersion": "imagechain.dev/v1alpha1", "kind": "ImageChain", "metadata": {"name": "shop"}, "spec": spec,
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+fn spec(links: &Value) -> Value {
+    json!({"profiles": ["docker", "vm"], "source": {"git": {"url": "https://git.example/shop.git"}}, "links": links})
+}
+
+fn link(name: &str) -> Value {
+    json!({"name": name, "build": {"packer": {"template": "base.json"}}})
+}
+
+fn with(mut link: Value, field: &str, value: Value) -> Value {
+    link[field] = value;
+    link
+}
+
+/// The problems of a chain of these links, as people read them.
+fn problems(links: &Value) -> Vec<String> {
+    match chain(&read(spec(links))) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn one_problem(link: Value, path: &str, sentence: &str) {
+    let found = problems(&json!([link]));
+    assert!(
+        matches!(found.as_slice(), [only] if only.starts_with(&format!("{path}: ")) && only.contains(sentence)),
+        "not one problem «{sentence}» at {path}: {found:#?}"
+    );
+}
+
+#[test]
+fn a_good_chain_is_valid_with_its_defaults_filled_in() {
+    let web = json!({
+        "name": "web", "profile": "vm", "from": {"link": "base"}, "paths": ["roles"],
+        "build": {"packer": {"template": "web.json", "variables": {"base": "$(parent.local)"}, "variableFiles": ["prod.json"]}},
+        "verify": [{"molecule": {"directory": "test", "environment": {"IMAGE": "$(image.local)"}}}],
+        "publish": {"image": {"repository": "r.example/web", "tags": ["1"]}},
+    });
+    let valid = chain(&read(spec(&json!([link("base"), web])))).unwrap();
+    let [base, web] = valid.links.as_slice() else { panic!("two links") };
+    assert_eq!((base.profile.as_str(), web.profile.as_str()), ("docker", "vm"));
+    assert_eq!(web.parent.as_ref().map(|parent| &parent.origin), Some(&ParentOrigin::Link(0)));
+    assert_eq!(web.parent.as_ref().map(|parent| parent.local_name.as_str()), Some("imagechain.local/web:parent"));
+    assert!(base.recipe.paths.is_empty(), "all of the source decides");
+    let paths: Vec<_> = web.recipe.paths.iter().map(ToString::to_string).collect();
+    assert_eq!(paths, ["prod.json", "roles", "test", "web.json"], "what the steps name decides too");
+    assert!(matches!(&base.recipe.source, ValidSource::Git { revision, .. } if revision == "HEAD"));
+    assert_eq!((valid.parallelism, base.recipe.infrastructure_retries, base.recipe.build_retries), (4, 6, 0));
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let bad = json!({
+        "name": "Web", "profile": "gpu", "from": {"link": "none"}, "paths": ["../x"],
+        "build": {"packer": {"template": "/etc", "variables": {"1x": "$(id)", "p": "$(parent.tag)"}}},
+        "publish": {"image": {"repository": "r.example/A", "tags": ["-"]}},
+        "timeouts": {"build": "soon"},
+    });
+    let found = problems(&json!([link("base"), bad]));
+    let paths: Vec<_> = found.iter().filter_map(|problem| problem.split_once(": ").map(|(path, _)| path)).collect();
+    assert_eq!(
+        paths,
+        [
+            "spec.links[1].name",
+            "spec.links[1].profile",
+            "spec.links[1].from.link",
+            "spec.links[1].paths[0]",
+            "spec.links[1].build.packer.template",
+            "spec.links[1].build.packer.variables.1x",
+            "spec.links[1].build.packer.variables.1x",
+            "spec.links[1].publish.image.repository",
+            "spec.links[1].publish.image.tags[0]",
+            "spec.links[1].timeouts.build",
+        ]
+    );
+}
+
+#[test]
+fn parents_come_first() {
+    let child = |name, parent| with(link(name), "from", json!({"link": parent}));
+    for (links, sentence) in [
+        (json!([child("web", "base"), link("base")]), "move the parent before its children"),
+        (json!([child("web", "web")]), "cannot stand on itself"),
+        (json!([child("a", "b"), child("b", "a")]), "move the parent before its children"),
+    ] {
+        let found = problems(&links);
+        assert!(found.first().is_some_and(|first| first.contains(sentence)), "{found:#?}");
+    }
+}
+
+#[test]
+fn placeholders_must_have_a_value() {
+    let packer = |value: &str| json!({"packer": {"template": "a", "variables": {"v": value}}});
+    let path = "spec.links[0].build.packer.variables.v";
+    one_problem(with(link("web"), "build", packer("$(parent.reference)")), path, "the link has no from");
+    one_problem(with(link("web"), "build", packer("$(image.local)")), path, "in tests only");
+    one_problem(with(link("web"), "build", packer("$(whoami)")), path, "none of the placeholders");
+    let chained = with(
+        with(link("web"), "from", json!({"chain": {"name": "os", "link": "base"}})),
+        "build",
+        packer("$(parent.tag)"),
+    );
+    one_problem(chained, path, "only where from is an image");
+    let verify = json!([{"command": {"arguments": ["test", "$(parent.digest)"]}}]);
+    one_problem(with(link("web"), "verify", verify), "spec.links[0].verify[0].command.arguments[1]", "no from");
+}
+
+#[test]
+fn outputs_belong_to_one_link() {
+    let publish = |repository: &str| json!({"image": {"repository": repository, "tags": ["1", "latest"]}});
+    let found = problems(&json!([
+        with(link("a"), "publish", publish("r.example/web")),
+        with(link("b"), "publish", publish("r.example/web")),
+    ]));
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found.iter().all(|each| each.contains("is published by the link «a» already")), "{found:#?}");
+
+    let own = with(link("a"), "from", json!({"image": "r.example/web"}));
+    let found = problems(&json!([with(own, "publish", publish("r.example/web"))]));
+    assert!(
+        matches!(found.as_slice(), [only] if only.contains("r.example/web:latest is what the link is built on")),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn sources_are_checked() {
+    let with_source = |source: Value| with(link("web"), "source", source);
+    let git = |url: &str, revision: &str| with_source(json!({"git": {"url": url, "revision": revision}}));
+    let (url, revision) = ("spec.links[0].source.git.url", "spec.links[0].source.git.revision");
+    for bad in ["file:///etc", "ext::sh -c id", "-oProxyCommand=id", "git.example/a"] {
+        one_problem(git(bad, "main"), url, "must begin with");
+    }
+    one_problem(git("https://me:secret@git.example/a", "main"), url, "must not hold a password");
+    one_problem(git("ssh://-oProxyCommand=id/a", "main"), url, "must name a host");
+    one_problem(git("https://git.example/a b", "main"), url, "spaces");
+    for bad in ["--upload-pack=id", "-c", "a..b", "a~1", "a:b", ""] {
+        one_problem(git("https://git.example/a", bad), revision, "must be a branch");
+    }
+    one_problem(
+        with_source(json!({"inline": {"files": {"../x": ""}}})),
+        "spec.links[0].source.inline.files[\"../x\"]",
+        "inside the source",
+    );
+    one_problem(
+        with_source(json!({"inline": {"files": {}}})),
+        "spec.links[0].source.inline.files",
+        "at least one file",
+    );
+    one_problem(with_source(json!({})), "spec.links[0].source", "set exactly one of");
+}
+
+#[test]
+fn variables_have_one_value_each() {
+    let secret = |name: &str| json!({"name": name, "secretKeyRef": {"name": "s", "key": "k"}});
+    let build =
+        |secrets: Value| json!({"packer": {"template": "a", "variables": {"v": "1"}, "secretVariables": secrets}});
+    let path = "spec.links[0].build.packer.secretVariables";
+    one_problem(
+        with(link("web"), "build", build(json!([secret("v")]))),
+        &format!("{path}[0].name"),
+        "has a value in variables already",
+    );
+    one_problem(
+        with(link("web"), "build", build(json!([secret("a"), secret("a")]))),
+        &format!("{path}[1].name"),
+        "is there twice",
+    );
+}
+
+#[test]
+fn single_builds_are_checked_as_links_are() {
+    let read = |spec: Value| -> ImageBuild {
+        let object = json!({"apiVersion": "imagechain.dev/v1alpha1", "kind": "ImageBuild", "metadata": {"name": "one"}, "spec": spec});
+        serde_json::from_value(object).unwrap()
+    };
+    let good = json!({
+        "profile": "docker", "source": {"configMap": {"name": "files"}}, "from": {"image": "debian:13"},
+        "build": {"packer": {"template": "a.json", "variables": {"t": "$(parent.tag)"}}},
+    });
+    let valid = build(&read(good.clone())).unwrap();
+    assert_eq!((valid.profile.as_str(), valid.recipe.source), ("docker", ValidSource::ConfigMap("files".to_owned())));
+    let mut bad = good;
+    bad["from"] = json!({"link": "base"});
+    bad["build"]["packer"]["template"] = json!("..");
+    let found: Vec<_> = build(&read(bad)).unwrap_err().iter().map(ToString::to_string).collect();
+    assert!(found[0].starts_with("spec.from.link: a single build has no earlier links"), "{found:#?}");
+    assert!(found[1].starts_with("spec.build.packer.template: "), "{found:#?}");
+}
+
+#[test]
+fn profiles_are_checked() {
+    let read = |spec: Value| -> BuildProfile {
+        let object = json!({"apiVersion": "imagechain.dev/v1alpha1", "kind": "BuildProfile", "metadata": {"name": "docker"}, "spec": spec});
+        serde_json::from_value(object).unwrap()
+    };
+    let good = json!({"images": {"builder": "r.example/builder:1"}, "executionNamespace": "builds"});
+    let valid = profile(&read(good.clone())).unwrap();
+    assert_eq!(valid.builder, valid.engine, "the builder image has the engine unless another one is named");
+    assert_eq!((valid.memory_bytes, valid.storage_bytes, valid.milli_cpu), (8 << 30, 40 << 30, 4000));
+    let bad = json!({
+        "images": {"builder": "r.example/Builder"}, "executionNamespace": "builds", "deadline": "never",
+        "resources": {"cpu": "0.5", "memory": "200Mi", "storage": "9999999Ti"},
+        "registry": {"staging": {"repository": "r.example/staging:1"}},
+    });
+    let found: Vec<_> = profile(&read(bad)).unwrap_err().iter().map(ToString::to_string).collect();
+    let paths: Vec<_> = found.iter().filter_map(|problem| problem.split_once(": ").map(|(path, _)| path)).collect();
+    assert_eq!(
+        paths,
+        [
+            "spec.images.builder",
+            "spec.resources.cpu",
+            "spec.resources.memory",
+            "spec.resources.storage",
+            "spec.registry.staging.repository",
+            "spec.deadline",
+        ]
+    );
+}
