@@ -1,0 +1,286 @@
+//! Every class of failure, from pods as the kubelet writes them.
+
+// A table of JSON reads better without references, and in one piece.
+#![allow(clippy::needless_pass_by_value, clippy::too_many_lines)]
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::condition::Class;
+
+/// A pod whose containers have the given states.
+fn pod(phase: &str, containers: Value) -> Value {
+    let all = containers.as_object().unwrap();
+    let statuses = |main: bool| -> Vec<Value> {
+        let chosen = all.iter().filter(|(name, _)| (*name == "publish") == main);
+        chosen
+            .map(|(name, state)| {
+                let mut status = json!({"name": name, "ready": false, "restartCount": 0, "image": "i", "imageID": ""});
+                status.as_object_mut().unwrap().extend(state.as_object().unwrap().clone());
+                status
+            })
+            .collect()
+    };
+    json!({"status": {"phase": phase, "initContainerStatuses": statuses(false), "containerStatuses": statuses(true)}})
+}
+
+fn with(mut pod: Value, field: &str, value: Value) -> Value {
+    pod["status"][field] = value;
+    pod
+}
+
+fn ended(code: i32, reason: &str, message: Value) -> Value {
+    let message = message.as_str().map_or_else(|| message.to_string(), ToOwned::to_owned);
+    json!({"state": {"terminated": {"exitCode": code, "reason": reason, "message": message, "finishedAt": "2026-01-01T00:00:09Z"}}})
+}
+
+fn good(stage: &str) -> Value {
+    ended(0, "Completed", json!({"stage": stage}))
+}
+
+fn running_since() -> Value {
+    json!({"state": {"running": {"startedAt": "2026-01-01T00:00:01Z"}}})
+}
+
+fn waiting(reason: &str) -> Value {
+    json!({"state": {"waiting": {"reason": reason, "message": "the kubelet's own words"}}})
+}
+
+fn see(pod: Value) -> Observation {
+    observe(&serde_json::from_value(pod).unwrap())
+}
+
+/// A pod whose source stage ended well and whose build stage ended like this.
+fn build_ended(code: i32, reason: &str, message: Value) -> Value {
+    pod("Failed", json!({"source": good("source"), "engine": running_since(), "build": ended(code, reason, message)}))
+}
+
+fn failed_report(stage: &str, reason: &str) -> Value {
+    json!({"stage": stage, "failure": {"reason": reason, "message": "what happened", "task": "web : install nginx"}})
+}
+
+#[test]
+fn every_failure_has_its_reason_and_class() {
+    use Reason as R;
+    let building =
+        || pod("Running", json!({"source": good("source"), "engine": running_since(), "build": running_since()}));
+    let condition =
+        |kind: &str, status: &str| json!([{"type": kind, "status": status, "message": "the node's own words"}]);
+    let restarted = |code: i32| {
+        let engine = json!({"restartCount": 1, "state": {"running": {}}, "lastState": {"terminated": {"exitCode": code, "message": ""}}});
+        pod("Running", json!({"source": good("source"), "engine": engine, "build": running_since()}))
+    };
+    let verify = |reason: &str| {
+        let verify = ended(1, "Error", failed_report("verify", reason));
+        pod("Failed", json!({"source": good("source"), "build": good("build"), "verify": verify}))
+    };
+    let cases: Vec<(&str, Value, Reason, Class)> = vec![
+        (
+            "preempted, drained, evicted by the node",
+            with(building(), "conditions", condition("DisruptionTarget", "True")),
+            R::PodDisrupted,
+            Class::Infrastructure,
+        ),
+        ("node shut down", with(building(), "reason", json!("NodeShutdown")), R::NodeLost, Class::Infrastructure),
+        ("node does not answer", with(building(), "phase", json!("Unknown")), R::NodeLost, Class::Infrastructure),
+        (
+            "machine crash, as containerd tells it",
+            build_ended(255, "Unknown", json!("")),
+            R::NodeLost,
+            Class::Infrastructure,
+        ),
+        (
+            "machine crash, as the kubelet tells it",
+            build_ended(137, "ContainerStatusUnknown", json!("")),
+            R::NodeLost,
+            Class::Infrastructure,
+        ),
+        ("machine crash, without a reason", build_ended(255, "Error", json!("")), R::NodeLost, Class::Infrastructure),
+        ("killed", build_ended(137, "Error", json!("")), R::ContainerKilled, Class::Infrastructure),
+        ("ended without a word", build_ended(2, "Error", json!("")), R::StageInterrupted, Class::Infrastructure),
+        (
+            "ended with a cut report",
+            build_ended(1, "Error", json!("{\"stage\":\"bui")),
+            R::StageInterrupted,
+            Class::Infrastructure,
+        ),
+        (
+            "a good report with a bad exit code",
+            build_ended(1, "Error", json!({"stage": "build"})),
+            R::StageInterrupted,
+            Class::Infrastructure,
+        ),
+        (
+            "a good exit code without a report",
+            build_ended(0, "Completed", json!("")),
+            R::StageInterrupted,
+            Class::Infrastructure,
+        ),
+        (
+            "a failure that is none",
+            build_ended(1, "Error", failed_report("build", "LinksReady")),
+            R::StageInterrupted,
+            Class::Infrastructure,
+        ),
+        ("the engine was restarted", restarted(137), R::EngineRestarted, Class::Infrastructure),
+        (
+            "the registry is down",
+            build_ended(1, "Error", failed_report("build", "RegistryUnavailable")),
+            R::RegistryUnavailable,
+            Class::Infrastructure,
+        ),
+        (
+            "out of memory, whatever else it says",
+            build_ended(137, "OOMKilled", failed_report("build", "TaskFailed")),
+            R::OutOfMemory,
+            Class::Resource,
+        ),
+        (
+            "evicted for its own limit",
+            with(with(building(), "phase", json!("Failed")), "reason", json!("Evicted")),
+            R::StorageLimitExceeded,
+            Class::Resource,
+        ),
+        ("disk full", build_ended(1, "Error", failed_report("build", "DiskFull")), R::DiskFull, Class::Resource),
+        ("a task failed", build_ended(1, "Error", failed_report("build", "TaskFailed")), R::TaskFailed, Class::Build),
+        (
+            "a wrong template",
+            build_ended(1, "Error", failed_report("build", "TemplateInvalid")),
+            R::TemplateInvalid,
+            Class::Build,
+        ),
+        ("a test failed", verify("TestsFailed"), R::TestsFailed, Class::Verification),
+        ("not idempotent", verify("NotIdempotent"), R::NotIdempotent, Class::Verification),
+        ("the engine cannot run here", restarted(71), R::EngineUnavailable, Class::Configuration),
+        (
+            "a container cannot start",
+            build_ended(128, "StartError", json!("exec: no such file")),
+            R::ContainerConfigInvalid,
+            Class::Configuration,
+        ),
+        (
+            "too late for the profile",
+            with(building(), "reason", json!("DeadlineExceeded")),
+            R::PodDeadlineExceeded,
+            Class::Deadline,
+        ),
+        (
+            "too late for the build",
+            build_ended(1, "Error", failed_report("build", "BuildTimeout")),
+            R::BuildTimeout,
+            Class::Deadline,
+        ),
+        (
+            "no right to push",
+            build_ended(1, "Error", failed_report("build", "PushDenied")),
+            R::PushDenied,
+            Class::Dependency,
+        ),
+    ];
+    for (what, pod, reason, class) in cases {
+        match see(pod).state {
+            State::Failed(failure) => {
+                assert_eq!((failure.reason, failure.reason.class()), (reason, class), "{what}: {failure:?}");
+            }
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+}
+
+/// Who ended first tells whether the stage failed of its own accord, or because the engine had gone.
+#[test]
+fn the_end_of_the_engine_is_told_from_its_clean_up() {
+    let engine = |at: &str| {
+        let mut engine = ended(137, "Error", json!(""));
+        engine["state"]["terminated"]["finishedAt"] = json!(at);
+        engine
+    };
+    for (at, reason) in
+        [("2026-01-01T00:00:20Z", Reason::TaskFailed), ("2026-01-01T00:00:05Z", Reason::EngineRestarted)]
+    {
+        let build = ended(1, "Error", failed_report("build", "TaskFailed"));
+        let state = see(pod("Failed", json!({"source": good("source"), "engine": engine(at), "build": build}))).state;
+        assert!(matches!(&state, State::Failed(failure) if failure.reason == reason), "{at}: {state:?}");
+    }
+}
+
+#[test]
+fn a_pod_that_waits_says_what_for() {
+    let cases = [
+        (json!({"source": waiting("ImagePullBackOff")}), Reason::ImagePullFailed),
+        (json!({"source": waiting("CreateContainerConfigError")}), Reason::ContainerConfigInvalid),
+    ];
+    for (containers, reason) in cases {
+        let state = see(pod("Pending", containers)).state;
+        assert!(
+            matches!(&state, State::Pending(Some(held)) if held.reason == reason && held.message == "the kubelet's own words"),
+            "{state:?}"
+        );
+    }
+    let conditions = json!([{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}]);
+    let state = see(with(pod("Pending", json!({})), "conditions", conditions)).state;
+    assert!(
+        matches!(&state, State::Pending(Some(held)) if held.reason == Reason::Unschedulable && held.message.starts_with("0/3"))
+    );
+    for harmless in [json!({}), json!({"source": waiting("PodInitializing")})] {
+        assert_eq!(see(pod("Pending", harmless)).state, State::Pending(None));
+    }
+    assert_eq!(observe(&Pod::default()).state, State::Pending(None));
+}
+
+#[test]
+fn a_pod_goes_through_its_stages() {
+    let source = pod("Pending", json!({"source": running_since(), "build": waiting("PodInitializing")}));
+    assert_eq!(see(source).state, State::Running(Stage::Source));
+    // The engine starts between the two: that is part of the stage that waits for it.
+    let between = pod("Pending", json!({"source": good("source"), "engine": waiting("PodInitializing")}));
+    assert_eq!(see(between).state, State::Running(Stage::Build));
+    let done = json!({
+        "source": good("source"), "build": good("build"), "verify": good("verify"), "publish": good("publish"),
+        // The kubelet ends the engine when the stages are done, by SIGTERM or SIGKILL.
+        "engine": ended(137, "Error", json!("")),
+    });
+    let done = see(pod("Succeeded", done));
+    assert_eq!(done.state, State::Succeeded);
+    assert_eq!(done.reports.iter().map(|report| report.stage).collect::<Vec<_>>(), STAGES);
+    assert_eq!(done.stages.len(), 4);
+}
+
+#[test]
+fn a_failure_names_the_stage_and_the_task() {
+    let State::Failed(failure) = see(build_ended(1, "Error", failed_report("build", "TaskFailed"))).state else {
+        panic!("it failed")
+    };
+    assert_eq!(failure.stage, Some(Stage::Build));
+    assert_eq!((failure.message.as_str(), failure.task.as_deref()), ("what happened", Some("web : install nginx")));
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "\\PC{0,40}",
+        Just("OOMKilled".to_owned()),
+        Just("Unknown".to_owned()),
+        Just("Evicted".to_owned()),
+        Just("Failed".to_owned()),
+        Just("{\"stage\":\"build\"}".to_owned()),
+    ]
+}
+
+proptest! {
+    /// Any phase, any number of containers of any name in any state: there is an answer, and it is bounded.
+    #[test]
+    fn any_pod_has_a_state(
+        phase in any_text(), reason in any_text(),
+        containers in proptest::collection::vec((prop_oneof![Just("build".to_owned()), Just("engine".to_owned()), any_text()], any::<i32>(), any_text(), any_text(), any::<i32>()), 0..20),
+    ) {
+        let statuses: Vec<_> = containers.into_iter().map(|(name, code, reason, message, restarts)| json!({
+            "name": name, "ready": false, "restartCount": restarts, "image": "", "imageID": "",
+            "state": {"terminated": {"exitCode": code, "reason": reason, "message": message}},
+        })).collect();
+        let observation = see(json!({"status": {"phase": phase, "reason": reason, "initContainerStatuses": statuses}}));
+        if let State::Failed(failure) = observation.state {
+            prop_assert!(failure.message.len() <= LONGEST_MESSAGE);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What a stage says of itself at its end, as JSON in its container's termination message.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    api::{
+        build::{Stage, Verification},
+        condition::{Class, Reason},
+    },
+    plan::image::Digest,
+};
+
+/// The most that the kubelet keeps of a termination message, in bytes (`MaxContainerTerminationMessageLength`).
+pub const LONGEST: usize = 4096;
+
+/// The most of a sentence that is kept, in bytes.
+const LONGEST_MESSAGE: usize = 1024;
+/// The most of the name of a task or test that is kept, in bytes.
+const LONGEST_TASK: usize = 512;
+/// The most test steps that are kept.
+const MOST_STEPS: usize = 8;
+
+/// What a stage says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Which stage.
+    pub stage: Stage,
+    /// What went wrong; absent where all went well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<ReportedFailure>,
+    /// Of `build`, `verify` and `publish`: the image ID, which must be the same in all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
+    /// Of `publish`: the digest of the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Of `publish`: the size of the layers in the registry, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<i64>,
+    /// Of `verify`: the result of each step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verification: Vec<Verification>,
+}
+
+/// What went wrong in a stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportedFailure {
+    /// What, as one of the closed list.
+    pub reason: Reason,
+    /// What happened and what to do.
+    pub message: String,
+    /// The task or test that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+}
+
+/// Why a termination message is no report.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ReportError {
+    /// There is none.
+    #[error("the stage said nothing at its end")]
+    Absent,
+    /// It is longer than the kubelet would have kept.
+    #[error("what the stage said at its end is longer than {LONGEST} bytes")]
+    TooLong,
+    /// It is not JSON of our form: cut off, or somebody else's.
+    #[error("what the stage said at its end cannot be read: {0}")]
+    Malformed(String),
+    /// It is that of another stage.
+    #[error("what the stage said at its end is the report of {0:?}")]
+    OtherStage(Stage),
+    /// A failure with a reason that is none, such as `LinksReady`.
+    #[error("the stage reports the failure {0}, which is none")]
+    NoFailure(Reason),
+    /// An image ID or digest that is none.
+    #[error("the stage reports «{0}» for a digest")]
+    NoDigest(String),
+}
+
+/// Reads the termination message of a stage.
+///
+/// # Errors
+/// Why it is no report of that stage.
+pub fn parse(stage: Stage, message: &str) -> Result<Report, ReportError> {
+    if message.trim().is_empty() {
+        return Err(ReportError::Absent);
+    }
+    if message.len() > LONGEST {
+        return Err(ReportError::TooLong);
+    }
+    let report: Report = serde_json::from_str(message).map_err(|error| ReportError::Malformed(error.to_string()))?;
+    check(stage, &report)?;
+    Ok(bounded(report))
+}
+
+fn check(stage: Stage, report: &Report) -> Result<(), ReportError> {
+    if report.stage != stage {
+        return Err(ReportError::OtherStage(report.stage));
+    }
+    if let Some(failure) = &report.failure
+        && matches!(failure.reason.class(), Class::Success | Class::Progress | Class::Cancelled)
+    {
+        return Err(ReportError::NoFailure(failure.reason));
+    }
+    let digests = [&report.image_id, &report.digest].into_iter().flatten();
+    match digests.into_iter().find(|text| text.parse::<Digest>().is_err()) {
+        Some(text) => Err(ReportError::NoDigest(text.clone())),
+        None => Ok(()),
+    }
+}
+
+fn bounded(mut report: Report) -> Report {
+    if let Some(failure) = &mut report.failure {
+        truncate(&mut failure.message, LONGEST_MESSAGE);
+        if let Some(task) = &mut failure.task {
+            truncate(task, LONGEST_TASK);
+        }
+    }
+    report.verification.truncate(MOST_STEPS);
+    report.size = report.size.map(|size| size.max(0));
+    report
+}
+
+/// Cuts a text at a limit in bytes, never inside a character, and marks the cut.
+pub(super) fn truncate(text: &mut String, longest: usize) {
+    const MARK: &str = "…";
+    if text.len() <= longest {
+        return;
+    }
+    let end = text.floor_char_boundary(longest.saturating_sub(MARK.len()));
+    text.truncate(end);
+    text.push_str(MARK);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(report: &Value) -> Result<Report, ReportError> {
+        parse(Stage::Build, &report.to_string())
+    }
+
+    fn digest() -> String {
+        format!("sha256:{}", "0".repeat(64))
+    }
+
+    #[test]
+    fn a_report_is_read_as_it_was_written() {
+        let report = Report {
+            stage: Stage::Build,
+            failure: Some(ReportedFailure {
+                reason: Reason::TaskFailed,
+                message: "apt failed".to_owned(),
+                task: Some("web : install".to_owned()),
+            }),
+            image_id: Some(digest()),
+            digest: None,
+            size: None,
+            verification: Vec::new(),
+        };
+        assert_eq!(parse(Stage::Build, &serde_json::to_string(&report).unwrap()), Ok(report));
+    }
+
+    #[test]
+    fn lies_and_remains_are_no_reports() {
+        let failure = |reason: &str| json!({"stage": "build", "failure": {"reason": reason, "message": "m"}});
+        assert_eq!(parse(Stage::Build, " \n"), Err(ReportError::Absent));
+        assert_eq!(parse(Stage::Build, &" ".repeat(5000)), Err(ReportError::Absent));
+        assert_eq!(parse(Stage::Build, &"x".repeat(4097)), Err(ReportError::TooLong));
+        assert_eq!(read(&json!({"stage": "verify"})), Err(ReportError::OtherStage(Stage::Verify)));
+        assert_eq!(read(&failure("LinksReady")), Err(ReportError::NoFailure(Reason::LinksReady)));
+        assert_eq!(read(&failure("CancelledByUser")), Err(ReportError::NoFailure(Reason::CancelledByUser)));
+        assert!(matches!(read(&failure("Whatever")), Err(ReportError::Malformed(_))));
+        let no_digest = json!({"stage": "build", "imageId": "sha256:1"});
+        assert_eq!(read(&no_digest), Err(ReportError::NoDigest("sha256:1".to_owned())));
+        let whole = failure("TaskFailed").to_string();
+        assert!(matches!(parse(Stage::Build, &whole[..whole.len() - 1]), Err(ReportError::Malformed(_))));
+    }
+
+    #[test]
+    fn long_texts_are_cut_at_a_character() {
+        let message = "ü".repeat(1000);
+        let report = json!({"stage": "build", "failure": {"reason": "TaskFailed", "message": message}});
+        let kept = read(&report).unwrap().failure.unwrap().message;
+        assert!(kept.len() <= LONGEST_MESSAGE && kept.ends_with("ü…"), "{} bytes", kept.len());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in "\\PC*", longest in 0_usize..20) {
+            let _ = parse(Stage::Verify, &text);
+            let mut cut = text.clone();
+            truncate(&mut cut, longest);
+            prop_assert!(cut.len() <= longest.max(3));
+        }
+    }
+}
