@@ -210,6 +210,10 @@ pub struct Attempt {
     pub number: i32,
     /// The name of the pod, in the profile's execution namespace.
     pub pod: ObjectName,
+    /// The UID of the pod, once it was seen: if it is gone then, it is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub pod_uid: Option<String>,
     /// When it was decided on: before its pod was made.
     pub started_at: Time,
     /// When it ended.

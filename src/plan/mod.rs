@@ -3,10 +3,13 @@
 
 pub mod duration;
 pub mod image;
+pub mod invariant;
 pub mod key;
 pub mod name;
 pub mod path;
 pub mod placeholder;
 pub mod problem;
+pub mod retry;
+pub mod status;
 pub mod valid;
 pub mod validate;
