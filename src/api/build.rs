@@ -255,6 +255,20 @@ pub enum Stage {
     Publish,
 }
 
+impl Stage {
+    /// The name of its container in the build pod.
+    #[must_use]
+    pub const fn container(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Engine => "engine",
+            Self::Build => "build",
+            Self::Verify => "verify",
+            Self::Publish => "publish",
+        }
+    }
+}
+
 /// When a stage ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

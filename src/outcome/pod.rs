@@ -6,10 +6,13 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
-use super::report::{self, Report, ReportError, truncate};
-use crate::api::{
-    build::{Stage, StageStatus},
-    condition::Reason,
+use super::report::{self, ReportError, truncate};
+use crate::{
+    api::{
+        build::{Stage, StageStatus},
+        condition::Reason,
+    },
+    plan::observed::{Observation, PodFailure, Report, ReportedFailure, State},
 };
 
 /// The exit code with which the engine says that this node or profile will not do (engine shim).
@@ -24,61 +27,11 @@ const LONGEST_MESSAGE: usize = 512;
 /// The stages in the order in which they run.
 const STAGES: [Stage; 4] = [Stage::Source, Stage::Build, Stage::Verify, Stage::Publish];
 
-/// The name of a stage's container.
-#[must_use]
-pub const fn container(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Source => "source",
-        Stage::Engine => "engine",
-        Stage::Build => "build",
-        Stage::Verify => "verify",
-        Stage::Publish => "publish",
-    }
-}
-
-/// What is known of a pod.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Observation {
-    /// How far it is.
-    pub state: State,
-    /// When its stages ran, as far as they did.
-    pub stages: Vec<StageStatus>,
-    /// The reports of the stages that have ended, in order.
-    pub reports: Vec<Report>,
-}
-
-/// How far a pod is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// No stage has begun. What holds it may pass by itself; past `timeouts.pending` it counts as the failure.
-    Pending(Option<Failure>),
-    /// A stage runs, or the next is about to.
-    Running(Stage),
-    /// All stages ended well.
-    Succeeded,
-    /// It has failed, or cannot go on.
-    Failed(Failure),
-}
-
-/// What went wrong with a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// Where; absent where no stage had begun.
-    pub stage: Option<Stage>,
-    /// What.
-    pub reason: Reason,
-    /// What happened, in a sentence.
-    pub message: String,
-    /// The task or test that failed.
-    pub task: Option<String>,
-}
-
-impl Failure {
-    fn new(stage: Option<Stage>, reason: Reason, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        truncate(&mut message, LONGEST_MESSAGE);
-        Self { stage, reason, message, task: None }
-    }
+/// A failure with a message of bounded length.
+fn failure(stage: Option<Stage>, reason: Reason, message: impl Into<String>) -> PodFailure {
+    let mut message = message.into();
+    truncate(&mut message, LONGEST_MESSAGE);
+    PodFailure { stage, reason, message, task: None }
 }
 
 /// Looks at a pod.
@@ -96,45 +49,45 @@ pub fn observe(pod: &Pod) -> Observation {
 /// The checks in the order in which they win: what befell the pod as a whole explains what its containers
 /// say, and the engine's end explains that of a stage that used it.
 fn state(status: &PodStatus) -> State {
-    let failure = whole_pod(status).or_else(|| engine(status)).or_else(|| stages(status));
-    match failure {
+    let found = whole_pod(status).or_else(|| engine(status)).or_else(|| stages(status));
+    match found {
         Some(failure) => State::Failed(failure),
         None if status.phase.as_deref() == Some("Succeeded") => State::Succeeded,
         None if status.phase.as_deref() == Some("Failed") => {
-            State::Failed(Failure::new(None, Reason::PodLost, told(status, "the pod failed, and nobody says why")))
+            State::Failed(failure(None, Reason::PodLost, told(status, "the pod failed, and nobody says why")))
         }
         None => current(status),
     }
 }
 
 /// What befell the pod as a whole.
-fn whole_pod(status: &PodStatus) -> Option<Failure> {
+fn whole_pod(status: &PodStatus) -> Option<PodFailure> {
     let disruption = condition(status, "DisruptionTarget", "True");
     if let Some(message) = disruption {
-        return Some(Failure::new(running(status), Reason::PodDisrupted, told_or(message, "the pod was disrupted")));
+        return Some(failure(running(status), Reason::PodDisrupted, told_or(message, "the pod was disrupted")));
     }
     match status.reason.as_deref() {
         // An eviction by the node's need has the condition above: this one is for the pod's own limits.
         Some("Evicted") => {
             let message = told(status, "the pod used more disk than it may");
-            Some(Failure::new(running(status), Reason::StorageLimitExceeded, message))
+            Some(failure(running(status), Reason::StorageLimitExceeded, message))
         }
         Some("DeadlineExceeded") => {
             let message = told(status, "the pod lived longer than the profile's deadline");
-            Some(Failure::new(running(status), Reason::PodDeadlineExceeded, message))
+            Some(failure(running(status), Reason::PodDeadlineExceeded, message))
         }
         Some("NodeLost" | "NodeShutdown" | "Terminated" | "Shutdown") => {
-            Some(Failure::new(running(status), Reason::NodeLost, told(status, "the node went away")))
+            Some(failure(running(status), Reason::NodeLost, told(status, "the node went away")))
         }
         _ if status.phase.as_deref() == Some("Unknown") => {
-            Some(Failure::new(running(status), Reason::NodeLost, told(status, "the node does not answer")))
+            Some(failure(running(status), Reason::NodeLost, told(status, "the node does not answer")))
         }
         _ => None,
     }
 }
 
 /// The kubelet starts the engine again whenever it ends; but what was built in it is gone.
-fn engine(status: &PodStatus) -> Option<Failure> {
+fn engine(status: &PodStatus) -> Option<PodFailure> {
     let engine = find(status, Stage::Engine)?;
     let last = engine.last_state.as_ref().and_then(|state| state.terminated.as_ref());
     let now = terminated(engine).filter(|end| by_itself(status, end));
@@ -145,11 +98,11 @@ fn engine(status: &PodStatus) -> Option<Failure> {
     let message = end.and_then(|end| end.message.as_deref()).unwrap_or_default();
     if end.is_some_and(|end| end.exit_code == ENGINE_UNAVAILABLE) {
         let message = told_or(message, "the container engine cannot run on this node");
-        return Some(Failure::new(Some(Stage::Engine), Reason::EngineUnavailable, message));
+        return Some(failure(Some(Stage::Engine), Reason::EngineUnavailable, message));
     }
     let why = end.map_or_else(|| "nobody says why".to_owned(), describe);
     let message = format!("the container engine was restarted during the build ({why}): what it held is gone");
-    Some(Failure::new(Some(Stage::Engine), Reason::EngineRestarted, message))
+    Some(failure(Some(Stage::Engine), Reason::EngineRestarted, message))
 }
 
 /// Whether the engine ended of its own accord. The kubelet ends it after the last stage, and after a stage
@@ -165,28 +118,29 @@ fn by_itself(status: &PodStatus, engine: &ContainerStateTerminated) -> bool {
 }
 
 /// The first stage that failed.
-fn stages(status: &PodStatus) -> Option<Failure> {
+fn stages(status: &PodStatus) -> Option<PodFailure> {
     STAGES.into_iter().find_map(|stage| stage_failure(stage, terminated(find(status, stage)?)?))
 }
 
-fn stage_failure(stage: Stage, end: &ContainerStateTerminated) -> Option<Failure> {
+fn stage_failure(stage: Stage, end: &ContainerStateTerminated) -> Option<PodFailure> {
     let reason = end.reason.as_deref().unwrap_or_default();
     // The kernel's and the runtime's word comes before that of a process that may have been cut off.
     if reason == "OOMKilled" {
-        let message = format!("the container {} needed more memory than it may have", container(stage));
-        return Some(Failure::new(Some(stage), Reason::OutOfMemory, message));
+        let message = format!("the container {} needed more memory than it may have", stage.container());
+        return Some(failure(Some(stage), Reason::OutOfMemory, message));
     }
     if matches!(reason, "Unknown" | "ContainerStatusUnknown") {
-        let message = format!("the node lost the container {}: it was restarted, or crashed", container(stage));
-        return Some(Failure::new(Some(stage), Reason::NodeLost, message));
+        let message = format!("the node lost the container {}: it was restarted, or crashed", stage.container());
+        return Some(failure(Some(stage), Reason::NodeLost, message));
     }
     if matches!(reason, "StartError" | "ContainerCannotRun") {
         let message = told_or(end.message.as_deref().unwrap_or_default(), "the container could not be started");
-        return Some(Failure::new(Some(stage), Reason::ContainerConfigInvalid, message));
+        return Some(failure(Some(stage), Reason::ContainerConfigInvalid, message));
     }
     match report_of(stage, end) {
-        Ok(Report { failure: Some(failure), .. }) => {
-            Some(Failure { task: failure.task, ..Failure::new(Some(stage), failure.reason, failure.message) })
+        Ok(Report { failure: Some(reported), .. }) => {
+            let ReportedFailure { reason, message, task } = reported;
+            Some(PodFailure { task, ..failure(Some(stage), reason, message) })
         }
         Ok(_) if end.exit_code == 0 => None,
         Ok(_) => Some(unexplained(stage, end, "although it reports that all went well")),
@@ -194,26 +148,26 @@ fn stage_failure(stage: Stage, end: &ContainerStateTerminated) -> Option<Failure
     }
 }
 
-fn without_report(stage: Stage, end: &ContainerStateTerminated, error: &ReportError) -> Failure {
+fn without_report(stage: Stage, end: &ContainerStateTerminated, error: &ReportError) -> PodFailure {
     match end.exit_code {
         LOST => {
-            let message = format!("the container {} was lost with its node", container(stage));
-            Failure::new(Some(stage), Reason::NodeLost, message)
+            let message = format!("the container {} was lost with its node", stage.container());
+            failure(Some(stage), Reason::NodeLost, message)
         }
         KILLED => {
             let message = format!(
                 "the container {} was killed, nobody says by whom; it may have been out of memory",
-                container(stage)
+                stage.container()
             );
-            Failure::new(Some(stage), Reason::ContainerKilled, message)
+            failure(Some(stage), Reason::ContainerKilled, message)
         }
         _ => unexplained(stage, end, &error.to_string()),
     }
 }
 
-fn unexplained(stage: Stage, end: &ContainerStateTerminated, why: &str) -> Failure {
-    let message = format!("the container {} ended with {}: {why}", container(stage), describe(end));
-    Failure::new(Some(stage), Reason::StageInterrupted, message)
+fn unexplained(stage: Stage, end: &ContainerStateTerminated, why: &str) -> PodFailure {
+    let message = format!("the container {} ended with {}: {why}", stage.container(), describe(end));
+    failure(Some(stage), Reason::StageInterrupted, message)
 }
 
 /// A pod that has neither failed nor ended.
@@ -238,9 +192,9 @@ fn has_begun(state: &ContainerState) -> bool {
 }
 
 /// What keeps the first stage from beginning, in the words of the scheduler or the kubelet.
-fn held(status: &PodStatus) -> Option<Failure> {
+fn held(status: &PodStatus) -> Option<PodFailure> {
     if let Some(message) = condition(status, "PodScheduled", "False") {
-        return Some(Failure::new(None, Reason::Unschedulable, told_or(message, "no node fits the pod")));
+        return Some(failure(None, Reason::Unschedulable, told_or(message, "no node fits the pod")));
     }
     let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
     containers.filter_map(|each| each.state.as_ref()?.waiting.as_ref()).find_map(|waiting| {
@@ -258,13 +212,13 @@ fn held(status: &PodStatus) -> Option<Failure> {
             _ => return None,
         };
         let message = told_or(waiting.message.as_deref().unwrap_or_default(), waiting.reason.as_deref()?);
-        Some(Failure::new(None, reason, message))
+        Some(failure(None, reason, message))
     })
 }
 
 fn find(status: &PodStatus, stage: Stage) -> Option<&ContainerStatus> {
     let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    containers.into_iter().find(|each| each.name == container(stage))
+    containers.into_iter().find(|each| each.name == stage.container())
 }
 
 fn terminated(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {

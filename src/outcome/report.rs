@@ -1,14 +1,16 @@
 //! What a stage says of itself at its end, as JSON in its container's termination message.
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
     api::{
-        build::{Stage, Verification},
+        build::Stage,
         condition::{Class, Reason},
     },
-    plan::image::Digest,
+    plan::{
+        image::{Digest, Repository},
+        observed::Report,
+    },
 };
 
 /// The most that the kubelet keeps of a termination message, in bytes (`MaxContainerTerminationMessageLength`).
@@ -20,42 +22,6 @@ const LONGEST_MESSAGE: usize = 1024;
 const LONGEST_TASK: usize = 512;
 /// The most test steps that are kept.
 const MOST_STEPS: usize = 8;
-
-/// What a stage says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Report {
-    /// Which stage.
-    pub stage: Stage,
-    /// What went wrong; absent where all went well.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<ReportedFailure>,
-    /// Of `build`, `verify` and `publish`: the image ID, which must be the same in all of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image_id: Option<String>,
-    /// Of `publish`: the digest of the manifest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
-    /// Of `publish`: the size of the layers in the registry, in bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<i64>,
-    /// Of `verify`: the result of each step.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub verification: Vec<Verification>,
-}
-
-/// What went wrong in a stage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ReportedFailure {
-    /// What, as one of the closed list.
-    pub reason: Reason,
-    /// What happened and what to do.
-    pub message: String,
-    /// The task or test that failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<String>,
-}
 
 /// Why a termination message is no report.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -75,6 +41,9 @@ pub enum ReportError {
     /// A failure with a reason that is none, such as `LinksReady`.
     #[error("the stage reports the failure {0}, which is none")]
     NoFailure(Reason),
+    /// A repository that is none.
+    #[error("the stage reports «{0}» for a repository")]
+    NoRepository(String),
     /// An image ID or digest that is none.
     #[error("the stage reports «{0}» for a digest")]
     NoDigest(String),
@@ -104,6 +73,9 @@ fn check(stage: Stage, report: &Report) -> Result<(), ReportError> {
         && matches!(failure.reason.class(), Class::Success | Class::Progress | Class::Cancelled)
     {
         return Err(ReportError::NoFailure(failure.reason));
+    }
+    if let Some(text) = report.repository.as_ref().filter(|text| text.parse::<Repository>().is_err()) {
+        return Err(ReportError::NoRepository(text.clone()));
     }
     let digests = [&report.image_id, &report.digest].into_iter().flatten();
     match digests.into_iter().find(|text| text.parse::<Digest>().is_err()) {
@@ -141,6 +113,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::plan::observed::ReportedFailure;
 
     fn read(report: &Value) -> Result<Report, ReportError> {
         parse(Stage::Build, &report.to_string())
@@ -160,6 +133,7 @@ mod tests {
                 task: Some("web : install".to_owned()),
             }),
             image_id: Some(digest()),
+            repository: None,
             digest: None,
             size: None,
             verification: Vec::new(),
@@ -179,6 +153,8 @@ mod tests {
         assert!(matches!(read(&failure("Whatever")), Err(ReportError::Malformed(_))));
         let no_digest = json!({"stage": "build", "imageId": "sha256:1"});
         assert_eq!(read(&no_digest), Err(ReportError::NoDigest("sha256:1".to_owned())));
+        let no_repository = json!({"stage": "build", "repository": "r.example/a:1"});
+        assert_eq!(read(&no_repository), Err(ReportError::NoRepository("r.example/a:1".to_owned())));
         let whole = failure("TaskFailed").to_string();
         assert!(matches!(parse(Stage::Build, &whole[..whole.len() - 1]), Err(ReportError::Malformed(_))));
     }

@@ -1,0 +1,84 @@
+//! Facts about pods, as plain data. `outcome` reads them from what the kubelet and the stages say.
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{
+    build::{Stage, StageStatus, Verification},
+    condition::Reason,
+};
+
+/// What is known of a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// How far it is.
+    pub state: State,
+    /// When its stages ran, as far as they did.
+    pub stages: Vec<StageStatus>,
+    /// The reports of the stages that have ended, in order.
+    pub reports: Vec<Report>,
+}
+
+/// How far a pod is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// No stage has begun. What holds it may pass by itself; past `timeouts.pending` it counts as the failure.
+    Pending(Option<PodFailure>),
+    /// A stage runs, or the next is about to.
+    Running(Stage),
+    /// All stages ended well.
+    Succeeded,
+    /// It has failed, or cannot go on.
+    Failed(PodFailure),
+}
+
+/// What went wrong with a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodFailure {
+    /// Where; absent where no stage had begun.
+    pub stage: Option<Stage>,
+    /// What.
+    pub reason: Reason,
+    /// What happened, in a sentence.
+    pub message: String,
+    /// The task or test that failed.
+    pub task: Option<String>,
+}
+
+/// What a stage says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Which stage.
+    pub stage: Stage,
+    /// What went wrong; absent where all went well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<ReportedFailure>,
+    /// Of `build`, `verify` and `publish`: the image ID, which must be the same in all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
+    /// Of `publish`: the repository that it pushed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// Of `publish`: the digest of the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Of `publish`: the size of the layers in the registry, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<i64>,
+    /// Of `verify`: the result of each step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verification: Vec<Verification>,
+}
+
+/// What went wrong in a stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportedFailure {
+    /// What, as one of the closed list.
+    pub reason: Reason,
+    /// What happened and what to do.
+    pub message: String,
+    /// The task or test that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+}
