@@ -47,7 +47,7 @@ lint: ## formats, lints and documentation of all code
 
 .PHONY: test-unit
 test-unit: ## what needs neither cluster nor root
-	cargo test --locked --lib --bins
+	cargo test --locked --lib --bins --test layers --test budgets -- --nocapture
 	cd sandbox && go test ./internal/...
 
 .PHONY: test-apiserver
