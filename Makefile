@@ -2,6 +2,9 @@
 SANDBOX ?= 0
 sandbox := ./sandbox/sandbox --number $(SANDBOX)
 
+deny_version := 0.20.2
+cargo_deny := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imagechain/tools/cargo-deny-$(deny_version)/bin/cargo-deny
+
 # The order of the parts is part of what `make test` promises; each uses both cores by itself.
 .NOTPARALLEL:
 
@@ -38,12 +41,25 @@ crds: ## write the custom resource definitions from the types
 	cargo run --locked --quiet -- crd --directory crds
 
 .PHONY: lint
-lint: ## formats, lints and documentation of all code
+lint: ## formats, lints and documentation of all code, and what it depends on
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items
 	test -z "$$(gofmt -l sandbox)" || { gofmt -d sandbox; exit 1; }
 	cd sandbox && go vet ./...
+	@$(MAKE) --no-print-directory deny
+
+.PHONY: deny
+deny: $(cargo_deny) ## versions, licenses and sources of what we depend on (deny.toml)
+	$(cargo_deny) --locked check --deny unmatched-skip --deny unnecessary-skip bans licenses sources
+
+.PHONY: deny-advisories
+deny-advisories: $(cargo_deny) ## known vulnerabilities of what we depend on; needs GitHub
+	$(cargo_deny) --locked check advisories
+
+# The version is in the path: another version is another program, and none is built twice.
+$(cargo_deny):
+	cargo install --quiet --locked --root $(@D:/bin=) --version $(deny_version) cargo-deny
 
 .PHONY: test-unit
 test-unit: ## what needs neither cluster nor root
