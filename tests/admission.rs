@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use imagechain::api::crd;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+    CustomResourceDefinition, CustomResourceDefinitionNames, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 use kube::{
     Api, Client, Error, ResourceExt,
@@ -39,7 +39,32 @@ impl Cluster {
             let established = await_condition(definitions.clone(), &name, conditions::is_crd_established());
             timeout(Duration::from_mins(1), established).await.expect("in time").expect("a watch");
         }
-        Self { server, client }
+        let cluster = Self { server, client };
+        cluster.published().await;
+        cluster
+    }
+
+    /// Waits until clients can discover our kinds and read their schemas: the API server publishes both some
+    /// time after it says that the definitions are established, and nothing that can be watched tells.
+    async fn published(&self) {
+        const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+        let everything = async {
+            while !self.names_all("/apis", DISCOVERY, |names| &names.plural).await
+                || !self
+                    .names_all("/openapi/v3/apis/imagechain.dev/v1alpha1", "application/json", |names| &names.kind)
+                    .await
+            {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(Duration::from_mins(1), everything).await.expect("the kinds are published");
+    }
+
+    /// Whether a page of the API server has a name of each of our kinds.
+    async fn names_all(&self, path: &str, accept: &str, name: fn(&CustomResourceDefinitionNames) -> &String) -> bool {
+        let request = http::Request::get(path).header("accept", accept).body(Vec::new()).expect("a request");
+        let page = self.client.request_text(request).await.unwrap_or_default();
+        crd::all().iter().all(|definition| page.contains(&format!("\"{}\"", name(&definition.spec.names))))
     }
 
     fn api(&self, kind: &str) -> Api<DynamicObject> {

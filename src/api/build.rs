@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chain::not_observed;
-use super::common::{Digest, ImageReference, Label, ObjectName, RelativePath, Source};
+use super::common::{Digest, ImageReference, Label, ObjectName, RelativePath, Source, default_service_account};
 use super::condition::{Class, Reason};
 use super::recipe::{BuildStep, Parent, Publish, Retry, Timeouts, VerifyStep};
 
@@ -83,10 +83,6 @@ pub struct ImageBuildSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub causes: Vec<Cause>,
-}
-
-fn default_service_account() -> ObjectName {
-    ObjectName::from("default")
 }
 
 /// The chain and the link that a build was made for.

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{Digest, Duration, Label, ObjectName, RelativePath, Source, Tag};
+use super::common::{Digest, Duration, Label, ObjectName, RelativePath, Source, Tag, default_service_account};
 use super::recipe::{BuildStep, Parent, Publish, Retry, Timeouts, VerifyStep};
 
 /// A chain of machine images: each link is built, tested and, only when its tests passed, published.
@@ -68,10 +68,6 @@ pub struct ImageChainSpec {
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub links: Vec<Link>,
-}
-
-fn default_service_account() -> ObjectName {
-    ObjectName::from("default")
 }
 
 fn default_parallelism() -> i32 {

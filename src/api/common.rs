@@ -98,6 +98,11 @@ checked_string!(
     Text, 0..=4096, r"^[^\x00]*$"
 );
 
+/// The `ServiceAccount` that every namespace has.
+pub(super) fn default_service_account() -> ObjectName {
+    ObjectName::from("default")
+}
+
 /// A Secret in the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -130,6 +130,8 @@ impl Started {
         let program = fs::read_link(format!("/proc/{}/exe", self.ready.processes["kube-apiserver"]))?;
         let mut command = Command::new(program);
         command.arg("kubectl").arg("--kubeconfig").arg(&self.ready.kubeconfig);
+        // The user's own would remember another server that once had the same port.
+        command.arg("--cache-dir").arg(self.ready.folder.join("kubectl-cache"));
         Ok(command)
     }
 
