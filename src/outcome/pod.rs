@@ -37,24 +37,30 @@ fn failure(stage: Option<Stage>, reason: Reason, message: impl Into<String>) -> 
 /// Looks at a pod.
 #[must_use]
 pub fn observe(pod: &Pod) -> Observation {
+    let deleting = pod.metadata.deletion_timestamp.is_some();
     let Some(status) = &pod.status else {
-        return Observation { state: State::Pending(None), stages: Vec::new(), reports: Vec::new() };
+        let state = State::Waiting { stage: None, since: None, held: None };
+        return Observation { state, over: false, deleting, stages: Vec::new(), reports: Vec::new() };
     };
     let stages = STAGES.into_iter().filter_map(|stage| times(stage, find(status, stage)?)).collect();
     let ended = STAGES.into_iter().filter_map(|stage| Some((stage, terminated(find(status, stage)?)?)));
     let reports = ended.filter_map(|(stage, end)| report_of(stage, end).ok()).collect();
-    Observation { state: state(status), stages, reports }
+    let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    Observation { state: state(status), over, deleting, stages, reports }
 }
 
 /// The checks in the order in which they win: what befell the pod as a whole explains what its containers
 /// say, and the engine's end explains that of a stage that used it.
 fn state(status: &PodStatus) -> State {
+    // What has ended well stays so, whatever befalls the pod afterwards.
+    if status.phase.as_deref() == Some("Succeeded") && stages(status).is_none() {
+        return State::Succeeded;
+    }
     let found = whole_pod(status).or_else(|| engine(status)).or_else(|| stages(status));
     match found {
-        Some(failure) => State::Failed(failure),
-        None if status.phase.as_deref() == Some("Succeeded") => State::Succeeded,
-        None if status.phase.as_deref() == Some("Failed") => {
-            State::Failed(failure(None, Reason::PodLost, told(status, "the pod failed, and nobody says why")))
+        Some(found) => State::Failed(found),
+        None if matches!(status.phase.as_deref(), Some("Failed" | "Succeeded")) => {
+            State::Failed(failure(None, Reason::PodLost, told(status, "the pod ended, and nobody says why")))
         }
         None => current(status),
     }
@@ -125,7 +131,8 @@ fn stages(status: &PodStatus) -> Option<PodFailure> {
 fn stage_failure(stage: Stage, end: &ContainerStateTerminated) -> Option<PodFailure> {
     let reason = end.reason.as_deref().unwrap_or_default();
     // The kernel's and the runtime's word comes before that of a process that may have been cut off.
-    if reason == "OOMKilled" {
+    // Of a container that ended well, a child was killed that it could do without.
+    if reason == "OOMKilled" && end.exit_code != 0 {
         let message = format!("the container {} needed more memory than it may have", stage.container());
         return Some(failure(Some(stage), Reason::OutOfMemory, message));
     }
@@ -172,26 +179,36 @@ fn unexplained(stage: Stage, end: &ContainerStateTerminated, why: &str) -> PodFa
 
 /// A pod that has neither failed nor ended.
 fn current(status: &PodStatus) -> State {
-    match running(status) {
-        Some(stage) => State::Running(stage),
-        None => State::Pending(held(status)),
-    }
+    let Some(last) = begun(status) else {
+        return State::Waiting { stage: None, since: None, held: held(status) };
+    };
+    let Some(end) = find(status, last).and_then(terminated) else { return State::Running(last) };
+    // The kubelet pulls a stage's image, and starts the engine, only when the stage before has ended.
+    let since = end.finished_at.as_ref().map(|time| time.0);
+    State::Waiting { stage: Some(after(last)), since, held: held(status) }
+}
+
+/// The last stage that has begun.
+fn begun(status: &PodStatus) -> Option<Stage> {
+    let has = |stage: &Stage| find(status, *stage).and_then(|each| each.state.as_ref()).is_some_and(has_begun);
+    STAGES.into_iter().rfind(has)
+}
+
+fn after(stage: Stage) -> Stage {
+    STAGES.into_iter().skip_while(|each| *each != stage).nth(1).unwrap_or(stage)
 }
 
 /// The stage that runs, or that comes next after those that have ended.
 fn running(status: &PodStatus) -> Option<Stage> {
-    let begun = |stage: &Stage| find(status, *stage).and_then(|each| each.state.as_ref()).is_some_and(has_begun);
-    let last = STAGES.into_iter().rfind(begun)?;
-    let ended = find(status, last).is_some_and(|each| terminated(each).is_some());
-    let next = STAGES.into_iter().skip_while(|stage| *stage != last).nth(1);
-    if ended { next.or(Some(last)) } else { Some(last) }
+    let last = begun(status)?;
+    Some(if find(status, last).and_then(terminated).is_some() { after(last) } else { last })
 }
 
 fn has_begun(state: &ContainerState) -> bool {
     state.running.is_some() || state.terminated.is_some()
 }
 
-/// What keeps the first stage from beginning, in the words of the scheduler or the kubelet.
+/// What keeps the next stage from beginning, in the words of the scheduler or the kubelet.
 fn held(status: &PodStatus) -> Option<PodFailure> {
     if let Some(message) = condition(status, "PodScheduled", "False") {
         return Some(failure(None, Reason::Unschedulable, told_or(message, "no node fits the pod")));

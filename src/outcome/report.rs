@@ -13,13 +13,17 @@ use crate::{
     },
 };
 
-/// The most that the kubelet keeps of a termination message, in bytes (`MaxContainerTerminationMessageLength`).
-pub const LONGEST: usize = 4096;
+/// The most that the kubelet keeps of a termination message, in bytes: 12 KiB for all containers of a pod
+/// together (`normalizeStatus` in its status manager), and a build pod has five. A runner must stay below,
+/// since what is cut is no report any more.
+pub const LONGEST: usize = 12 * 1024 / 5;
 
 /// The most of a sentence that is kept, in bytes.
-const LONGEST_MESSAGE: usize = 1024;
+const LONGEST_MESSAGE: usize = 1000;
 /// The most of the name of a task or test that is kept, in bytes.
 const LONGEST_TASK: usize = 512;
+/// The most of the name of a test step that is kept, in bytes.
+const LONGEST_STEP: usize = 64;
 /// The most test steps that are kept.
 const MOST_STEPS: usize = 8;
 
@@ -92,6 +96,12 @@ fn bounded(mut report: Report) -> Report {
         }
     }
     report.verification.truncate(MOST_STEPS);
+    for step in &mut report.verification {
+        truncate(&mut step.step, LONGEST_STEP);
+        step.tests = step.tests.map(|tests| tests.max(0));
+        step.failures = step.failures.map(|failures| failures.max(0));
+        step.seconds = step.seconds.max(0);
+    }
     report.size = report.size.map(|size| size.max(0));
     report
 }
@@ -146,7 +156,7 @@ mod tests {
         let failure = |reason: &str| json!({"stage": "build", "failure": {"reason": reason, "message": "m"}});
         assert_eq!(parse(Stage::Build, " \n"), Err(ReportError::Absent));
         assert_eq!(parse(Stage::Build, &" ".repeat(5000)), Err(ReportError::Absent));
-        assert_eq!(parse(Stage::Build, &"x".repeat(4097)), Err(ReportError::TooLong));
+        assert_eq!(parse(Stage::Build, &"x".repeat(LONGEST + 1)), Err(ReportError::TooLong));
         assert_eq!(read(&json!({"stage": "verify"})), Err(ReportError::OtherStage(Stage::Verify)));
         assert_eq!(read(&failure("LinksReady")), Err(ReportError::NoFailure(Reason::LinksReady)));
         assert_eq!(read(&failure("CancelledByUser")), Err(ReportError::NoFailure(Reason::CancelledByUser)));

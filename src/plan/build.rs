@@ -83,8 +83,9 @@ pub struct OwnPod<'a> {
 }
 
 impl OwnPod<'_> {
+    /// Whether any of its containers may still run, whatever is known of its success.
     const fn lives(&self) -> bool {
-        matches!(self.seen.state, State::Pending(_) | State::Running(_))
+        !self.seen.over
     }
 }
 
@@ -133,8 +134,7 @@ pub fn decide(scene: &Scene<'_>) -> Plan {
         return next.plan();
     }
     if let Some((reason, message)) = scene.cancelled {
-        next.delete_open_pod();
-        return next.finish(failure(None, reason, message));
+        return next.cancel(failure(None, reason, message));
     }
     match scene.previous.attempts.last() {
         None if scene.pods.is_empty() => next.begin(1),
@@ -180,12 +180,6 @@ impl<'s, 'a> Next<'s, 'a> {
         self.actions.push(Action::DeletePod { name: self.pod_name(pod.attempt), uid: pod.uid.to_owned() });
     }
 
-    fn delete_open_pod(&mut self) {
-        if let Some(pod) = self.open_pod() {
-            self.delete(pod);
-        }
-    }
-
     fn wake_at(&mut self, time: Timestamp) {
         self.wake = Some(self.wake.map_or(time, |earlier| earlier.min(time)));
     }
@@ -193,12 +187,12 @@ impl<'s, 'a> Next<'s, 'a> {
     /// Deletes the pods of attempts that are over: at once where one still runs, as after a timeout whose
     /// deletion was lost in a crash, else when its logs are no longer wanted.
     fn tidy(&mut self) {
+        let over = self.scene.previous.finished_at.as_ref();
         for pod in self.scene.pods {
             let record = self.scene.previous.attempts.iter().find(|attempt| attempt.number == pod.attempt);
-            let Some((outcome, finished)) = record.and_then(|each| Some((each.outcome?, each.finished_at.as_ref()?)))
-            else {
-                continue;
-            };
+            // Of a finished build no attempt is open, not even one whose pod was made behind its back.
+            let ended = record.and_then(|each| Some((each.outcome?, each.finished_at.as_ref()?)));
+            let Some((outcome, finished)) = ended.or_else(|| Some((Outcome::Failed, over?))) else { continue };
             let kept = if outcome == Outcome::Succeeded { self.scene.retention.0 } else { self.scene.retention.1 };
             let until = finished.0.checked_add(kept).unwrap_or(Timestamp::MAX);
             if pod.lives() || self.scene.now >= until {
@@ -287,10 +281,13 @@ impl<'s, 'a> Next<'s, 'a> {
 
     fn with_pod(mut self, created: Timestamp, seen: &Observation) -> Plan {
         match &seen.state {
-            State::Pending(held) => self.pending(created, held.as_ref()),
+            _ if seen.deleting && !seen.over => {
+                self.fail(failure(None, Reason::PodLost, "somebody deletes the pod while it runs"))
+            }
+            State::Waiting { stage, since, held } => self.pending(*stage, since.unwrap_or(created), held.as_ref()),
             State::Running(stage) => self.running(*stage, seen),
             State::Failed(found) => self.fail(from_pod(found)),
-            State::Succeeded => match verdict::artifact(&seen.reports) {
+            State::Succeeded => match verdict::artifact(&seen.reports, self.recipe().verify.len()) {
                 Ok(made) => {
                     self.status.artifact = Some(made.artifact);
                     self.status.verification = made.verification;
@@ -301,19 +298,17 @@ impl<'s, 'a> Next<'s, 'a> {
         }
     }
 
-    fn pending(mut self, created: Timestamp, held: Option<&PodFailure>) -> Plan {
-        let (reason, message) = held
-            .map_or((Reason::PodPending, "the pod waits for its node and images"), |held| (held.reason, &held.message));
-        let deadline = created.checked_add(self.recipe().pending_timeout).unwrap_or(Timestamp::MAX);
-        if self.scene.now < deadline {
-            self.wake_at(deadline);
-            // It may still pass by itself: until the time is up, it is no failure.
-            return self.wait(Reason::PodPending, message);
-        }
-        self.delete_open_pod();
+    fn pending(mut self, stage: Option<Stage>, since: Timestamp, held: Option<&PodFailure>) -> Plan {
         // Without the kubelet's or the scheduler's word, nothing tells why: some node, some other time, may do.
-        let reason = if held.is_some() { reason } else { Reason::PodLost };
-        self.fail(failure(None, reason, message))
+        let unknown = (Reason::PodLost, "the pod waits for its node and images");
+        let (reason, message) = held.map_or(unknown, |held| (held.reason, held.message.as_str()));
+        let deadline = since.checked_add(self.recipe().pending_timeout).unwrap_or(Timestamp::MAX);
+        if self.scene.now >= deadline {
+            return self.fail(failure(stage, reason, message));
+        }
+        self.wake_at(deadline);
+        // It may still pass by itself: until the time is up, it is no failure.
+        self.wait(Reason::PodPending, message)
     }
 
     fn running(mut self, stage: Stage, seen: &Observation) -> Plan {
@@ -321,7 +316,6 @@ impl<'s, 'a> Next<'s, 'a> {
         let begun = seen.stages.iter().find(|each| each.name == stage).and_then(begun);
         let deadline = begun.and_then(|begun| begun.checked_add(limit + GRACE).ok());
         if deadline.is_some_and(|deadline| self.scene.now >= deadline) {
-            self.delete_open_pod();
             let message = format!("the stage {} took longer than {} s", stage.container(), limit.as_secs());
             return self.fail(failure(Some(stage), late, &message));
         }
@@ -346,21 +340,17 @@ impl<'s, 'a> Next<'s, 'a> {
 
     /// Ends the open attempt with a failure, and in the same status begins the next where one is due.
     fn fail(mut self, failure: Failure) -> Plan {
-        let now = Time(self.scene.now);
-        if let Some(attempt) = self.status.attempts.last_mut() {
-            attempt.finished_at = Some(now);
-            attempt.outcome = Some(Outcome::Failed);
-            attempt.reason = Some(failure.reason);
-            attempt.class = Some(failure.class);
-        }
+        self.close(&failure);
         let number = self.status.attempts.last().map_or(1, |attempt| attempt.number);
         match failure.class {
             Class::Infrastructure if self.failures(Class::Infrastructure) <= self.recipe().infrastructure_retries => {
                 self.again(number, &failure)
             }
             Class::Infrastructure => {
-                let message = format!("{} attempts were lost, the last one: {}", number, failure.message);
-                self.finish(Failure { reason: Reason::InfrastructureRetriesExhausted, message, ..failure })
+                let lost = self.failures(Class::Infrastructure);
+                let message =
+                    format!("{lost} attempts were lost, the last one by {}: {}", failure.reason, failure.message);
+                self.finish(self::failure(failure.stage, Reason::InfrastructureRetriesExhausted, &message))
             }
             Class::Build | Class::Verification if self.spent() <= self.recipe().build_retries => {
                 self.again(number, &failure)
@@ -368,6 +358,26 @@ impl<'s, 'a> Next<'s, 'a> {
             Class::Dependency => self.wait(failure.reason, &failure.message),
             _ => self.finish(failure),
         }
+    }
+
+    /// Records the end of the open attempt. Its pod goes at once unless all of it has ended: a privileged
+    /// container must not run beside that of the next attempt.
+    fn close(&mut self, failure: &Failure) {
+        if let Some(pod) = self.open_pod().filter(|pod| pod.lives()) {
+            self.delete(pod);
+        }
+        let now = Time(self.scene.now);
+        if let Some(attempt) = self.status.attempts.last_mut().filter(|attempt| attempt.outcome.is_none()) {
+            attempt.finished_at = Some(now);
+            attempt.outcome = Some(Outcome::Failed);
+            attempt.reason = Some(failure.reason);
+            attempt.class = Some(failure.class);
+        }
+    }
+
+    fn cancel(mut self, failure: Failure) -> Plan {
+        self.close(&failure);
+        self.finish(failure)
     }
 
     /// How many attempts have failed for the build's own reasons.
@@ -470,8 +480,15 @@ fn begun(stage: &StageStatus) -> Option<Timestamp> {
     stage.started_at.as_ref().map(|time| time.0)
 }
 
+/// The most of a message that a status holds, in bytes (the schema's bound of `failure.message`).
+const LONGEST_MESSAGE: usize = 1024;
+
 fn failure(stage: Option<Stage>, reason: Reason, message: &str) -> Failure {
-    Failure { stage, reason, class: reason.class(), message: message.to_owned(), task: None }
+    let message = match message.trim() {
+        "" => reason.to_string(),
+        text => text.get(..text.floor_char_boundary(LONGEST_MESSAGE)).unwrap_or(text).to_owned(),
+    };
+    Failure { stage, reason, class: reason.class(), message, task: None }
 }
 
 fn from_pod(found: &PodFailure) -> Failure {

@@ -1,5 +1,6 @@
 //! Facts about pods, as plain data. `outcome` reads them from what the kubelet and the stages say.
 
+use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{
@@ -12,6 +13,11 @@ use crate::api::{
 pub struct Observation {
     /// How far it is.
     pub state: State,
+    /// Whether all of its containers have ended. One that has failed may still run: its engine was
+    /// restarted, or its node takes its time to end it.
+    pub over: bool,
+    /// Whether somebody has asked for its end.
+    pub deleting: bool,
     /// When its stages ran, as far as they did.
     pub stages: Vec<StageStatus>,
     /// The reports of the stages that have ended, in order.
@@ -21,9 +27,17 @@ pub struct Observation {
 /// How far a pod is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// No stage has begun. What holds it may pass by itself; past `timeouts.pending` it counts as the failure.
-    Pending(Option<PodFailure>),
-    /// A stage runs, or the next is about to.
+    /// The first stage, or the next one, has not begun. What holds it may pass by itself; past
+    /// `timeouts.pending` it counts as the failure.
+    Waiting {
+        /// The stage that waits; absent for the first, as nothing has begun.
+        stage: Option<Stage>,
+        /// Since when, if not since the pod was made.
+        since: Option<Timestamp>,
+        /// What holds it, if anybody says so.
+        held: Option<PodFailure>,
+    },
+    /// A stage runs.
     Running(Stage),
     /// All stages ended well.
     Succeeded,

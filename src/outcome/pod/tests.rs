@@ -214,35 +214,47 @@ fn a_pod_that_waits_says_what_for() {
     for (containers, reason) in cases {
         let state = see(pod("Pending", containers)).state;
         assert!(
-            matches!(&state, State::Pending(Some(held)) if held.reason == reason && held.message == "the kubelet's own words"),
+            matches!(&state, State::Waiting { stage: None, held: Some(held), .. } if held.reason == reason && held.message == "the kubelet's own words"),
             "{state:?}"
         );
     }
     let conditions = json!([{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}]);
     let state = see(with(pod("Pending", json!({})), "conditions", conditions)).state;
     assert!(
-        matches!(&state, State::Pending(Some(held)) if held.reason == Reason::Unschedulable && held.message.starts_with("0/3"))
+        matches!(&state, State::Waiting { held: Some(held), .. } if held.reason == Reason::Unschedulable && held.message.starts_with("0/3"))
     );
     for harmless in [json!({}), json!({"source": waiting("PodInitializing")})] {
-        assert_eq!(see(pod("Pending", harmless)).state, State::Pending(None));
+        assert_eq!(see(pod("Pending", harmless)).state, State::Waiting { stage: None, since: None, held: None });
     }
-    assert_eq!(observe(&Pod::default()).state, State::Pending(None));
+    assert_eq!(observe(&Pod::default()).state, State::Waiting { stage: None, since: None, held: None });
 }
 
 #[test]
 fn a_pod_goes_through_its_stages() {
     let source = pod("Pending", json!({"source": running_since(), "build": waiting("PodInitializing")}));
     assert_eq!(see(source).state, State::Running(Stage::Source));
-    // The engine starts between the two: that is part of the stage that waits for it.
     let between = pod("Pending", json!({"source": good("source"), "engine": waiting("PodInitializing")}));
-    assert_eq!(see(between).state, State::Running(Stage::Build));
+    let since = "2026-01-01T00:00:09Z".parse().ok();
+    assert_eq!(see(between).state, State::Waiting { stage: Some(Stage::Build), since, held: None });
+    // The builder image is pulled only now: the commonest mistake shows here.
+    let unpulled = pod(
+        "Pending",
+        json!({"source": good("source"), "engine": running_since(), "build": waiting("ImagePullBackOff")}),
+    );
+    let state = see(unpulled).state;
+    assert!(
+        matches!(&state, State::Waiting { stage: Some(Stage::Build), held: Some(held), .. } if held.reason == Reason::ImagePullFailed),
+        "{state:?}"
+    );
     let done = json!({
         "source": good("source"), "build": good("build"), "verify": good("verify"), "publish": good("publish"),
         // The kubelet ends the engine when the stages are done, by SIGTERM or SIGKILL.
         "engine": ended(137, "Error", json!("")),
     });
+    let drained = json!([{"type": "DisruptionTarget", "status": "True", "message": "the node is drained"}]);
+    assert_eq!(see(with(pod("Succeeded", done.clone()), "conditions", drained)).state, State::Succeeded, "it is done");
     let done = see(pod("Succeeded", done));
-    assert_eq!(done.state, State::Succeeded);
+    assert_eq!((done.state, done.over), (State::Succeeded, true));
     assert_eq!(done.reports.iter().map(|report| report.stage).collect::<Vec<_>>(), STAGES);
     assert_eq!(done.stages.len(), 4);
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    api::build::ImageBuild,
+    api::build::{ImageBuild, Verification},
     plan::{invariant, observed::Report, validate},
 };
 
@@ -34,6 +34,10 @@ enum Fate {
     Waits,
     /// Its build stage never ends.
     Hangs,
+    /// Its engine was restarted: it has failed, but its containers run on.
+    Limps,
+    /// The image of its build stage cannot be pulled.
+    Unpulled,
 }
 
 /// A pod of the played world.
@@ -49,16 +53,21 @@ struct PlayedPod {
 impl PlayedPod {
     fn seen(&self) -> Observation {
         let started = StageStatus { name: Stage::Build, started_at: Some(Time(self.created)), finished_at: None };
+        let held = |reason| Some(pod_failure(None, reason));
+        let waiting = |stage, held| State::Waiting { stage, since: None, held };
         let state = match (&self.fate, self.looks) {
-            (Fate::Waits, _) => State::Pending(Some(pod_failure(None, Reason::Unschedulable))),
-            (_, 0) => State::Pending(None),
+            (Fate::Waits, _) => waiting(None, held(Reason::Unschedulable)),
+            (_, 0) => waiting(None, None),
+            (Fate::Unpulled, _) => waiting(Some(Stage::Build), held(Reason::ImagePullFailed)),
             (_, 1) | (Fate::Hangs, _) => State::Running(Stage::Build),
             (Fate::Bad(reason), _) => State::Failed(pod_failure(Some(Stage::Build), *reason)),
+            (Fate::Limps, _) => State::Failed(pod_failure(Some(Stage::Engine), Reason::EngineRestarted)),
             _ => State::Succeeded,
         };
         let reports = if state == State::Succeeded { reports(matches!(self.fate, Fate::Lies)) } else { Vec::new() };
         let stages = if self.looks == 0 { Vec::new() } else { vec![started] };
-        Observation { state, stages, reports }
+        let over = matches!(state, State::Succeeded | State::Failed(_)) && !matches!(self.fate, Fate::Limps);
+        Observation { state, over, deleting: false, stages, reports }
     }
 
     fn facts<'a>(&'a self, seen: &'a Observation) -> OwnPod<'a> {
@@ -66,7 +75,7 @@ impl PlayedPod {
     }
 
     fn lives(&self) -> bool {
-        matches!(self.seen().state, State::Pending(_) | State::Running(_))
+        !self.seen().over
     }
 }
 
@@ -264,6 +273,8 @@ fn each_class_of_failure_has_its_sequel() {
         ("another image was tested", valid(6, 1), vec![Fate::Lies; 2], 2, ("False", "ImageMismatch")),
         ("no node for a minute", valid(6, 1), vec![Fate::Waits], 1, ("False", "Unschedulable")),
         ("a build without end", valid(6, 1), vec![Fate::Hangs], 1, ("False", "BuildTimeout")),
+        ("an engine that was restarted", valid(6, 0), vec![Fate::Limps], 2, ("True", "NothingToTest")),
+        ("an image that cannot be pulled", valid(6, 0), vec![Fate::Unpulled], 1, ("False", "ImagePullFailed")),
         ("no right to push", valid(6, 1), vec![Fate::Bad(R::PushDenied)], 1, ("False", "PushDenied")),
     ];
     for (what, build, fates, pods, ready) in cases {
@@ -309,15 +320,43 @@ fn nothing_begins_without_permission() {
     assert_eq!(world.condition(ConditionType::Ready).0, "True");
 }
 
+/// However far the turn of the cancellation gets: no pod runs on, and no attempt stays open.
 #[test]
 fn who_cancels_ends_it_at_any_time() {
     for turns in 0..4 {
-        let mut world = World::new(valid(6, 0), vec![Fate::Hangs]);
-        world.run(turns);
-        world.cancelled = Some((Reason::CancelledByUser, "not needed"));
-        world.run(2);
-        assert_eq!(world.condition(ConditionType::Ready), ("False", "CancelledByUser"));
-        assert!(world.pods.is_empty());
+        for steps in 1..3 {
+            let mut world = World::new(valid(6, 0), vec![Fate::Hangs]);
+            world.run(turns);
+            world.cancelled = Some((Reason::CancelledByUser, ""));
+            world.turn(steps);
+            world.run(2);
+            assert_eq!(world.condition(ConditionType::Ready), ("False", "CancelledByUser"));
+            assert!(world.pods.is_empty(), "after {turns} turns and {steps} steps");
+            assert!(world.stored.attempts.iter().all(|attempt| attempt.outcome.is_some()), "{:?}", world.stored);
+        }
+    }
+}
+
+#[test]
+fn what_was_not_tested_is_not_verified() {
+    let step = |passed: &bool| Verification {
+        step: "molecule".to_owned(),
+        passed: *passed,
+        tests: None,
+        failures: None,
+        seconds: 1,
+    };
+    let cases = [
+        (vec![true, true], 2, true),
+        (vec![true, false], 2, false),
+        (vec![true], 2, false),
+        (vec![], 1, false),
+        (vec![true], 0, false),
+    ];
+    for (reported, expected, good) in cases {
+        let mut all = reports(false);
+        all[1].verification = reported.iter().map(step).collect();
+        assert_eq!(verdict::artifact(&all, expected).is_ok(), good, "{reported:?} of {expected}");
     }
 }
 
@@ -372,6 +411,8 @@ fn any_fate() -> impl Strategy<Value = Fate> {
         2 => Just(Fate::Vanishes),
         1 => Just(Fate::Waits),
         1 => Just(Fate::Hangs),
+        2 => Just(Fate::Limps),
+        1 => Just(Fate::Unpulled),
     ]
 }
 

@@ -16,8 +16,9 @@ pub(super) struct Made {
     pub verification: Vec<Verification>,
 }
 
-/// The artifact, if the image that was built is the one that was tested and the one that was pushed.
-pub(super) fn artifact(reports: &[Report]) -> Result<Made, String> {
+/// The artifact, if the image that was built is the one that passed so many test steps and the one that was
+/// pushed.
+pub(super) fn artifact(reports: &[Report], steps: usize) -> Result<Made, String> {
     let of = |stage: Stage| {
         reports.iter().find(|report| report.stage == stage).ok_or_else(|| format!("the stage {stage:?} left no report"))
     };
@@ -28,6 +29,10 @@ pub(super) fn artifact(reports: &[Report]) -> Result<Made, String> {
             let id = other.image_id.as_deref().unwrap_or("nothing");
             return Err(format!("{image_id} was built, but {id} was {stage}"));
         }
+    }
+    let passed = verify.verification.iter().filter(|step| step.passed).count();
+    if passed != steps || verify.verification.len() != steps {
+        return Err(format!("{passed} of {steps} test steps are reported as passed"));
     }
     let digest = publish.digest.as_ref().ok_or("the publish stage names no digest")?;
     let short = digest.parse::<Digest>().map_err(|error| error.to_string())?.short().to_owned();
