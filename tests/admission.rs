@@ -212,10 +212,6 @@ fn accepted() -> Vec<(&'static str, Value)> {
         ("a commit", with(chain(), &format!("{GIT}/revision"), json!("0123456789abcdef0123456789abcdef01234567"))),
         ("a single build", build()),
         (
-            "a single build that publishes",
-            with(build(), "/spec/publish", json!({"image": {"repository": "r.example/a", "tags": ["1"]}})),
-        ),
-        (
             "a build of a chain",
             with(
                 with(build(), "/spec/chainRef", json!({"name": "shop", "uid": "u", "link": "base"})),
@@ -332,19 +328,6 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
             "leave them out",
         ),
         (
-            "a build of a chain that publishes",
-            with(
-                with(
-                    with(build(), "/spec/chainRef", json!({"name": "shop", "uid": "u", "link": "l"})),
-                    "/spec/inputs",
-                    json!({"key": "k", "revision": "r"}),
-                ),
-                "/spec/publish",
-                json!({"image": {"repository": "r.example/a", "tags": ["1"]}}),
-            ),
-            "leave publish out",
-        ),
-        (
             "a single build on a link",
             with(build(), "/spec/from", json!({"link": "base"})),
             "a single build has no earlier links",
@@ -355,6 +338,8 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
             "supported values",
         ),
         ("a profile without images", without(profile(), "/spec/images"), "Required value"),
+        ("a long name of a build", with(build(), "/metadata/name", json!("b".repeat(64))), "63 characters at most"),
+        ("a long name of a profile", with(profile(), "/metadata/name", json!("p".repeat(64))), "63 characters at most"),
         ("a platform of one word", with(profile(), "/spec/platform", json!("amd64")), "should match"),
         ("a memory of nothing", with(profile(), "/spec/resources", json!({"memory": "0"})), "should match"),
     ];
@@ -492,6 +477,7 @@ async fn a_build_never_changes_and_its_result_is_written_once() {
         json!({"finishedAt": null}),
         json!({"failure": null}),
         json!({"failure": {"message": "n"}}),
+        json!({"attempts": [attempt(1), attempt(3)]}),
         json!({"artifact": artifact}),
     ] {
         let refusal = write_status(&builds, change.clone()).await.expect_err("the result stands");

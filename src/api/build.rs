@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::chain::not_observed;
 use super::common::{Digest, ImageReference, Label, ObjectName, RelativePath, Source, default_service_account};
 use super::condition::{Class, Reason};
-use super::recipe::{BuildStep, Parent, Publish, Retry, Timeouts, VerifyStep};
+use super::recipe::{BuildStep, Parent, Retry, Timeouts, VerifyStep};
 
 /// One run of one link for one set of inputs. The controller makes it for a chain; a user may make one for
 /// a single run. What it asks for never changes.
@@ -26,9 +26,11 @@ use super::recipe::{BuildStep, Parent, Publish, Retry, Timeouts, VerifyStep};
     printcolumn(name = "Digest", type_ = "string", json_path = ".status.artifact.shortDigest"),
     printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("size(self.metadata.name) <= 63")
+        .message("the name becomes the value of a label on pods: 63 characters at most"),
     validation = Rule::new("self.spec == oldSelf.spec").message("a build never changes: make another one"),
     validation = Rule::new(
-        "!has(oldSelf.status) || !has(oldSelf.status.finishedAt) || (has(self.status) && has(self.status.finishedAt) && self.status.finishedAt == oldSelf.status.finishedAt && has(self.status.artifact) == has(oldSelf.status.artifact) && (!has(self.status.artifact) || self.status.artifact == oldSelf.status.artifact) && has(self.status.failure) == has(oldSelf.status.failure) && (!has(self.status.failure) || self.status.failure == oldSelf.status.failure))"
+        "!has(oldSelf.status) || !has(oldSelf.status.finishedAt) || (has(self.status) && has(self.status.finishedAt) && self.status.finishedAt == oldSelf.status.finishedAt && has(self.status.artifact) == has(oldSelf.status.artifact) && (!has(self.status.artifact) || self.status.artifact == oldSelf.status.artifact) && has(self.status.failure) == has(oldSelf.status.failure) && (!has(self.status.failure) || self.status.failure == oldSelf.status.failure) && has(self.status.verification) == has(oldSelf.status.verification) && (!has(self.status.verification) || self.status.verification == oldSelf.status.verification) && has(self.status.attempts) == has(oldSelf.status.attempts) && (!has(self.status.attempts) || self.status.attempts == oldSelf.status.attempts))"
     ).message("the result of a finished build never changes"),
     validation = Rule::new(
         "!has(oldSelf.status) || !has(oldSelf.status.attempts) || (has(self.status) && has(self.status.attempts) && size(self.status.attempts) >= size(oldSelf.status.attempts))"
@@ -37,8 +39,6 @@ use super::recipe::{BuildStep, Parent, Publish, Retry, Timeouts, VerifyStep};
 #[x_kube(
     validation = Rule::new("has(self.chainRef) == has(self.inputs)")
         .message("inputs are set by the controller, for the builds of a chain: leave them out"),
-    validation = Rule::new("!has(self.chainRef) || !has(self.publish)")
-        .message("the chain publishes what its builds make: leave publish out"),
     validation = Rule::new("has(self.chainRef) || !has(self.from) || !has(self.from.link)")
         .message("a single build has no earlier links: use from.chain or from.image")
 )]
@@ -67,9 +67,6 @@ pub struct ImageBuildSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub verify: Vec<VerifyStep>,
-    /// Where it is published; only in a build that a user made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub publish: Option<Publish>,
     /// How long its stages may take.
     #[serde(default)]
     pub timeouts: Timeouts,
@@ -158,7 +155,7 @@ pub struct ImageBuildStatus {
     /// The `metadata.generation` that this status is about; -1 before the first look.
     #[serde(default = "not_observed")]
     pub observed_generation: i64,
-    /// `Built`, `Verified`, for builds of users `Promoted`, and `Ready` over them.
+    /// `Built`, `Verified`, and `Ready` over them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

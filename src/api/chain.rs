@@ -133,7 +133,8 @@ pub struct Link {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
     /// What of the source decides this link's result: a change anywhere else does not rebuild it. The
-    /// template, variable files and directories that the steps name always count. Default: all of it.
+    /// template, variable files and directories that the steps name always count. Default: all of it, as
+    /// with a test step that names no directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -214,7 +215,7 @@ pub struct Lookup {
     pub at: Time,
 }
 
-/// One link's state, 400 bytes at most.
+/// One link's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LinkStatus {
@@ -243,6 +244,8 @@ pub struct LinkStatus {
 pub struct Published {
     /// The digest.
     pub digest: Digest,
+    /// The build that made it.
+    pub build: ObjectName,
     /// The tags, as far as they fit here: at most 16.
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

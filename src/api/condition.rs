@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionType {
     /// Of a chain: every link has a published, verified image for this generation. Of a build: it is
-    /// verified and, where it is to be, promoted. Of a profile: all that it names is there.
+    /// verified. Of a profile: all that it names is there.
     Ready,
     /// Work towards `Ready` goes on.
     Reconciling,
@@ -25,13 +25,11 @@ pub enum ConditionType {
     Built,
     /// Of a build: its tests passed.
     Verified,
-    /// Of a build that a user made: its published tags lead to its image.
-    Promoted,
 }
 
 impl ConditionType {
     /// Every type.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 8] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
@@ -40,7 +38,6 @@ impl ConditionType {
         Self::StagingShared,
         Self::Built,
         Self::Verified,
-        Self::Promoted,
     ];
 
     /// Whether true is the bad value (kstatus calls it an abnormal-true condition). Such a condition is

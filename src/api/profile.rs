@@ -31,7 +31,9 @@ use super::common::{ConfigMapSource, Duration, ImageReference, ObjectName, Repos
     printcolumn(name = "Isolation", type_ = "string", json_path = ".spec.isolation"),
     printcolumn(name = "Engine", type_ = "string", json_path = ".spec.engine"),
     printcolumn(name = "Namespace", type_ = "string", json_path = ".spec.executionNamespace"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("size(self.metadata.name) <= 63")
+        .message("the name becomes the value of a label on pods: 63 characters at most")
 )]
 pub struct BuildProfileSpec {
     /// What keeps a build from its node.

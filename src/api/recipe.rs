@@ -208,8 +208,8 @@ pub struct PublishImage {
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub tags: Vec<Tag>,
-    /// A Secret of type `kubernetes.io/dockerconfigjson` with the right to push. The operator alone reads
-    /// it; build pods never see it.
+    /// A Secret of type `kubernetes.io/dockerconfigjson` with the right to push. Where the profile has a
+    /// staging repository, the operator alone reads it; without one, build pods get it too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
 }

@@ -110,6 +110,8 @@ pub enum ParentOrigin {
     Image(Reference),
     /// An earlier link of the same chain, by its place in [`ValidChain::links`].
     Link(usize),
+    /// Of a build: a link of the chain that it was made for. What it was is in the build's inputs.
+    Sibling(String),
     /// A link of another chain of the same namespace.
     Chain {
         /// The chain's name.

@@ -66,8 +66,9 @@ pub fn chain(object: &ImageChain) -> Result<ValidChain, Vec<Problem>> {
 pub fn build(object: &ImageBuild) -> Result<ValidBuild, Vec<Problem>> {
     let mut problems = Problems::default();
     let spec = &object.spec;
+    let place = spec.chain_ref.as_ref().map_or(Place::Alone, |chain| Place::Build(&chain.link.0));
     let parent = match &spec.from {
-        Some(from) => parent(from, None, "spec.from", &mut problems).map(Some),
+        Some(from) => parent(from, &place, "spec.from", &mut problems).map(Some),
         None => Some(None),
     };
     let written = recipe::Written {
@@ -75,10 +76,10 @@ pub fn build(object: &ImageBuild) -> Result<ValidBuild, Vec<Problem>> {
         paths: &spec.paths,
         build: &spec.build,
         verify: &spec.verify,
-        publish: spec.publish.as_ref(),
+        publish: None,
         timeouts: &spec.timeouts,
         retry: spec.retry,
-        placeholders: available(parent.as_ref()),
+        placeholders: available(parent.as_ref(), &place),
     };
     let recipe = recipe::validate(&written, "spec", &mut problems);
     let valid = parent.zip(recipe).map(|(parent, recipe)| ValidBuild {
@@ -153,9 +154,9 @@ fn validate_link(
     if !spec.profiles.contains(profile) {
         problems.add(format_args!("{path}.profile"), format_args!("«{profile}» must be one of spec.profiles"));
     }
-    let chain = Some((link.name.0.as_str(), earlier));
+    let place = Place::Link(&link.name.0, earlier);
     let parent = match &link.from {
-        Some(from) => parent(from, chain, &format!("{path}.from"), problems).map(Some),
+        Some(from) => parent(from, &place, &format!("{path}.from"), problems).map(Some),
         None => Some(None),
     };
     let source = match (&link.source, &spec.source) {
@@ -174,21 +175,25 @@ fn validate_link(
         publish: link.publish.as_ref(),
         timeouts: &link.timeouts,
         retry: link.retry,
-        placeholders: available(parent.as_ref()),
+        placeholders: available(parent.as_ref(), &place),
     };
     // Whatever is wrong already: the rest is looked at all the same, so that every problem is told.
     let recipe = recipe::validate(&written, path, problems);
     Some(ValidLink { name: link.name.to_string(), profile: profile.to_string(), parent: parent?, recipe: recipe? })
 }
 
-/// Validates what a link is built on; `chain` is the link's own name and the links before it, absent for a
-/// single build.
-fn parent(
-    from: &Parent,
-    chain: Option<(&str, &BTreeMap<&str, usize>)>,
-    path: &str,
-    problems: &mut Problems,
-) -> Option<ValidParent> {
+/// Where a recipe stands.
+enum Place<'a> {
+    /// In a link of that name, after the links of those names and places.
+    Link(&'a str, &'a BTreeMap<&'a str, usize>),
+    /// In a build that was made for a link of that name.
+    Build(&'a str),
+    /// In a single build of a user.
+    Alone,
+}
+
+/// Validates what a link or a build is built on.
+fn parent(from: &Parent, place: &Place<'_>, path: &str, problems: &mut Problems) -> Option<ValidParent> {
     if [from.image.is_some(), from.link.is_some(), from.chain.is_some()].iter().filter(|set| **set).count() != 1 {
         problems.add(path, "set exactly one of image, link, chain");
         return None;
@@ -197,7 +202,7 @@ fn parent(
         (Some(image), ..) => {
             ParentOrigin::Image(problems.take(format_args!("{path}.image"), image.0.parse::<Reference>())?)
         }
-        (_, Some(link), _) => ParentOrigin::Link(earlier_link(&link.0, chain, path, problems)?),
+        (_, Some(link), _) => of_link(&link.0, place, path, problems)?,
         (_, _, Some(other)) => ParentOrigin::Chain { chain: other.name.to_string(), link: other.link.to_string() },
         (None, None, None) => return None,
     };
@@ -207,34 +212,30 @@ fn parent(
             "leave it out: what another link has staged is pulled with the profile's credential",
         );
     }
-    let local_name = match (&from.local_name, chain) {
-        (Some(name), _) => name.to_string(),
-        (None, Some((link, _))) => format!("imagechain.local/{link}:parent"),
-        (None, None) => "imagechain.local/build:parent".to_owned(),
+    let name = match place {
+        Place::Link(link, _) | Place::Build(link) => link,
+        Place::Alone => "build",
     };
+    let local_name =
+        from.local_name.as_ref().map_or_else(|| format!("imagechain.local/{name}:parent"), ToString::to_string);
     problems.take(format_args!("{path}.as"), local_name.parse::<Reference>())?;
     let secret = from.secret_ref.as_ref().map(|secret| secret.name.to_string());
     Some(ValidParent { origin, local_name, secret })
 }
 
-fn earlier_link(
-    name: &str,
-    chain: Option<(&str, &BTreeMap<&str, usize>)>,
-    path: &str,
-    problems: &mut Problems,
-) -> Option<usize> {
+fn of_link(name: &str, place: &Place<'_>, path: &str, problems: &mut Problems) -> Option<ParentOrigin> {
     let path = format!("{path}.link");
-    let Some((own, earlier)) = chain else {
-        problems.add(path, "a single build has no earlier links: use from.chain or from.image");
-        return None;
-    };
-    let found = earlier.get(name).copied();
-    if found.is_none() && name == own {
-        problems.add(path, "a link cannot stand on itself");
-    } else if found.is_none() {
-        problems.add(path, format_args!("there is no earlier link «{name}»: move the parent before its children"));
+    match place {
+        Place::Build(_) => return Some(ParentOrigin::Sibling(name.to_owned())),
+        Place::Alone => problems.add(path, "a single build has no earlier links: use from.chain or from.image"),
+        Place::Link(own, earlier) => match earlier.get(name) {
+            Some(index) => return Some(ParentOrigin::Link(*index)),
+            None if name == *own => problems.add(path, "a link cannot stand on itself"),
+            None => problems
+                .add(path, format_args!("there is no earlier link «{name}»: move the parent before its children")),
+        },
     }
-    found
+    None
 }
 
 /// No two links may write the same tag, and none may write what it is itself built on.
@@ -249,7 +250,7 @@ fn check_outputs(written: &[Link], links: &[ValidLink], problems: &mut Problems)
                 let message = format!("{}:{tag} is published by the link «{owner}» already", publish.repository);
                 problems.add(&path, message);
             }
-            if is_own_base(link, &publish.repository, tag) {
+            if is_own_base(links, link, &publish.repository, tag) {
                 let message =
                     format!("{}:{tag} is what the link is built on: it would never be up to date", publish.repository);
                 problems.add(&path, message);
@@ -258,26 +259,34 @@ fn check_outputs(written: &[Link], links: &[ValidLink], problems: &mut Problems)
     }
 }
 
-fn is_own_base(link: &ValidLink, repository: &Repository, tag: &Tag) -> bool {
+/// Whether a link would move the tag that it is itself built on, directly or by the links below it.
+fn is_own_base(links: &[ValidLink], link: &ValidLink, repository: &Repository, tag: &Tag) -> bool {
     match link.parent.as_ref().map(|parent| &parent.origin) {
         Some(ParentOrigin::Image(base)) => {
             base.digest.is_none() && base.repository == *repository && base.manifest() == tag.to_string()
+        }
+        Some(ParentOrigin::Link(below)) => {
+            links.get(*below).is_some_and(|below| is_own_base(links, below, repository, tag))
         }
         _ => false,
     }
 }
 
 /// The placeholders that have a value outside tests: those of the parent only where there is one, and its
-/// tag only where it is written. Of a parent that is wrong, nothing is held against them.
-fn available(parent: Option<&Option<ValidParent>>) -> BTreeSet<Placeholder> {
+/// tag only where it is written; those of chain and link not in a single build. Of a parent that is wrong,
+/// nothing is held against them.
+fn available(parent: Option<&Option<ValidParent>>, place: &Place<'_>) -> BTreeSet<Placeholder> {
     use Placeholder::{
         BuildName, ChainName, LinkName, ParentDigest, ParentLocal, ParentReference, ParentRepository, ParentTag,
         SourceRevision,
     };
-    let mut found = BTreeSet::from([LinkName, ChainName, BuildName, SourceRevision]);
+    let mut found = BTreeSet::from([BuildName, SourceRevision]);
+    if !matches!(place, Place::Alone) {
+        found.extend([LinkName, ChainName]);
+    }
     let tag = match parent {
         Some(None) => return found,
-        Some(Some(parent)) => matches!(parent.origin, ParentOrigin::Image(_)),
+        Some(Some(parent)) => matches!(&parent.origin, ParentOrigin::Image(image) if image.tag.is_some()),
         None => true,
     };
     found.extend([ParentReference, ParentRepository, ParentDigest, ParentLocal]);

@@ -68,9 +68,9 @@ pub(super) fn validate(written: &Written<'_>, path: &str, problems: &mut Problem
 }
 
 /// The paths that decide the result: those that are written and those that the steps name. None written
-/// means all of the source, whatever the steps name.
+/// means all of the source, whatever the steps name; so does a step that runs at the root of the source.
 fn deciding_paths(written: &[SourcePath], packer: &ValidPacker, verify: &[ValidVerify]) -> BTreeSet<SourcePath> {
-    if written.is_empty() {
+    if written.is_empty() || verify.iter().any(|step| step.directory.is_none()) {
         return BTreeSet::new();
     }
     let named = [&packer.template].into_iter().chain(&packer.variable_files);
@@ -216,7 +216,8 @@ fn template(text: &str, allowed: &BTreeSet<Placeholder>, path: &str, problems: &
     for placeholder in template.placeholders().filter(|each| !allowed.contains(each)) {
         let reason = match placeholder {
             Placeholder::ImageLocal => "has a value in tests only: nothing is built yet",
-            Placeholder::ParentTag => "has a value only where from is an image: use $(parent.digest)",
+            Placeholder::ParentTag => "has a value only where from is an image with a tag: use $(parent.digest)",
+            Placeholder::LinkName | Placeholder::ChainName => "has no value: a single build belongs to no chain",
             _ => "has no value: the link has no from",
         };
         problems.add(path, format_args!("{placeholder} {reason}"));

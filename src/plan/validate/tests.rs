@@ -61,6 +61,9 @@ fn a_good_chain_is_valid_with_its_defaults_filled_in() {
     assert!(base.recipe.paths.is_empty(), "all of the source decides");
     let paths: Vec<_> = web.recipe.paths.iter().map(ToString::to_string).collect();
     assert_eq!(paths, ["prod.json", "roles", "test", "web.json"], "what the steps name decides too");
+    let rooted = with(with(link("a"), "paths", json!(["roles"])), "verify", json!([{"pytest": {}}]));
+    let rooted = chain(&read(spec(&json!([rooted])))).unwrap();
+    assert!(rooted.links[0].recipe.paths.is_empty(), "tests at the root are part of what decides");
     assert!(matches!(&base.recipe.source, ValidSource::Git { revision, .. } if revision == "HEAD"));
     assert_eq!((valid.parallelism, base.recipe.infrastructure_retries, base.recipe.build_retries), (4, 6, 0));
 }
@@ -132,6 +135,14 @@ fn outputs_belong_to_one_link() {
     assert_eq!(found.len(), 2, "{found:#?}");
     assert!(found.iter().all(|each| each.contains("is published by the link «a» already")), "{found:#?}");
 
+    let below = with(link("a"), "from", json!({"image": "r.example/web:1"}));
+    let above = with(with(link("b"), "from", json!({"link": "a"})), "publish", publish("r.example/web"));
+    let found = problems(&json!([below, above]));
+    assert!(
+        matches!(found.as_slice(), [only] if only.contains("r.example/web:1 is what the link is built on")),
+        "{found:#?}"
+    );
+
     let own = with(link("a"), "from", json!({"image": "r.example/web"}));
     let found = problems(&json!([with(own, "publish", publish("r.example/web"))]));
     assert!(
@@ -197,6 +208,18 @@ fn single_builds_are_checked_as_links_are() {
     });
     let valid = build(&read(good.clone())).unwrap();
     assert_eq!((valid.profile.as_str(), valid.recipe.source), ("docker", ValidSource::ConfigMap("files".to_owned())));
+    let mut of_chain = good.clone();
+    of_chain["chainRef"] = json!({"name": "shop", "uid": "u", "link": "web"});
+    of_chain["from"] = json!({"link": "base"});
+    of_chain["build"]["packer"]["variables"] = json!({"t": "$(link.name)"});
+    let parent = build(&read(of_chain)).unwrap().parent.unwrap();
+    assert_eq!(
+        (parent.origin, parent.local_name.as_str()),
+        (ParentOrigin::Sibling("base".to_owned()), "imagechain.local/web:parent")
+    );
+    let mut homeless = good.clone();
+    homeless["build"]["packer"]["variables"] = json!({"t": "$(chain.name)"});
+    assert!(build(&read(homeless)).unwrap_err()[0].message.contains("belongs to no chain"));
     let mut bad = good;
     bad["from"] = json!({"link": "base"});
     bad["build"]["packer"]["template"] = json!("..");
