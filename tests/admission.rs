@@ -9,7 +9,13 @@ mod support;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use imagechain::api::crd;
+use imagechain::{
+    api::crd,
+    plan::{
+        problem::{Problem, Problems},
+        schema, validate,
+    },
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionNames, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
@@ -419,6 +425,33 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         ));
     }
     cases
+}
+
+/// What `imagechain validate` says of an object.
+fn offline(object: &Value) -> Vec<Problem> {
+    let kind = object["kind"].as_str().expect("a kind");
+    let definition = crd::all().into_iter().find(|each| each.spec.names.kind == kind).expect("one of our kinds");
+    let mut problems = Problems::default();
+    schema::check_object(&definition, object, &mut problems);
+    let mut problems = problems.into_vec();
+    let meaning = match kind {
+        "ImageChain" => serde_json::from_value(object.clone()).map(|chain| validate::chain(&chain).err()),
+        "ImageBuild" => serde_json::from_value(object.clone()).map(|build| validate::build(&build).err()),
+        _ => serde_json::from_value(object.clone()).map(|profile| validate::profile(&profile).err()),
+    };
+    problems.extend(meaning.ok().flatten().unwrap_or_default());
+    problems
+}
+
+/// Whoever checks files without a cluster must not be surprised by it.
+#[test]
+fn validate_says_of_these_objects_what_the_api_server_says() {
+    for (what, object) in accepted() {
+        assert_eq!(offline(&object), [], "{what}");
+    }
+    for (what, object, _) in refused() {
+        assert!(!offline(&object).is_empty(), "{what} is valid without a cluster: {object}");
+    }
 }
 
 #[tokio::test]

@@ -40,8 +40,9 @@ bad.yaml: ImageChain shop: 5 problems
   spec.links[0].build.packer.variables.who: holds $(whoami), which is none of the placeholders $(parent.reference), $(parent.repository), $(parent.tag), $(parent.digest), $(parent.local), $(image.local), $(link.name), $(chain.name), $(build.name), $(source.revision): write $$(whoami) if it is meant as it stands
 bad.yaml: Secret x: 1 problem
   kind: must be an ImageChain, ImageBuild or BuildProfile of imagechain.dev/v1alpha1
-bad.yaml: ImageChain shop: 1 problem
-  spec.profiles: invalid type: string "docker", expected a sequence
+bad.yaml: ImageChain shop: 2 problems
+  spec.links: must have at least 1 entries, not 0
+  spec.profiles: must be a list, not a string
 "#);
 }
 

@@ -6,12 +6,14 @@ use std::{
     path::Path,
 };
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    api::{GROUP, VERSION, build::ImageBuild, chain::ImageChain, profile::BuildProfile},
-    plan::problem::{Problem, Problems},
+    api::{GROUP, VERSION, build::ImageBuild, chain::ImageChain, crd, profile::BuildProfile},
+    plan::{
+        problem::{Problem, Problems},
+        schema,
+    },
 };
 
 /// The largest file that is read, in bytes: an object in the API server may have 1.5 MiB.
@@ -59,48 +61,34 @@ fn understand(document: Value) -> Document {
     let (version, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
     let title = format!("{} {name}", if kind.is_empty() { "an object without kind" } else { &kind });
     let mut problems = Problems::default();
-    let object = match (version == format!("{GROUP}/{VERSION}"), kind.as_str()) {
-        (true, "ImageChain") => typed(document, &mut problems).map(|object| Object::Chain(Box::new(object))),
-        (true, "ImageBuild") => typed(document, &mut problems).map(|object| Object::Build(Box::new(object))),
-        (true, "BuildProfile") => typed(document, &mut problems).map(|object| Object::Profile(Box::new(object))),
-        _ => {
-            problems
-                .add("kind", format_args!("must be an ImageChain, ImageBuild or BuildProfile of {GROUP}/{VERSION}"));
-            None
-        }
+    let ours =
+        crd::all().into_iter().find(|each| each.spec.names.kind == kind && version == format!("{GROUP}/{VERSION}"));
+    let object = if let Some(definition) = ours {
+        schema::check_object(&definition, &document, &mut problems);
+        typed(&kind, document, &mut problems)
+    } else {
+        problems.add("kind", format_args!("must be an ImageChain, ImageBuild or BuildProfile of {GROUP}/{VERSION}"));
+        None
     };
     Document { title: title.trim_end().to_owned(), object, problems: problems.into_vec() }
 }
 
-fn typed<T: DeserializeOwned>(mut document: Value, problems: &mut Problems) -> Option<T> {
-    // They are read already, and the type does not hold them.
-    for field in ["apiVersion", "kind"] {
-        document.as_object_mut()?.remove(field);
+/// The object, as far as its form allows: what is wrong with that is told already.
+fn typed(kind: &str, document: Value, problems: &mut Problems) -> Option<Object> {
+    let read = match kind {
+        "ImageChain" => serde_json::from_value(document).map(Object::Chain),
+        "ImageBuild" => serde_json::from_value(document).map(Object::Build),
+        _ => serde_json::from_value(document).map(Object::Profile),
+    };
+    match read {
+        Ok(object) => Some(object),
+        Err(error) => {
+            if problems.is_empty() {
+                problems.add("the object", error);
+            }
+            None
+        }
     }
-    let mut track = serde_path_to_error::Track::new();
-    let mut unknown = Vec::new();
-    let deserializer = serde_path_to_error::Deserializer::new(document, &mut track);
-    let mut note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
-    let read = T::deserialize(serde_ignored::Deserializer::new(deserializer, &mut note));
-    for path in unknown {
-        problems.add(field_path(&path), "there is no such field: look at its spelling and its indentation");
-    }
-    read.map_err(|error| problems.add(field_path(&track.path().to_string()), error)).ok()
-}
-
-/// A path as `kubectl` writes it: serde writes `?` where an optional field is entered, and indices as
-/// fields of their own.
-fn field_path(serde: &str) -> String {
-    let parts = serde.split('.').filter(|part| !matches!(*part, "?" | ""));
-    let path: String = parts.flat_map(|part| if is_index(part) { ["[", part, "]"] } else { [".", part, ""] }).collect();
-    match path.strip_prefix('.').unwrap_or(&path) {
-        "" => "the object".to_owned(),
-        path => path.to_owned(),
-    }
-}
-
-fn is_index(part: &str) -> bool {
-    part.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -123,8 +111,8 @@ mod tests {
         let paths: Vec<_> = unknown.iter().filter_map(|each| each.split_once(": ").map(|(path, _)| path)).collect();
         assert_eq!(paths, ["spec.links[0].from.imagee", "spec.paralelism"]);
         let wrong = problems(&json!({"profiles": ["p"], "links": [{"name": 1, "build": {}}]}));
-        assert!(wrong[0].starts_with("spec.links[0].name: invalid type"), "{wrong:?}");
-        assert!(problems(&json!([])).len() == 1);
+        assert_eq!(wrong, ["spec.links[0].name: must be a string, not an integer"]);
+        assert_eq!(problems(&json!([])), ["spec: must be an object, not a list"]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(super) fn run(files: &[PathBuf], out: &mut impl Write) -> io::Result<bool> {
 fn report(file: &Path, document: Document, out: &mut impl Write) -> io::Result<bool> {
     let title = format!("{}: {}", file.display(), document.title);
     let mut problems = document.problems;
-    let summary = document.object.and_then(|object| summary(&object).map_err(|more| problems.extend(more)).ok());
+    let summary = document.object.and_then(|object| summary(&object).map_err(|more| add(&mut problems, more)).ok());
     if let (Some(summary), []) = (summary, problems.as_slice()) {
         writeln!(out, "{title}: valid, {summary}")?;
         return Ok(true);
@@ -33,6 +33,12 @@ fn report(file: &Path, document: Document, out: &mut impl Write) -> io::Result<b
         writeln!(out, "  {problem}")?;
     }
     Ok(false)
+}
+
+/// Adds problems of the meaning to those of the form; of one field, the former say more.
+fn add(problems: &mut Vec<Problem>, more: Vec<Problem>) {
+    problems.retain(|form| more.iter().all(|meaning| meaning.path != form.path));
+    problems.extend(more);
 }
 
 /// What a good object is about, in a few words.

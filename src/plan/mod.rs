@@ -12,6 +12,7 @@ pub mod path;
 pub mod placeholder;
 pub mod problem;
 pub mod retry;
+pub mod schema;
 pub mod status;
 pub mod valid;
 pub mod validate;

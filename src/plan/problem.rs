@@ -35,6 +35,12 @@ impl Problems {
         result.map_err(|error| self.add(path, error)).ok()
     }
 
+    /// Whether nothing was noted.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All that was noted.
     #[must_use]
     pub fn into_vec(self) -> Vec<Problem> {

@@ -1,21 +1,28 @@
 //! One build against a world that is played: pods that end as they are told, an operator that crashes.
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    api::build::{ImageBuild, Verification},
-    plan::{invariant, observed::Report, validate},
+    api::{
+        build::{ImageBuild, Verification},
+        crd,
+    },
+    plan::{invariant, observed::Report, problem::Problems, schema, validate},
 };
+
+fn spec(infrastructure: u32, build: u32) -> Value {
+    json!({
+        "profile": "docker", "source": {"configMap": {"name": "files"}}, "build": {"packer": {"template": "a.json"}},
+        "retry": {"infrastructure": infrastructure, "build": build}, "timeouts": {"pending": "1m", "build": "10m"},
+    })
+}
 
 fn valid(infrastructure: u32, build: u32) -> ValidBuild {
     let object = json!({
         "apiVersion": "imagechain.dev/v1alpha1", "kind": "ImageBuild", "metadata": {"name": "web"},
-        "spec": {
-            "profile": "docker", "source": {"configMap": {"name": "files"}}, "build": {"packer": {"template": "a.json"}},
-            "retry": {"infrastructure": infrastructure, "build": build}, "timeouts": {"pending": "1m", "build": "10m"},
-        },
+        "spec": spec(infrastructure, build),
     });
     let object: ImageBuild = serde_json::from_value(object).unwrap();
     validate::build(&object).unwrap()
@@ -220,6 +227,14 @@ impl World {
         }
     }
 
+    /// What the API server would say of the status.
+    fn check_schema(&self) {
+        let object = json!({"spec": spec(0, 0), "status": self.stored});
+        let mut problems = Problems::default();
+        schema::check_object(&crd::all()[1], &object, &mut problems);
+        assert_eq!(problems.into_vec(), []);
+    }
+
     fn condition(&self, kind: ConditionType) -> (&str, &str) {
         let found = self.stored.conditions.iter().find(|each| each.type_ == kind.to_string());
         found.map_or(("", ""), |each| (&each.status, &each.reason))
@@ -230,6 +245,7 @@ impl World {
 fn a_good_pod_makes_an_artifact() {
     let mut world = World::new(valid(6, 0), vec![Fate::Good]);
     world.run(6);
+    world.check_schema();
     assert_eq!(world.made, [1]);
     let artifact = world.stored.artifact.clone().unwrap();
     assert_eq!(artifact.reference.0, format!("r.example/staging@sha256:{}", "d".repeat(64)));
@@ -280,6 +296,7 @@ fn each_class_of_failure_has_its_sequel() {
     for (what, build, fates, pods, ready) in cases {
         let mut world = World::new(build, fates);
         world.run(90);
+        world.check_schema();
         assert_eq!(
             (world.made.len(), world.condition(ConditionType::Ready)),
             (pods, ready),
@@ -323,17 +340,17 @@ fn nothing_begins_without_permission() {
 /// However far the turn of the cancellation gets: no pod runs on, and no attempt stays open.
 #[test]
 fn who_cancels_ends_it_at_any_time() {
-    for turns in 0..4 {
-        for steps in 1..3 {
-            let mut world = World::new(valid(6, 0), vec![Fate::Hangs]);
-            world.run(turns);
-            world.cancelled = Some((Reason::CancelledByUser, ""));
-            world.turn(steps);
-            world.run(2);
-            assert_eq!(world.condition(ConditionType::Ready), ("False", "CancelledByUser"));
-            assert!(world.pods.is_empty(), "after {turns} turns and {steps} steps");
-            assert!(world.stored.attempts.iter().all(|attempt| attempt.outcome.is_some()), "{:?}", world.stored);
-        }
+    let long: &'static str = Box::leak("ü".repeat(5000).into_boxed_str());
+    for (turns, steps) in (0..4).flat_map(|turns| [(turns, 1), (turns, 2)]) {
+        let mut world = World::new(valid(6, 0), vec![Fate::Hangs]);
+        world.run(turns);
+        world.cancelled = Some((Reason::CancelledByUser, long));
+        world.turn(steps);
+        world.run(2);
+        world.check_schema();
+        assert_eq!(world.condition(ConditionType::Ready), ("False", "CancelledByUser"));
+        assert!(world.pods.is_empty(), "after {turns} turns and {steps} steps");
+        assert!(world.stored.attempts.iter().all(|attempt| attempt.outcome.is_some()), "{:?}", world.stored);
     }
 }
 

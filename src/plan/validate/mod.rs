@@ -66,6 +66,10 @@ pub fn chain(object: &ImageChain) -> Result<ValidChain, Vec<Problem>> {
 pub fn build(object: &ImageBuild) -> Result<ValidBuild, Vec<Problem>> {
     let mut problems = Problems::default();
     let spec = &object.spec;
+    check_label(&object.name_any(), &mut problems);
+    if spec.chain_ref.is_some() != spec.inputs.is_some() {
+        problems.add("spec.inputs", "are set by the controller, for the builds of a chain: leave them out");
+    }
     let place = spec.chain_ref.as_ref().map_or(Place::Alone, |chain| Place::Build(&chain.link.0));
     let parent = match &spec.from {
         Some(from) => parent(from, &place, "spec.from", &mut problems).map(Some),
@@ -89,6 +93,13 @@ pub fn build(object: &ImageBuild) -> Result<ValidBuild, Vec<Problem>> {
         recipe,
     });
     problems.finish(valid)
+}
+
+/// The names of builds and profiles become values of labels on pods.
+fn check_label(name: &str, problems: &mut Problems) {
+    if name.len() > 63 {
+        problems.add("metadata.name", "must have 63 characters at most: it becomes the value of a label on pods");
+    }
 }
 
 fn check_numbers(spec: &ImageChainSpec, problems: &mut Problems) {

@@ -1,5 +1,7 @@
 //! Profiles.
 
+use kube::ResourceExt;
+
 use crate::{
     api::profile::{BuildProfile, ResourceQuantity, Resources},
     plan::{
@@ -20,6 +22,7 @@ const LEAST_MEMORY: u64 = 512 << 20;
 pub fn profile(object: &BuildProfile) -> Result<ValidProfile, Vec<Problem>> {
     let mut problems = Problems::default();
     let spec = &object.spec;
+    super::check_label(&object.name_any(), &mut problems);
     let builder = problems.take("spec.images.builder", spec.images.builder.0.parse::<Reference>());
     let engine = spec.images.engine.as_ref().unwrap_or(&spec.images.builder);
     let engine = match &spec.images.engine {

@@ -210,6 +210,7 @@ fn single_builds_are_checked_as_links_are() {
     assert_eq!((valid.profile.as_str(), valid.recipe.source), ("docker", ValidSource::ConfigMap("files".to_owned())));
     let mut of_chain = good.clone();
     of_chain["chainRef"] = json!({"name": "shop", "uid": "u", "link": "web"});
+    of_chain["inputs"] = json!({"key": "k", "revision": "r"});
     of_chain["from"] = json!({"link": "base"});
     of_chain["build"]["packer"]["variables"] = json!({"t": "$(link.name)"});
     let parent = build(&read(of_chain)).unwrap().parent.unwrap();
