@@ -10,8 +10,7 @@
 //! ```
 //!
 //! The failure of an attempt and the intent of the next are one write, before the next pod is made: whoever
-//! comes after a crash finds either both or neither. What was wrong before still is, and is found again;
-//! nothing is kept in memory.
+//! comes after a crash finds either both or neither, and the facts tell the rest: nothing is kept in memory.
 
 mod verdict;
 

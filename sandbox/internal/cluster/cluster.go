@@ -138,7 +138,7 @@ func (c Cluster) start(set programs.Set) error {
 	if err := c.startNode(ctx, set, lock, step); err != nil {
 		step.End("failed")
 		// Nothing half-started stays: the state and its logs do.
-		return errors.Join(err, host.CleanUp(c.Sandbox))
+		return errors.Join(err, host.CleanUp(c.Sandbox), lock.Remove())
 	}
 	step.End("node Ready")
 	return c.furnish(ctx)
