@@ -146,8 +146,9 @@ fn stage_failure(stage: Stage, end: &ContainerStateTerminated) -> Option<PodFail
     }
     match report_of(stage, end) {
         Ok(Report { failure: Some(reported), .. }) => {
+            // Bounded already, by more than the messages of the kubelet: this is what people have to act on.
             let ReportedFailure { reason, message, task } = reported;
-            Some(PodFailure { task, ..failure(Some(stage), reason, message) })
+            Some(PodFailure { stage: Some(stage), reason, message, task })
         }
         Ok(_) if end.exit_code == 0 => None,
         Ok(_) => Some(unexplained(stage, end, "although it reports that all went well")),
