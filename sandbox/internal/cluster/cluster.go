@@ -122,9 +122,6 @@ func (c Cluster) builder() (*programs.Builder, error) {
 
 func (c Cluster) start(set programs.Set) error {
 	lock, err := host.Acquire(c.Sandbox)
-	if errors.Is(err, host.ErrRunning) {
-		return fmt.Errorf("sandbox %d is being started or stopped by another process: wait for it, and try again", c.Number)
-	}
 	if err != nil {
 		return err
 	}

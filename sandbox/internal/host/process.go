@@ -25,10 +25,12 @@ type Lock struct {
 	path string
 }
 
-// ErrRunning means that the sandbox's PID 1 lives, or that somebody is bringing it up or down.
-var ErrRunning = errors.New("the sandbox is running")
+// busy is what to say to whoever comes while another process holds the lock.
+func busy(sandbox layout.Sandbox) error {
+	return fmt.Errorf("sandbox %d is being started or stopped by another process: wait for it, and try again", sandbox.Number)
+}
 
-// Acquire takes a sandbox's lock, or fails with ErrRunning.
+// Acquire takes a sandbox's lock. It fails where its PID 1 lives, or somebody is bringing it up or down.
 func Acquire(sandbox layout.Sandbox) (*Lock, error) {
 	for {
 		lock := &Lock{path: lockPath(sandbox)}
@@ -43,7 +45,7 @@ func Acquire(sandbox layout.Sandbox) (*Lock, error) {
 		}
 		lock.Release()
 		if errors.Is(err, unix.EAGAIN) {
-			return nil, ErrRunning
+			return nil, busy(sandbox)
 		}
 		if err != nil {
 			return nil, err
@@ -95,7 +97,7 @@ func Find(sandbox layout.Sandbox) (Node, error) {
 	var found Node
 	err = json.NewDecoder(file).Decode(&found)
 	if runs && err != nil {
-		return Node{}, fmt.Errorf("sandbox %d is being started or stopped by another process: wait for it, and try again", sandbox.Number)
+		return Node{}, busy(sandbox)
 	}
 	if !runs {
 		found.PID = 0
