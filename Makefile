@@ -40,6 +40,18 @@ test: lint test-unit test-apiserver sandbox-test ## all that CI runs
 crds: ## write the custom resource definitions from the types
 	cargo run --locked --quiet -- crd --directory crds
 
+.PHONY: charts
+charts: crds ## write the chart of the definitions from them, and lint both charts
+	@for file in crds/*.yaml; do \
+	    { echo '# Made by make charts.'; sed 's|^metadata:$$|metadata:\n  annotations:\n    helm.sh/resource-policy: keep|' $$file; } \
+	    >charts/imagechain-crds/templates/$${file##*/}; \
+	done
+	@$(MAKE) --no-print-directory charts-lint
+
+.PHONY: charts-lint
+charts-lint: ## helm's own look at the charts
+	helm="$$(./sandbox/sandbox tools)/helm" && "$$helm" lint --strict charts/imagechain-crds charts/imagechain
+
 .PHONY: lint
 lint: ## formats, lints and documentation of all code, and what it depends on
 	cargo fmt --check
@@ -47,6 +59,7 @@ lint: ## formats, lints and documentation of all code, and what it depends on
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items
 	test -z "$$(gofmt -l sandbox)" || { gofmt -d sandbox; exit 1; }
 	cd sandbox && go vet ./...
+	@$(MAKE) --no-print-directory charts-lint
 	@$(MAKE) --no-print-directory deny
 
 .PHONY: deny
@@ -61,9 +74,14 @@ deny-advisories: $(cargo_deny) ## known vulnerabilities of what we depend on; ne
 $(cargo_deny):
 	cargo install --quiet --locked --root $(@D:/bin=) --version $(deny_version) cargo-deny
 
+.PHONY: test-long
+test-long: ## what CI has no time for: a million states, thousands of random worlds
+	MODEL_STATES=1000000 cargo test --release --locked --test model
+	PROPTEST_CASES=3000 cargo test --locked --test worlds
+
 .PHONY: test-unit
 test-unit: ## what needs neither cluster nor root
-	cargo test --locked --lib --bins --test layers --test budgets -- --nocapture
+	cargo test --locked --lib --bins --test layers --test budgets --test chains --test plan --test conditions
 	cd sandbox && go test ./internal/...
 
 .PHONY: test-apiserver

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -68,8 +69,8 @@ func command() *cobra.Command {
 		shared.on("shell", "a shell with kubectl, helm, crane and buildctl that talk to it", shell),
 		shared.on("env", "the settings of `shell`, for eval", printEnvironment),
 		shared.on("build", "build what is missing: programs, then base images", build),
-		shared.on("test-server", "etcd, API server and controllers for one test, until the input ends", testServer),
-		initialise(), serveGit(),
+		shared.on("tools", "the folder of helm and crane, built if they are missing", tools),
+		testServer(shared), initialise(), serveGit(),
 	)
 	return root
 }
@@ -98,20 +99,53 @@ func printEnvironment(c cluster.Cluster) error {
 
 func build(c cluster.Cluster) error { return c.Build() }
 
-func testServer(c cluster.Cluster) error {
-	folder := os.Getenv("KUBEBUILDER_ASSETS")
-	if !testserver.Complete(folder) {
-		builder, err := programs.NewBuilder(filepath.Join(c.Checkout, "sandbox", "programs"))
-		if err != nil {
-			return err
-		}
-		set, err := builder.Ensure(programs.Modules[:1], c.Printer)
-		if err != nil {
-			return err
-		}
-		return testserver.Run([]string{folder, set["kubernetes"]}, os.Stdin, os.Stdout)
+// tools is for make and for tests, which need helm but no cluster of ours.
+func tools(c cluster.Cluster) error {
+	builder, err := programs.NewBuilder(filepath.Join(c.Checkout, "sandbox", "programs"))
+	if err != nil {
+		return err
 	}
-	return testserver.Run([]string{folder}, os.Stdin, os.Stdout)
+	set, err := builder.Ensure([]programs.Module{programs.Tools}, c.Printer)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Println(set[programs.Tools.Name])
+	return err
+}
+
+func testServer(shared *options) *cobra.Command {
+	asked, noAPIServer := testserver.Options{}, false
+	made := shared.on("test-server", "servers for one test, until the input ends; by default etcd, API server and controllers", func(c cluster.Cluster) error {
+		asked.APIServer = !noAPIServer
+		folders, err := testPrograms(c, asked)
+		if err != nil {
+			return err
+		}
+		asked.Folders = folders
+		return testserver.Run(asked, os.Stdin, os.Stdout)
+	})
+	made.Flags().BoolVar(&noAPIServer, "no-apiserver", false, "leave etcd, API server and controllers out")
+	made.Flags().BoolVar(&asked.Registry, "registry", false, "start a registry")
+	made.Flags().StringVar(&asked.RegistryUser, "registry-user", "", "USER:PASSWORD, which the registry asks for; default: it asks nobody")
+	made.Flags().BoolVar(&asked.RegistryTLS, "registry-tls", false, "let the registry use TLS; the authority is pki/ca.crt in the folder")
+	made.Flags().BoolVar(&asked.Git, "git", false, "start a git server")
+	return made
+}
+
+// testPrograms are the folders with what is asked for, built where it is missing.
+func testPrograms(c cluster.Cluster, asked testserver.Options) ([]string, error) {
+	own := os.Getenv("KUBEBUILDER_ASSETS")
+	needed := map[string]bool{"kubernetes": asked.APIServer && !testserver.Complete(own), "node": asked.Registry}
+	modules := slices.DeleteFunc(slices.Clone(programs.Modules), func(module programs.Module) bool { return !needed[module.Name] })
+	if len(modules) == 0 {
+		return []string{own}, nil
+	}
+	builder, err := programs.NewBuilder(filepath.Join(c.Checkout, "sandbox", "programs"))
+	if err != nil {
+		return nil, err
+	}
+	set, err := builder.Ensure(modules, c.Printer)
+	return append([]string{own}, set.Folders()...), err
 }
 
 // initialise is PID 1 of the namespaces.

@@ -1,10 +1,12 @@
 //! imagechain: a Kubernetes operator that builds, tests and publishes chains of machine images.
 //!
 //! Layers, each of which knows only those before it: [`api`] is what users write; [`plan`] decides, without
-//! clock, IO or panic; [`outcome`] reads what comes back from build pods; [`cli`] executes. What runs the pods
-//! is to follow.
+//! clock, IO or panic; [`render`] makes build pods of what was decided; [`outcome`] reads what comes back from
+//! them; [`runtime`] talks to the cluster and the world; [`cli`] executes. What runs in the pods is to follow.
 
 pub mod api;
 pub mod cli;
 pub mod outcome;
 pub mod plan;
+pub mod render;
+pub mod runtime;

@@ -7,7 +7,10 @@
 
 mod support;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use imagechain::{
     api::crd,
@@ -216,13 +219,30 @@ fn accepted() -> Vec<(&'static str, Value)> {
         ("names of 50 characters", with(links(&[link(&"l".repeat(25))]), "/metadata/name", json!("c".repeat(25)))),
         ("git over ssh", with(chain(), &format!("{GIT}/url"), json!("ssh://git@git.example:2222/team/shop.git"))),
         ("a commit", with(chain(), &format!("{GIT}/revision"), json!("0123456789abcdef0123456789abcdef01234567"))),
+        (
+            "revisions, images and names at the edge of what is refused",
+            with(
+                with(
+                    with(
+                        with(chain(), &format!("{GIT}/revision"), json!("refs/heads/a.b/c.locks")),
+                        &format!("{LINK}/from"),
+                        json!({"image": "R-1.example:65535/a__b--c.d/e:T_1", "as": "a.b"}),
+                    ),
+                    "/spec/links/0/build/packer/variables",
+                    json!({"_": "", "a".repeat(128): ""}),
+                ),
+                "/spec/links/0/source",
+                json!({"inline": {"files": {"..a/.b/...": "", "ü b": "", "ü".repeat(512): ""}}}),
+            ),
+        ),
+        ("the longest time span", with(chain(), "/spec/links/0/timeouts", json!({"build": "168h", "verify": "0h1s"}))),
         ("a single build", build()),
         (
             "a build of a chain",
             with(
                 with(build(), "/spec/chainRef", json!({"name": "shop", "uid": "u", "link": "base"})),
                 "/spec/inputs",
-                json!({"key": "k", "revision": "r"}),
+                json!({"key": "k", "revision": "r", "files": "f", "platform": "linux/amd64", "builder": "r.example/b:1", "engine": "r.example/b:1"}),
             ),
         ),
         ("the smallest profile", profile()),
@@ -330,7 +350,11 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         ),
         (
             "inputs in a build of a user",
-            with(build(), "/spec/inputs", json!({"key": "k", "revision": "r"})),
+            with(
+                build(),
+                "/spec/inputs",
+                json!({"key": "k", "revision": "r", "files": "f", "platform": "linux/amd64", "builder": "r.example/b:1", "engine": "r.example/b:1"}),
+            ),
             "leave them out",
         ),
         (
@@ -382,7 +406,22 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
     ] {
         cases.push(("a git URL", with(chain(), &format!("{GIT}/url"), json!(url)), "spec.source.git.url"));
     }
-    for revision in ["--upload-pack=id", "-c", "a b", "a\u{0}", "", "a~1", "a:b"] {
+    for revision in [
+        "--upload-pack=id",
+        "-c",
+        "a b",
+        "a\u{0}",
+        "",
+        "a~1",
+        "a:b",
+        "a..b",
+        "a/",
+        "a.",
+        "a//b",
+        "a/.b",
+        "a.lock",
+        "a.lock/b",
+    ] {
         cases.push((
             "a git revision",
             with(chain(), &format!("{GIT}/revision"), json!(revision)),
@@ -394,14 +433,38 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         with(chain(), &format!("{GIT}/revision"), json!("a".repeat(4096))),
         "spec.source.git.revision",
     ));
-    for duration in ["", "10", "m", "-5m", "1.5h", "1d", "10 m", "999999h", "1h1h1h1h"] {
+    for duration in ["", "10", "m", "-5m", "1.5h", "1d", "10 m", "999999h", "1h1h1h1h", "0s", "0h0m", "00s", "168h1s"] {
         cases.push((
             "a duration",
             with(chain(), "/spec/links/0/timeouts", json!({"build": duration})),
             "spec.links[0].timeouts.build",
         ));
     }
-    for image in ["", "a b", "-a", "a\u{0}b", "a$(id)", "a`id`", "a;b"] {
+    for image in [
+        "",
+        "a b",
+        "-a",
+        "a\u{0}b",
+        "a$(id)",
+        "a`id`",
+        "a;b",
+        "a//b",
+        "a/",
+        "a:",
+        "a@",
+        "A",
+        "a..b",
+        "a___b",
+        "a-",
+        "a:b:c",
+        "a:-1",
+        "a@sha256:0",
+        "r..example/a",
+        "r.example/A",
+        "r.example:99999/a",
+        "a_b.c/d",
+        "https://r.example/a",
+    ] {
         cases.push((
             "an image",
             with(chain(), "/spec/links/0/from", json!({"image": image})),
@@ -416,6 +479,11 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         "registry.example/a@sha256:0",
         "registry.example//a",
         "r.example:port/a",
+        "r.example:65536/a",
+        "r..example/a",
+        "r-/a",
+        "r.example/a..b",
+        "r.example/a-",
     ] {
         let publish = json!({"image": {"repository": repository, "tags": ["1"]}});
         cases.push((
@@ -423,6 +491,26 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
             with(chain(), "/spec/links/0/publish", publish),
             "spec.links[0].publish.image.repository",
         ));
+    }
+    for path in ["", "/abs", "../a", "a/..", "a//b", "a/", ".", "a\\b", "a\u{0}b", "a\u{85}b", &"a".repeat(513)] {
+        cases.push((
+            "the path of an inline file",
+            with(chain(), "/spec/links/0/source", json!({"inline": {"files": {path: ""}}})),
+            "a path must stay inside the source",
+        ));
+    }
+    for name in ["", "a-b", "1a", "a b", "a.b", "wé", "a\n", "a=b", &"a".repeat(129)] {
+        let sentence = "the name of a variable must be letters, digits and _";
+        let value = json!({name: "1"});
+        let variables = with(chain(), "/spec/links/0/build/packer/variables", value.clone());
+        cases.push(("a variable of packer", variables, sentence));
+        for step in [
+            json!({"molecule": {"environment": value}}),
+            json!({"pytest": {"environment": value}}),
+            json!({"command": {"arguments": ["a"], "environment": value}}),
+        ] {
+            cases.push(("a variable of a test", with(chain(), "/spec/links/0/verify", json!([step])), sentence));
+        }
     }
     cases
 }
@@ -496,6 +584,18 @@ async fn a_build_never_changes_and_its_result_is_written_once() {
         assert!(refusal.contains("attempts are never taken back"), "{refusal}");
     }
 
+    // As many and as long as they may be: the rules that compare them must not cost too much.
+    let lacked = json!({"of": format!("git/{}", "a".repeat(1290)), "version": "v".repeat(256)});
+    let full = |number: u8| {
+        let mut attempt = attempt(number);
+        attempt["message"] = json!("m".repeat(256));
+        attempt["lacked"] = lacked.clone();
+        attempt
+    };
+    let many = |count: u8| (1..=count).map(full).collect::<Vec<_>>();
+    write_status(&builds, json!({"attempts": many(40)})).await.expect("forty attempts");
+    write_status(&builds, json!({"attempts": many(41)})).await.expect_err("one too many");
+
     let failure = json!({"reason": "TaskFailed", "class": "Build", "message": "m", "stage": "build"});
     let finished = json!({"finishedAt": "2026-01-01T01:00:00Z", "failure": failure});
     write_status(&builds, finished.clone()).await.expect("a result");
@@ -566,15 +666,33 @@ async fn kubectl_explains_every_field() {
     println!("{explained} pages of kubectl explain have text for each of their fields");
 }
 
-/// The most that the rules may cost: each link's parent is looked for among all earlier ones.
+/// The most that the rules may cost: each link's parent is looked for among all earlier ones, and the keys of
+/// all maps are names.
 #[tokio::test]
 async fn a_chain_of_256_links_is_accepted() {
     let cluster = Cluster::start().await;
+    // As many names as an object may hold: it is stored as a whole, in 1.5 MiB at most.
+    let names = |prefix: &str| -> Value { (0..16).map(|n| (format!("{prefix}_{n:0>60}"), json!("v"))).collect() };
+    let full = |name: &str| {
+        let verify =
+            json!([{"molecule": {"environment": names("MOLECULE")}}, {"pytest": {"environment": names("PYTEST")}}]);
+        let link = with(with(link(name), "/verify", verify), "/timeouts", json!({"build": "2h", "verify": "1h"}));
+        with(with(link, "/build/packer/variables", names("packer")), "/profile", json!("docker"))
+    };
     let long: Vec<Value> = (0..256)
         .map(|n| match n {
-            0 => link("l0"),
-            _ => with(child(&format!("l{n}"), &format!("l{}", n - 1)), "/profile", json!("docker")),
+            0 => full("l0"),
+            _ => with(full(&format!("l{n}")), "/from", json!({"link": format!("l{}", n - 1)})),
         })
         .collect();
-    cluster.accepts("256 links", &links(&long)).await;
+    let chain = links(&long);
+    // The first request waits until the API server has compiled the rules of the kind.
+    cluster.accepts("one link", &self::chain()).await;
+    let started = Instant::now();
+    cluster.accepts("256 links", &chain).await;
+    println!(
+        "256 links with 12288 names, {} KiB, were accepted after {} ms",
+        chain.to_string().len() >> 10,
+        started.elapsed().as_millis()
+    );
 }

@@ -43,7 +43,12 @@ const LAYERS: &[Layer] = &[
     Layer { name: "plan", may_use: Only(&["api"]), pure: true, infallible: false },
     Layer { name: "render", may_use: Only(&["api", "plan"]), pure: true, infallible: true },
     Layer { name: "outcome", may_use: Only(&["api", "plan"]), pure: true, infallible: false },
-    Layer { name: "runner", may_use: Only(&["api", "plan::image", "outcome"]), pure: false, infallible: false },
+    Layer {
+        name: "runner",
+        may_use: Only(&["api", "plan::image", "plan::job", "outcome"]),
+        pure: false,
+        infallible: false,
+    },
     Layer { name: "runtime", may_use: Everything, pure: false, infallible: false },
     Layer { name: "cli", may_use: Everything, pure: false, infallible: false },
     Layer { name: "", may_use: Everything, pure: false, infallible: false },
@@ -304,7 +309,10 @@ fn what_a_layer_may_use_is_not_reported() {
         ("src/plan/retry.rs", "fn f(futures: &[u8]) -> Result<usize, E> { Ok(futures.len()) } pub(crate) fn g() {}"),
         ("src/render/pod.rs", "impl fmt::Display for X { fn fmt(&self, f: &mut F) -> fmt::Result { Ok(()) } }"),
         ("src/render/pod.rs", "fn f() -> Option<u8> { let x: Result<u8, E> = g(); x.ok() }"),
-        ("src/runner/stage.rs", "use crate::{plan::image::Reference, outcome, api}; use std::process::Command;"),
+        (
+            "src/runner/stage.rs",
+            "use crate::{plan::{image::Reference, job::Job}, outcome, api}; use std::process::Command;",
+        ),
         ("src/runtime/mod.rs", "use crate::{cli, runner, plan}; use tokio::time; fn f() -> Result<u8, E> { todo() }"),
         ("src/main.rs", "fn main() { imagechain::cli::run(std::env::args()) }"),
     ];
@@ -336,9 +344,9 @@ fn other_layers_are_reported_however_they_are_named() {
         (
             "src/runner/a.rs",
             "use crate::plan::chain;",
-            "crate::plan::chain: `runner` may use api, plan::image, outcome",
+            "crate::plan::chain: `runner` may use api, plan::image, plan::job, outcome",
         ),
-        ("src/runner/a.rs", "use crate::plan;", "crate::plan: `runner` may use api, plan::image, outcome"),
+        ("src/runner/a.rs", "use crate::plan;", "crate::plan: `runner` may use api, plan::image, plan::job, outcome"),
     ];
     for (path, text, expected) in refused {
         assert_eq!(wrong(path, text), [expected], "{path}: {text}");

@@ -108,6 +108,24 @@ pub struct Inputs {
     /// The commit of a git source, or the hash of another's content.
     #[schemars(length(min = 1, max = 128))]
     pub revision: String,
+    /// The hash of the files that decide the result.
+    #[schemars(length(min = 1, max = 64))]
+    pub files: String,
+    /// The platform of the image, as the profile names it, for example `linux/amd64`.
+    #[schemars(length(min = 1, max = 64))]
+    pub platform: String,
+    /// The builder image, as repository@digest.
+    pub builder: ImageReference,
+    /// The image of the container engine, as repository@digest.
+    pub engine: ImageReference,
+    /// The last request that was handled when it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub request: Option<String>,
+    /// The UID of an earlier build with the same inputs, whose image is no longer in the registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub replaces: Option<String>,
 }
 
 /// Why a build was made: what changed, from what to what.
@@ -164,9 +182,9 @@ pub struct ImageBuildStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<Inputs>,
     /// The attempts, each one pod, in order. A build has several only after failures of the infrastructure
-    /// or where `retry.build` asks for it.
+    /// or where `retry.build` asks for it, and when something that it names was not there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 40))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub attempts: Vec<Attempt>,
     /// The stages of the last attempt.
@@ -209,6 +227,10 @@ pub struct Attempt {
     pub pod_uid: Option<String>,
     /// When it was decided on: before its pod was made.
     pub started_at: Time,
+    /// A hash of the versions that everything it names had then: what changes while it runs is not missed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub dependencies: Option<String>,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
@@ -221,6 +243,29 @@ pub struct Attempt {
     /// The class of the reason, which decides whether another attempt follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<Class>,
+    /// What happened, shortened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub message: Option<String>,
+    /// What it lacked, where the class is Dependency: another attempt follows when that changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacked: Option<Lacked>,
+}
+
+/// What an attempt lacked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Lacked {
+    /// The object or look-up, for example `secret/registry` or `git/https://git.example/web#main`; absent
+    /// where nobody says: then a change of anything that the build names counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1300))]
+    pub of: Option<String>,
+    /// The version that the attempt found: the `resourceVersion` of an object, the answer of a look-up, or a
+    /// hash over all where `of` is absent. Absent where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub version: Option<String>,
 }
 
 /// How an attempt ended.

@@ -5,7 +5,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{Digest, Duration, Label, ObjectName, RelativePath, Source, Tag, default_service_account};
+use super::common::{
+    Digest, Duration, ImageReference, Label, ObjectName, RelativePath, Repository, Source, Tag, default_service_account,
+};
+use super::condition::Reason;
 use super::recipe::{BuildStep, Parent, Publish, Retry, Timeouts, VerifyStep};
 
 /// A chain of machine images: each link is built, tested and, only when its tests passed, published.
@@ -187,7 +190,7 @@ pub struct ImageChainStatus {
     /// What the sources and base images were when they were last looked up, so that a restart looks
     /// nothing up again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 512))]
+    #[schemars(length(max = 768))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub lookups: Vec<Lookup>,
     /// One entry per link, in the order of the links.
@@ -205,57 +208,88 @@ pub(super) fn not_observed() -> i64 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Lookup {
-    /// What was looked up: a URL with its revision, an image, or a `ConfigMap`.
-    #[schemars(length(max = 1300))]
+    /// What was looked up: a repository with its revision, or an image.
+    #[schemars(length(max = 1400))]
     pub of: String,
-    /// What it was: a commit, a digest, or a hash of the content.
+    /// What it was: a commit, or a digest.
     #[schemars(length(max = 128))]
     pub found: String,
-    /// When.
+    /// When it was first found so.
     pub at: Time,
 }
 
 /// One link's state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LinkStatus {
     /// The name of the link.
     pub name: Label,
     /// Where it stands.
     pub state: LinkState,
+    /// Why it stands there; absent where it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// What holds it, or what went wrong and what to do, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub message: Option<String>,
     /// The build that runs, or the last that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<ObjectName>,
-    /// The key of the inputs that were verified last.
+    /// The hash of the files that decide its result, when its source was last looked up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub verified_key: Option<String>,
-    /// The digest that was verified last.
+    pub files: Option<String>,
+    /// The image that was verified last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verified: Option<Digest>,
+    pub verified: Option<Verified>,
     /// What its published tags lead to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,
+}
+
+/// The image of a link that was verified last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Verified {
+    /// The key of the inputs that it was made from.
+    #[schemars(length(max = 64))]
+    pub key: String,
+    /// The hash of what was written in the object, for this link and those that it stands on, when it was
+    /// verified: while that is the same, it is the image of the present generation.
+    #[schemars(length(max = 64))]
+    pub recipe: String,
+    /// Where it is staged, as repository@digest.
+    pub reference: ImageReference,
+    /// The image ID: the digest of its configuration. What was tested is known by it.
+    pub image_id: Digest,
+    /// The build that made it.
+    pub build: ObjectName,
 }
 
 /// What the published tags of a link lead to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Published {
-    /// The digest.
-    pub digest: Digest,
-    /// The build that made it.
-    pub build: ObjectName,
-    /// The tags, as far as they fit here: at most 16.
+    /// The repository.
+    pub repository: Repository,
+    /// The tags.
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub tags: Vec<Tag>,
+    /// The digest that they lead to.
+    pub digest: Digest,
+    /// The hash of what was written in the object when they were moved there, as in `verified`.
+    #[schemars(length(max = 64))]
+    pub recipe: String,
+    /// The build that made it.
+    pub build: ObjectName,
 }
 
 /// Where a link stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LinkState {
-    /// Its source or base image has not been looked up yet.
+    /// Its source or base image is not known yet.
     Pending,
     /// It waits for its parent.
     Blocked,
@@ -267,6 +301,8 @@ pub enum LinkState {
     Publishing,
     /// Its image is verified and, if it is to be, published.
     Ready,
-    /// Its last build failed.
+    /// Its build failed: correct it.
     Failed,
+    /// It cannot be built or published until somebody acts, or until what it lacks is there.
+    Stalled,
 }

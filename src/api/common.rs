@@ -7,12 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Declares a string whose grammar and length the API server checks. The doc comment describes it
-/// wherever a field has none of its own.
+/// wherever a field has none of its own. What a pattern cannot say is said by a rule in CEL, with its sentence.
 macro_rules! checked_string {
-    ($(#[$doc:meta])* $name:ident, $min:literal..=$max:literal, $pattern:expr) => {
+    ($(#[$doc:meta])* $name:ident, $min:literal..=$max:literal, $pattern:expr $(, $rule:literal, $sentence:literal)?) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
+        $(#[schemars(extend("x-kubernetes-validations" = [{"rule": $rule, "message": $sentence}]))])?
         pub struct $name(#[schemars(length(min = $min, max = $max), regex(pattern = $pattern))] pub String);
 
         impl From<&str> for $name {
@@ -29,9 +30,41 @@ macro_rules! checked_string {
     };
 }
 
+/// A registry as host or host:port, as [`crate::plan::image`] reads it: labels of a DNS name, and a port that
+/// there can be.
+macro_rules! registry_host {
+    () => {
+        concat!(
+            r"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*",
+            r"(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[0-5]?[0-9]{1,4}))?"
+        )
+    };
+}
+
+/// A part of the path of an image: between letters and digits one `.`, one or two `_`, or any number of `-`.
+macro_rules! path_part {
+    () => {
+        r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*"
+    };
+}
+
+/// The keys of a map are names of variables: a schema has no pattern for keys.
+pub(super) const VARIABLE_NAMES: (&str, &str) = (
+    "self.all(name, size(name) <= 128 && name.matches('^[a-zA-Z_][a-zA-Z0-9_]*$'))",
+    "the name of a variable must be letters, digits and _, not a digit first, 128 characters at most",
+);
+
+/// The keys of a map are paths inside the source.
+pub(super) const FILE_PATHS: (&str, &str) = (
+    r"self.all(path, size(path) <= 512 && !path.matches('(^|/)[.]{0,2}(/|$)|[\\\\\\x00-\\x1f\\x7f-\\x{9f}]'))",
+    "a path must stay inside the source: relative, none of its parts empty, . or .., no backslash or control character, 512 characters at most",
+);
+
 checked_string!(
     /// A time span as numbers with the units h, m and s, for example `90s`, `10m` or `1h30m`.
-    Duration, 2..=20, r"^([0-9]{1,5}[hms]){1,3}$"
+    Duration, 2..=20, r"^([0-9]{1,5}[hms]){1,3}$",
+    "duration(self) > duration('0s') && duration(self) <= duration('168h')",
+    "a time span must be longer than nothing and not longer than a week (168h)"
 );
 
 checked_string!(
@@ -53,18 +86,22 @@ checked_string!(
 checked_string!(
     /// A path inside the source: relative, with `/` between its parts, none of which is `.` or `..`.
     RelativePath, 1..=512,
-    r"^([^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*|\.[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*|\.\.[^/\\\x00-\x1f\x7f]+)(/([^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*|\.[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*|\.\.[^/\\\x00-\x1f\x7f]+))*$"
+    r"^([^./\\\x00-\x1f\x7f-\x{9f}][^/\\\x00-\x1f\x7f-\x{9f}]*|\.[^./\\\x00-\x1f\x7f-\x{9f}][^/\\\x00-\x1f\x7f-\x{9f}]*|\.\.[^/\\\x00-\x1f\x7f-\x{9f}]+)(/([^./\\\x00-\x1f\x7f-\x{9f}][^/\\\x00-\x1f\x7f-\x{9f}]*|\.[^./\\\x00-\x1f\x7f-\x{9f}][^/\\\x00-\x1f\x7f-\x{9f}]*|\.\.[^/\\\x00-\x1f\x7f-\x{9f}]+))*$"
 );
 
 checked_string!(
     /// The name of an image in a registry, with a tag or a digest or both, for example
     /// `registry.example/debian:13` or `registry.example/debian@sha256:…`.
-    ImageReference, 1..=512, r"^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$"
+    ImageReference, 1..=512, concat!(
+        // What Docker does not take for a registry is the first part of a path on its own one.
+        "^(", path_part!(), "|(", registry_host!(), r"|[a-z0-9]+((__?|-+)[a-z0-9]+)*)(/", path_part!(), ")+)",
+        r"(:[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127})?(@sha256:[a-f0-9]{64})?$"
+    )
 );
 
 checked_string!(
     /// A repository in a registry, with neither tag nor digest, for example `registry.example/team-a/web`.
-    Repository, 1..=255, r"^[a-zA-Z0-9][a-zA-Z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$"
+    Repository, 1..=255, concat!("^", registry_host!(), "(/", path_part!(), ")+$")
 );
 
 checked_string!(
@@ -85,7 +122,14 @@ checked_string!(
 
 checked_string!(
     /// A branch, a tag, a full ref name or a commit hash.
-    GitRevision, 1..=255, r"^[a-zA-Z0-9_][a-zA-Z0-9._/+-]*$"
+    GitRevision, 1..=255, r"^[a-zA-Z0-9_][a-zA-Z0-9._/+-]*$",
+    "!self.matches('//|[.][.]|[.]lock(/|$)|[./]$|/[.]')",
+    "git takes no name with .. or //, with a part that begins with . or ends with .lock, or with . or / at its end"
+);
+
+checked_string!(
+    /// A registry as host or host:port.
+    RegistryHost, 1..=255, concat!("^", registry_host!(), "$")
 );
 
 checked_string!(
@@ -182,11 +226,12 @@ pub struct ConfigMapSource {
 }
 
 /// Files written into the object itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InlineSource {
     /// The files by path; at most 64 of at most 64 KiB each.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 64))]
+    #[x_kube(validation = FILE_PATHS)]
     pub files: BTreeMap<String, FileContent>,
 }
 

@@ -211,6 +211,8 @@ reasons! {
         OutputConflict,
         /// Staging and published repository are on different registries.
         StagingNotMountable,
+        /// The link publishes nothing, and its profile names no staging repository: its image has no place.
+        StagingMissing,
         /// A stranger's object has the name of ours.
         NameCollision,
         /// The profile's execution namespace is missing, not labelled, or closed to the operator.
@@ -267,6 +269,8 @@ reasons! {
         PushDenied,
         /// The link that it stands on has failed.
         ParentFailed,
+        /// Another link has failed, and `onFailure` says that no further one is built.
+        ChainStopped,
     }
 }
 

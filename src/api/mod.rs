@@ -23,6 +23,10 @@ pub const FLUX_REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 /// On an `ImageBuild`: ends it. The value is shown as the reason.
 pub const CANCEL: &str = "imagechain.dev/cancel";
 
+/// On an `ImageBuild` of a chain: ends it, since a newer change of the chain made it superfluous. The
+/// controller sets it on builds that it made itself.
+pub const SUPERSEDED: &str = "imagechain.dev/superseded";
+
 /// On builds and pods: the name of the chain.
 pub const CHAIN_LABEL: &str = "imagechain.dev/chain";
 /// On builds and pods: the name of the link.
@@ -31,6 +35,19 @@ pub const LINK_LABEL: &str = "imagechain.dev/link";
 pub const BUILD_LABEL: &str = "imagechain.dev/build";
 /// On pods: the profile whose shape the admission policy checks.
 pub const PROFILE_LABEL: &str = "imagechain.dev/profile";
+/// On pods: the namespace of the build.
+pub const BUILD_NAMESPACE_LABEL: &str = "imagechain.dev/buildNamespace";
+/// On pods: the UID of the build. A pod is that of a build only if it has this one.
+pub const BUILD_UID_LABEL: &str = "imagechain.dev/buildUid";
+/// On pods: which attempt of the build it is, from 1.
+pub const ATTEMPT_LABEL: &str = "imagechain.dev/attempt";
+/// On pods: [`MANAGED_BY`], as every tool finds what an operator has made.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// The value of [`MANAGED_BY_LABEL`].
+pub const MANAGED_BY: &str = "imagechain";
+/// On pods: what the stages are to do, as JSON, which they read as a file.
+pub const JOB_ANNOTATION: &str = "imagechain.dev/job";
+
 /// On namespaces: build pods run here, and nobody may enter them.
 pub const EXECUTION_LABEL: &str = "imagechain.dev/execution";
 

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chain::not_observed;
-use super::common::{ConfigMapSource, Duration, ImageReference, ObjectName, Repository, SecretReference};
+use super::common::{ConfigMapSource, Duration, ImageReference, ObjectName, RegistryHost, Repository, SecretReference};
 
 /// Who may build with which privileges, where. To allow a tenant a privileged profile is to give them root
 /// on every node that the profile can reach.
@@ -128,11 +128,11 @@ pub struct NodeLabelValue(
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Resources {
-    /// Processor time, for example `4` or `500m`.
+    /// Processor time, for example `4` or `500m`; 100m at least.
     pub cpu: ResourceQuantity,
-    /// Memory, for example `8Gi`; the engine keeps 256Mi of it for itself.
+    /// Memory, for example `8Gi`; 1Gi at least, of which the engine keeps 256Mi for itself.
     pub memory: ResourceQuantity,
-    /// Disk for the source, the engine's images and logs, for example `40Gi`.
+    /// Disk for the source, the engine's images and logs, for example `40Gi`; 1Gi at least.
     pub storage: ResourceQuantity,
 }
 
@@ -195,13 +195,6 @@ pub struct Mirror {
     /// The one to ask, as host or host:port.
     pub mirror: RegistryHost,
 }
-
-/// A registry as host or host:port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct RegistryHost(
-    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9.-]*(:[0-9]{1,5})?$"))] pub String,
-);
 
 /// How long finished pods, with their logs, are kept after their result is recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::common::{
     Duration, ImageReference, Label, ObjectName, RelativePath, Repository, SecretReference, SecretVariable, Tag, Text,
+    VARIABLE_NAMES,
 };
 
 /// What a link is built on. Exactly one of `image`, `link` and `chain` must be set; leave all of it out
@@ -68,6 +69,7 @@ pub struct Packer {
     /// Values of the template's variables; they may hold placeholders.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
+    #[x_kube(validation = VARIABLE_NAMES)]
     pub variables: BTreeMap<String, Text>,
     /// Variables whose values come from Secrets. Packer reads them from a file that only it can read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -130,6 +132,7 @@ pub struct Molecule {
     /// scenario's platform should start.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
+    #[x_kube(validation = VARIABLE_NAMES)]
     pub environment: BTreeMap<String, Text>,
     /// Variables of the environment whose values come from Secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -159,6 +162,7 @@ pub struct Pytest {
     /// Variables of the environment; they may hold placeholders.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
+    #[x_kube(validation = VARIABLE_NAMES)]
     pub environment: BTreeMap<String, Text>,
     /// Variables of the environment whose values come from Secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -180,6 +184,7 @@ pub struct Command {
     /// Variables of the environment; they may hold placeholders.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
+    #[x_kube(validation = VARIABLE_NAMES)]
     pub environment: BTreeMap<String, Text>,
     /// Variables of the environment whose values come from Secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

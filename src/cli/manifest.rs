@@ -6,13 +6,14 @@ use std::{
     path::Path,
 };
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::Value;
 
 use crate::{
     api::{GROUP, VERSION, build::ImageBuild, chain::ImageChain, crd, profile::BuildProfile},
     plan::{
         problem::{Problem, Problems},
-        schema,
+        schema, validate,
     },
 };
 
@@ -24,6 +25,8 @@ pub(super) enum Object {
     Chain(Box<ImageChain>),
     Build(Box<ImageBuild>),
     Profile(Box<BuildProfile>),
+    /// Not ours, but a source of chains.
+    ConfigMap(Box<ConfigMap>),
 }
 
 /// An object of a file.
@@ -32,8 +35,10 @@ pub(super) struct Document {
     pub title: String,
     /// The object, unless its form is too far from ours.
     pub object: Option<Object>,
-    /// What is wrong with its form.
+    /// What is wrong with its form and, as far as that allows, with its meaning.
     pub problems: Vec<Problem>,
+    /// Whether it is of a kind that we know.
+    pub known: bool,
 }
 
 /// Reads the documents of a file; `-` is standard input.
@@ -45,7 +50,17 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<Document>> {
         return Err(about(path, &"is larger than 8 MiB"));
     }
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| about(path, &error))?;
-    Ok(documents.into_iter().filter(|document| !document.is_null()).map(understand).collect())
+    let documents = documents.into_iter().filter(|document| !document.is_null()).flat_map(items);
+    Ok(documents.map(understand).collect())
+}
+
+/// The objects of a list, as `kubectl get` prints them; anything else is one object.
+fn items(document: Value) -> Vec<Value> {
+    let is_list = document.get("kind").and_then(Value::as_str) == Some("List");
+    match document.get("items").and_then(Value::as_array) {
+        Some(items) if is_list => items.clone(),
+        _ => vec![document],
+    }
 }
 
 fn open(path: &Path) -> io::Result<fs::File> {
@@ -63,14 +78,39 @@ fn understand(document: Value) -> Document {
     let mut problems = Problems::default();
     let ours =
         crd::all().into_iter().find(|each| each.spec.names.kind == kind && version == format!("{GROUP}/{VERSION}"));
-    let object = if let Some(definition) = ours {
-        schema::check_object(&definition, &document, &mut problems);
-        typed(&kind, document, &mut problems)
-    } else {
-        problems.add("kind", format_args!("must be an ImageChain, ImageBuild or BuildProfile of {GROUP}/{VERSION}"));
-        None
+    let known = ours.is_some() || (version.as_str(), kind.as_str()) == ("v1", "ConfigMap");
+    let object = match ours {
+        Some(definition) => {
+            schema::check_object(&definition, &document, &mut problems);
+            typed(&kind, document, &mut problems)
+        }
+        None if known => problems.take("the object", serde_json::from_value(document).map(Object::ConfigMap)),
+        None => {
+            problems
+                .add("kind", format_args!("must be an ImageChain, ImageBuild or BuildProfile of {GROUP}/{VERSION}"));
+            None
+        }
     };
-    Document { title: title.trim_end().to_owned(), object, problems: problems.into_vec() }
+    let mut problems = problems.into_vec();
+    add(&mut problems, object.as_ref().map_or_else(Vec::new, meaning));
+    Document { title: title.trim_end().to_owned(), object, problems, known }
+}
+
+/// What is wrong with the meaning of an object.
+fn meaning(object: &Object) -> Vec<Problem> {
+    let found = match object {
+        Object::Chain(chain) => validate::chain(chain).err(),
+        Object::Build(build) => validate::build(build).err(),
+        Object::Profile(profile) => validate::profile(profile).err(),
+        Object::ConfigMap(_) => None,
+    };
+    found.unwrap_or_default()
+}
+
+/// Adds problems of the meaning to those of the form; of one field, the former say more.
+fn add(problems: &mut Vec<Problem>, more: Vec<Problem>) {
+    problems.retain(|form| more.iter().all(|meaning| meaning.path != form.path));
+    problems.extend(more);
 }
 
 /// The object, as far as its form allows: what is wrong with that is told already.
@@ -109,7 +149,9 @@ mod tests {
         let link = json!({"name": "a", "from": {"imagee": "x"}, "build": {"packer": {"template": "t"}}});
         let unknown = problems(&json!({"profiles": ["p"], "paralelism": 1, "links": [link]}));
         let paths: Vec<_> = unknown.iter().filter_map(|each| each.split_once(": ").map(|(path, _)| path)).collect();
-        assert_eq!(paths, ["spec.links[0].from.imagee", "spec.paralelism"]);
+        // And what follows from it: the link has neither parent nor source.
+        let form = ["spec.links[0].from.imagee", "spec.paralelism"];
+        assert_eq!(paths, [&form[..], &["spec.links[0].from", "spec.links[0].source"]].concat());
         let wrong = problems(&json!({"profiles": ["p"], "links": [{"name": 1, "build": {}}]}));
         assert_eq!(wrong, ["spec.links[0].name: must be a string, not an integer"]);
         assert_eq!(problems(&json!([])), ["spec: must be an object, not a list"]);

@@ -1,7 +1,9 @@
 //! The one binary: flags in, exit code out.
 
+mod controller;
 mod definitions;
 mod manifest;
+mod plan;
 mod validate;
 
 use std::{io, path::PathBuf, process::ExitCode};
@@ -18,6 +20,8 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the controller, in a cluster or beside one.
+    Controller(controller::Flags),
     /// Print the custom resource definitions as YAML.
     Crd {
         /// Write them there instead, one file for each kind.
@@ -30,19 +34,42 @@ enum Command {
         #[arg(short = 'f', long = "filename", required = true, num_args = 1.., value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Tell what the operator would do with each link of a chain, and why. Ends with 2 if
+    /// something would be built or published, with 1 if something is wrong, with 0 if there is nothing to do.
+    ///
+    /// Besides chains the files may hold what else is known: profiles, `ConfigMap`s, and what `kubectl get
+    /// imagechains,imagebuilds --output yaml` prints, with the statuses. What they do not hold is assumed,
+    /// and the assumptions are listed. With --cluster nothing is.
+    Plan {
+        /// YAML or JSON files; - is standard input.
+        #[arg(short = 'f', long = "filename", required = true, num_args = 1.., value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// For people or for programs.
+        #[arg(short, long, value_enum, default_value = "text")]
+        output: plan::Output,
+        #[command(flatten)]
+        place: plan::Place,
+    },
 }
 
 /// Runs a command. Errors are printed to standard error.
 #[must_use]
 pub fn run(arguments: &Arguments) -> ExitCode {
     let result = match &arguments.command {
-        Command::Crd { directory: Some(folder) } => definitions::write(folder).map(|()| true),
-        Command::Crd { directory: None } => definitions::print(&mut io::stdout().lock()).map(|()| true),
-        Command::Validate { files } => validate::run(files, &mut io::stdout().lock()),
+        Command::Controller(flags) => controller::run(flags).map(|good| u8::from(!good)),
+        Command::Crd { directory: Some(folder) } => definitions::write(folder).map(|()| 0),
+        Command::Crd { directory: None } => definitions::print(&mut io::stdout().lock()).map(|()| 0),
+        Command::Validate { files } => validate::run(files, &mut io::stdout().lock()).map(|good| u8::from(!good)),
+        Command::Plan { files, output, place } => {
+            plan::run(files, place, *output, &mut io::stdout().lock()).map(|answer| match answer {
+                plan::Answer::Nothing => 0,
+                plan::Answer::Wrong => 1,
+                plan::Answer::Work => 2,
+            })
+        }
     };
     match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("imagechain: {error}");
             ExitCode::FAILURE

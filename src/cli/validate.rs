@@ -6,53 +6,42 @@ use std::{
 };
 
 use super::manifest::{self, Document, Object};
-use crate::plan::{problem::Problem, validate};
 
 /// Prints a line per object, and one for each of its problems. The answer is whether there are none.
 pub(super) fn run(files: &[PathBuf], out: &mut impl Write) -> io::Result<bool> {
     let mut good = true;
     for file in files {
         for document in manifest::read(file)? {
-            good &= report(file, document, out)?;
+            good &= report(file, &document, out)?;
         }
     }
     Ok(good)
 }
 
-fn report(file: &Path, document: Document, out: &mut impl Write) -> io::Result<bool> {
+fn report(file: &Path, document: &Document, out: &mut impl Write) -> io::Result<bool> {
     let title = format!("{}: {}", file.display(), document.title);
-    let mut problems = document.problems;
-    let summary = document.object.and_then(|object| summary(&object).map_err(|more| add(&mut problems, more)).ok());
-    if let (Some(summary), []) = (summary, problems.as_slice()) {
-        writeln!(out, "{title}: valid, {summary}")?;
+    if let (Some(object), []) = (&document.object, document.problems.as_slice()) {
+        writeln!(out, "{title}: valid, {}", summary(object))?;
         return Ok(true);
     }
-    let noun = if problems.len() == 1 { "problem" } else { "problems" };
-    writeln!(out, "{title}: {} {noun}", problems.len())?;
-    for problem in problems {
+    let noun = if document.problems.len() == 1 { "problem" } else { "problems" };
+    writeln!(out, "{title}: {} {noun}", document.problems.len())?;
+    for problem in &document.problems {
         writeln!(out, "  {problem}")?;
     }
     Ok(false)
 }
 
-/// Adds problems of the meaning to those of the form; of one field, the former say more.
-fn add(problems: &mut Vec<Problem>, more: Vec<Problem>) {
-    problems.retain(|form| more.iter().all(|meaning| meaning.path != form.path));
-    problems.extend(more);
-}
-
 /// What a good object is about, in a few words.
-fn summary(object: &Object) -> Result<String, Vec<Problem>> {
+fn summary(object: &Object) -> String {
     match object {
         Object::Chain(chain) => {
-            let valid = validate::chain(chain)?;
-            let names: Vec<_> = valid.links.iter().map(|link| link.name.as_str()).collect();
+            let names: Vec<_> = chain.spec.links.iter().map(|link| link.name.0.as_str()).collect();
             let noun = if names.len() == 1 { "link" } else { "links" };
-            Ok(format!("{} {noun}: {}", names.len(), names.join(", ")))
+            format!("{} {noun}: {}", names.len(), names.join(", "))
         }
-        Object::Build(build) => Ok(format!("with profile {}", validate::build(build)?.profile)),
-        Object::Profile(profile) => {
-            Ok(format!("builds in namespace {}", validate::profile(profile)?.execution_namespace))
-        }
+        Object::Build(build) => format!("with profile {}", build.spec.profile),
+        Object::Profile(profile) => format!("builds in namespace {}", profile.spec.execution_namespace),
+        Object::ConfigMap(map) => format!("with {} files", map.data.iter().flatten().count()),
     }
 }

@@ -3,5 +3,6 @@
 //!
 //! Everything here is total: what comes from a pod is foreign, and whatever it is, there is an answer.
 
+pub mod node;
 pub mod pod;
 pub mod report;

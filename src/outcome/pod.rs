@@ -31,13 +31,13 @@ const STAGES: [Stage; 4] = [Stage::Source, Stage::Build, Stage::Verify, Stage::P
 fn failure(stage: Option<Stage>, reason: Reason, message: impl Into<String>) -> PodFailure {
     let mut message = message.into();
     truncate(&mut message, LONGEST_MESSAGE);
-    PodFailure { stage, reason, message, task: None }
+    PodFailure { stage, reason, message, task: None, lacked: None }
 }
 
 /// Looks at a pod.
 #[must_use]
 pub fn observe(pod: &Pod) -> Observation {
-    let deleting = pod.metadata.deletion_timestamp.is_some();
+    let deleting = pod.metadata.deletion_timestamp.as_ref().map(|time| time.0);
     let Some(status) = &pod.status else {
         let state = State::Waiting { stage: None, since: None, held: None };
         return Observation { state, over: false, deleting, stages: Vec::new(), reports: Vec::new() };
@@ -46,7 +46,25 @@ pub fn observe(pod: &Pod) -> Observation {
     let ended = STAGES.into_iter().filter_map(|stage| Some((stage, terminated(find(status, stage)?)?)));
     let reports = ended.filter_map(|(stage, end)| report_of(stage, end).ok()).collect();
     let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
-    Observation { state: state(status), over, deleting, stages, reports }
+    Observation { state: with_limit(state(status), pod), over, deleting, stages, reports }
+}
+
+/// Says how much memory the container may have that needed more: the kubelet does not.
+fn with_limit(seen: State, pod: &Pod) -> State {
+    let State::Failed(PodFailure { stage: Some(stage), reason: Reason::OutOfMemory, message, task, lacked }) = seen
+    else {
+        return seen;
+    };
+    let limit = memory_limit(pod, stage).map_or_else(String::new, |limit| format!(" (limit {limit})"));
+    let message = format!("{message}{limit}: raise resources.memory of the profile, or need less");
+    State::Failed(PodFailure { task, lacked, ..failure(Some(stage), Reason::OutOfMemory, message) })
+}
+
+fn memory_limit(pod: &Pod, stage: Stage) -> Option<&str> {
+    let spec = pod.spec.as_ref()?;
+    let mut containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let container = containers.find(|each| each.name == stage.container())?;
+    container.resources.as_ref()?.limits.as_ref()?.get("memory").map(|limit| limit.0.as_str())
 }
 
 /// The checks in the order in which they win: what befell the pod as a whole explains what its containers
@@ -106,6 +124,12 @@ fn engine(status: &PodStatus) -> Option<PodFailure> {
         let message = told_or(message, "the container engine cannot run on this node");
         return Some(failure(Some(Stage::Engine), Reason::EngineUnavailable, message));
     }
+    // The containers of the build run in the engine's cgroup: it is the build that needs more memory, and it
+    // would need as much the next time.
+    if end.is_some_and(is_out_of_memory) {
+        let message = format!("{}, and the containers of the build run in it", out_of_memory(Stage::Engine));
+        return Some(failure(Some(Stage::Engine), Reason::OutOfMemory, message));
+    }
     let why = end.map_or_else(|| "nobody says why".to_owned(), describe);
     let message = format!("the container engine was restarted during the build ({why}): what it held is gone");
     Some(failure(Some(Stage::Engine), Reason::EngineRestarted, message))
@@ -128,13 +152,20 @@ fn stages(status: &PodStatus) -> Option<PodFailure> {
     STAGES.into_iter().find_map(|stage| stage_failure(stage, terminated(find(status, stage)?)?))
 }
 
+/// Of a container that ended well, a child was killed that it could do without.
+fn is_out_of_memory(end: &ContainerStateTerminated) -> bool {
+    end.reason.as_deref() == Some("OOMKilled") && end.exit_code != 0
+}
+
+fn out_of_memory(stage: Stage) -> String {
+    format!("the container {} needed more memory than it may have", stage.container())
+}
+
 fn stage_failure(stage: Stage, end: &ContainerStateTerminated) -> Option<PodFailure> {
     let reason = end.reason.as_deref().unwrap_or_default();
     // The kernel's and the runtime's word comes before that of a process that may have been cut off.
-    // Of a container that ended well, a child was killed that it could do without.
-    if reason == "OOMKilled" && end.exit_code != 0 {
-        let message = format!("the container {} needed more memory than it may have", stage.container());
-        return Some(failure(Some(stage), Reason::OutOfMemory, message));
+    if is_out_of_memory(end) {
+        return Some(failure(Some(stage), Reason::OutOfMemory, out_of_memory(stage)));
     }
     if matches!(reason, "Unknown" | "ContainerStatusUnknown") {
         let message = format!("the node lost the container {}: it was restarted, or crashed", stage.container());
@@ -147,8 +178,8 @@ fn stage_failure(stage: Stage, end: &ContainerStateTerminated) -> Option<PodFail
     match report_of(stage, end) {
         Ok(Report { failure: Some(reported), .. }) => {
             // Bounded already, by more than the messages of the kubelet: this is what people have to act on.
-            let ReportedFailure { reason, message, task } = reported;
-            Some(PodFailure { stage: Some(stage), reason, message, task })
+            let ReportedFailure { reason, message, task, lacked } = reported;
+            Some(PodFailure { stage: Some(stage), reason, message, task, lacked })
         }
         Ok(_) if end.exit_code == 0 => None,
         Ok(_) => Some(unexplained(stage, end, "although it reports that all went well")),

@@ -8,6 +8,7 @@ use crate::{
         condition::{Class, Reason},
     },
     plan::{
+        dependency,
         image::{Digest, Repository},
         observed::Report,
     },
@@ -94,6 +95,9 @@ fn bounded(mut report: Report) -> Report {
         if let Some(task) = &mut failure.task {
             truncate(task, LONGEST_TASK);
         }
+        // A name that is none is no name: then any change counts. Of another failure nothing is lacked.
+        let is_dependency = failure.reason.class() == Class::Dependency;
+        failure.lacked = failure.lacked.take().filter(|lacked| is_dependency && dependency::is_name(lacked));
     }
     report.verification.truncate(MOST_STEPS);
     for step in &mut report.verification {
@@ -141,6 +145,7 @@ mod tests {
                 reason: Reason::TaskFailed,
                 message: "apt failed".to_owned(),
                 task: Some("web : install".to_owned()),
+                lacked: None,
             }),
             image_id: Some(digest()),
             repository: None,
@@ -167,6 +172,24 @@ mod tests {
         assert_eq!(read(&no_repository), Err(ReportError::NoRepository("r.example/a:1".to_owned())));
         let whole = failure("TaskFailed").to_string();
         assert!(matches!(parse(Stage::Build, &whole[..whole.len() - 1]), Err(ReportError::Malformed(_))));
+    }
+
+    #[test]
+    fn what_was_lacked_is_believed_only_where_it_makes_sense() {
+        let lacked = |reason: &str, lacked: &str| {
+            let failure = json!({"reason": reason, "message": "m", "lacked": lacked});
+            read(&json!({"stage": "build", "failure": failure})).unwrap().failure.unwrap().lacked
+        };
+        for (reason, name, expected) in [
+            ("SecretNotFound", "secret/token", Some("secret/token")),
+            ("RevisionNotFound", "git/https://git.example/a#main", Some("git/https://git.example/a#main")),
+            ("SecretNotFound", "token", None),
+            ("SecretNotFound", "secret/\n", None),
+            ("SecretNotFound", &dependency::secret(&"a".repeat(dependency::LONGEST)), None),
+            ("TaskFailed", "secret/token", None),
+        ] {
+            assert_eq!(lacked(reason, name).as_deref(), expected, "{reason} {name:?}");
+        }
     }
 
     #[test]

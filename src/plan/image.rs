@@ -3,7 +3,10 @@
 
 use std::{fmt, str::FromStr};
 
+use ring::digest::{SHA256, digest};
 use thiserror::Error;
+
+use super::key::hexadecimal;
 
 /// The registry and the folder of it that short names mean.
 const DEFAULT_REGISTRY: &str = "docker.io";
@@ -29,6 +32,12 @@ impl fmt::Display for Repository {
 pub struct Digest(String);
 
 impl Digest {
+    /// The digest of a manifest with these bytes.
+    #[must_use]
+    pub fn of(manifest: &[u8]) -> Self {
+        Self(format!("sha256:{}", hexadecimal(digest(&SHA256, manifest).as_ref())))
+    }
+
     /// The first twelve digits, for people.
     #[must_use]
     pub fn short(&self) -> &str {
@@ -232,6 +241,13 @@ mod tests {
             let read: Reference = text.parse().unwrap();
             assert_eq!((read.to_string(), read.manifest().to_owned()), (full, manifest), "{text}");
         }
+    }
+
+    #[test]
+    fn the_digest_of_bytes_is_their_sha256() {
+        // That of no bytes, as everybody knows it.
+        let expected = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(Digest::of(b""), expected.parse().unwrap());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The key of a link: a hash of all that decides its result. Same key, same result: nothing to do.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use ring::digest::{Context, SHA256};
 use serde::Serialize;
@@ -49,10 +49,12 @@ pub struct Ingredients<'a> {
     pub build: &'a BuildStep,
     /// How it is tested, likewise.
     pub verify: &'a [VerifyStep],
-    /// What the files that decide the result hold: a path and its git object ID, or the hash of its content.
-    pub objects: &'a BTreeMap<String, String>,
+    /// The hash of the files that decide the result.
+    pub files: &'a str,
     /// The revision, where a value names it by `$(source.revision)`.
     pub revision: Option<&'a str>,
+    /// The platform of the image.
+    pub platform: &'a str,
     /// The digest of the builder image.
     pub builder: &'a str,
     /// The digest of the engine image.
@@ -63,6 +65,8 @@ pub struct Ingredients<'a> {
     pub engine: Engine,
     /// The last request that was handled.
     pub request: Option<&'a str>,
+    /// The UID of an earlier build with the same inputs, whose image is gone.
+    pub replaces: Option<&'a str>,
 }
 
 impl Ingredients<'_> {
@@ -85,13 +89,12 @@ pub(super) fn fingerprint(texts: &[&str]) -> String {
         context.update(b":");
         context.update(text.as_bytes());
     }
-    let digest = context.finish();
-    digest
-        .as_ref()
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|half| char::from_digit(half.into(), 16))
-        .collect()
+    hexadecimal(context.finish().as_ref())
+}
+
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    halves.filter_map(|half| char::from_digit(half.into(), 16)).collect()
 }
 
 #[cfg(test)]
@@ -108,48 +111,50 @@ mod tests {
         BuildStep { packer: Some(Packer { template: RelativePath::from(template), ..Packer::default() }) }
     }
 
-    fn ingredients<'a>(build: &'a BuildStep, objects: &'a BTreeMap<String, String>) -> Ingredients<'a> {
+    fn ingredients(build: &BuildStep) -> Ingredients<'_> {
         Ingredients {
             parent: Some("sha256:0"),
             local_name: None,
             build,
             verify: &[],
-            objects,
+            files: "f",
             revision: None,
+            platform: "linux/amd64",
             builder: "sha256:b",
             engine_image: "sha256:e",
             isolation: Isolation::Privileged,
             engine: Engine::Docker,
             request: None,
+            replaces: None,
         }
     }
 
     #[test]
     fn the_format_does_not_change_unseen() {
         // Another value here means that every user's every image is built anew after an upgrade.
-        let (build, objects) = (build("a.json"), BTreeMap::from([("a.json".to_owned(), "1".to_owned())]));
-        insta::assert_snapshot!(ingredients(&build, &objects).key(), @"6ef80813d3d1961e4661111383aa2fdc34f31d5f66449052338e61256cd6ce22");
+        insta::assert_snapshot!(ingredients(&build("a.json")).key(), @"ce09f1b49531ff0f21f4b921edf7a1ca46d98a5e96c7a935444076f081f8c4c2");
     }
 
     #[test]
     fn every_ingredient_counts() {
         let (one, other) = (build("a.json"), build("b.json"));
-        let (empty, file) = (BTreeMap::new(), BTreeMap::from([("a".to_owned(), "1".to_owned())]));
         let command = Command { arguments: vec![Text::from("true")], ..Command::default() };
         let verify = [VerifyStep { command: Some(command), ..VerifyStep::default() }];
-        let base = || ingredients(&one, &empty);
+        let base = || ingredients(&one);
         let keys = [
             base().key(),
-            ingredients(&other, &empty).key(),
-            ingredients(&one, &file).key(),
+            ingredients(&other).key(),
             Ingredients { parent: None, ..base() }.key(),
             Ingredients { parent: Some("sha256:1"), ..base() }.key(),
             Ingredients { local_name: Some("a"), ..base() }.key(),
             Ingredients { verify: &verify, ..base() }.key(),
+            Ingredients { files: "g", ..base() }.key(),
             Ingredients { revision: Some("r"), ..base() }.key(),
+            Ingredients { platform: "linux/arm64", ..base() }.key(),
             Ingredients { builder: "sha256:c", ..base() }.key(),
             Ingredients { engine_image: "sha256:f", ..base() }.key(),
             Ingredients { request: Some("r"), ..base() }.key(),
+            Ingredients { replaces: Some("r"), ..base() }.key(),
         ];
         assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len());
         assert_eq!(base().key(), base().key());

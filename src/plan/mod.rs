@@ -1,18 +1,29 @@
 //! Decisions. Everything here is pure and total: no clock, no environment, no IO, no panic; the same input
 //! gives the same answer.
 
+pub mod access;
 pub mod build;
+pub mod chain;
+pub mod dependency;
 pub mod duration;
+pub mod event;
+pub mod fill;
 pub mod image;
 pub mod invariant;
+pub mod job;
 pub mod key;
+pub mod lookup;
 pub mod name;
 pub mod observed;
+pub mod patch;
 pub mod path;
 pub mod placeholder;
+pub mod preview;
 pub mod problem;
+pub mod resolve;
 pub mod retry;
 pub mod schema;
+pub mod slots;
 pub mod status;
 pub mod valid;
 pub mod validate;

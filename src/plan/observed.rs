@@ -16,8 +16,9 @@ pub struct Observation {
     /// Whether all of its containers have ended. One that has failed may still run: its engine was
     /// restarted, or its node takes its time to end it.
     pub over: bool,
-    /// Whether somebody has asked for its end.
-    pub deleting: bool,
+    /// Its `deletionTimestamp`, if somebody has asked for its end: by when it should be gone, since the API
+    /// server adds the grace period to the time of the request.
+    pub deleting: Option<Timestamp>,
     /// When its stages ran, as far as they did.
     pub stages: Vec<StageStatus>,
     /// The reports of the stages that have ended, in order.
@@ -56,6 +57,8 @@ pub struct PodFailure {
     pub message: String,
     /// The task or test that failed.
     pub task: Option<String>,
+    /// What it lacked, as [`super::dependency`] names it, if a stage says so.
+    pub lacked: Option<String>,
 }
 
 /// What a stage says of itself.
@@ -95,4 +98,8 @@ pub struct ReportedFailure {
     /// The task or test that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// What the stage lacked, as [`super::dependency`] names it: of a failure of class Dependency, what must
+    /// change before another attempt makes sense. Left out where the stage cannot tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacked: Option<String>,
 }

@@ -31,7 +31,7 @@ pub enum PathError {
     #[error("must not be empty")]
     Empty,
     /// It is too long.
-    #[error("must not be longer than 512 bytes")]
+    #[error("must not be longer than 512 characters")]
     TooLong,
     /// It begins with a slash.
     #[error("must be relative to the source: leave the / in front out")]
@@ -50,7 +50,7 @@ impl FromStr for SourcePath {
     fn from_str(text: &str) -> Result<Self, PathError> {
         match text {
             "" => Err(PathError::Empty),
-            _ if text.len() > 512 => Err(PathError::TooLong),
+            _ if text.chars().count() > 512 => Err(PathError::TooLong),
             _ if text.starts_with('/') => Err(PathError::Absolute),
             _ if text.contains(|letter: char| letter == '\\' || letter.is_control()) => Err(PathError::Character),
             _ if text.split('/').any(|part| matches!(part, "" | "." | "..")) => Err(PathError::Escapes),
@@ -82,6 +82,7 @@ mod tests {
             ("a\\b", Character),
             ("a\0b", Character),
             ("a\u{7f}", Character),
+            ("a\u{85}", Character),
             (&*"a".repeat(513), TooLong),
         ] {
             assert_eq!(text.parse::<SourcePath>(), Err(error), "{text:?}");

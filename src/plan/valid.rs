@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::api::core::v1::Toleration;
+
 use super::{
     image::{Reference, Repository, Tag},
     path::SourcePath,
@@ -66,7 +68,7 @@ pub struct ValidBuild {
 }
 
 /// A profile.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ValidProfile {
     /// The image that the stages run in.
     pub builder: Reference,
@@ -74,6 +76,12 @@ pub struct ValidProfile {
     pub engine: Reference,
     /// The namespace of the pods.
     pub execution_namespace: String,
+    /// The platform of the images that are built, for example `linux/amd64`.
+    pub platform: String,
+    /// Labels that a node must have.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints of nodes that the pods bear.
+    pub tolerations: Vec<Toleration>,
     /// Processor time of one build, in thousandths.
     pub milli_cpu: u64,
     /// Memory of one build.
@@ -83,13 +91,28 @@ pub struct ValidProfile {
     /// How many builds may run at once; `None`: any number.
     pub max_concurrent: Option<u32>,
     /// Where builds push what they made; `None`: to the published repository itself.
-    pub staging: Option<Repository>,
+    pub staging: Option<ValidStaging>,
+    /// The registries to ask instead of others, both as host or host:port.
+    pub mirrors: BTreeMap<String, String>,
+    /// The registries that are reached by plain HTTP.
+    pub insecure: BTreeSet<String>,
+    /// The `ConfigMap` of the execution namespace with the certificates that registries are trusted by.
+    pub certificate_authority: Option<String>,
     /// How long finished pods of good builds are kept.
     pub keep_succeeded: Duration,
     /// How long finished pods of failed builds are kept.
     pub keep_failed: Duration,
     /// How long a pod may live.
     pub deadline: Duration,
+}
+
+/// Where builds push what they made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidStaging {
+    /// The repository.
+    pub repository: Repository,
+    /// The Secret of the execution namespace with the right to push there.
+    pub secret: Option<String>,
 }
 
 /// What a link is built on, and the name under which the engine finds it.

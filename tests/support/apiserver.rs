@@ -39,9 +39,18 @@ pub struct Started {
 
 /// What a server says when it is ready, as one line of JSON.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Ready {
-    /// The path of the admin's kubeconfig.
+    /// The path of the admin's kubeconfig; empty without an API server.
     pub kubeconfig: PathBuf,
+    /// Host and port of the registry, if one was asked for.
+    pub registry: Option<String>,
+    /// The base URL of the git server, if one was asked for.
+    pub git: Option<String>,
+    /// The same over ssh.
+    pub ssh: Option<String>,
+    /// Where the git server's repositories are, as NAME.git.
+    pub git_folder: Option<PathBuf>,
     /// Where the logs are, among them `audit.log`.
     pub folder: PathBuf,
     /// How long it took to start.
@@ -109,7 +118,12 @@ impl ApiServer {
 impl Started {
     /// Starts a launcher; `command` decides what its standard input is.
     pub fn new(command: &mut Command) -> Result<Self> {
-        let mut launcher = command.arg("test-server").stdout(Stdio::piped()).spawn()?;
+        Self::with(command, &[])
+    }
+
+    /// The same, with flags of `test-server`.
+    pub fn with(command: &mut Command, flags: &[&str]) -> Result<Self> {
+        let mut launcher = command.arg("test-server").args(flags).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         if let Some(output) = launcher.stdout.take() {
             BufReader::new(output).read_line(&mut line)?;
@@ -133,6 +147,21 @@ impl Started {
         // The user's own would remember another server that once had the same port.
         command.arg("--cache-dir").arg(self.ready.folder.join("kubectl-cache"));
         Ok(command)
+    }
+
+    /// Another API server on the same etcd, on a port of its own, which a test may kill: the launcher ends with
+    /// its own. It ends with the thread that starts it.
+    pub fn second(&self, port: u16) -> Result<Child> {
+        let line = fs::read(format!("/proc/{}/cmdline", self.ready.processes["kube-apiserver"]))?;
+        let line = String::from_utf8(line).map_err(Error::other)?;
+        let arguments = line.trim_end_matches('\0').split('\0').filter(|each| !each.starts_with("--audit-log-path="));
+        let arguments = arguments.map(|each| match each.split_once('=') {
+            Some(("--secure-port", _)) => format!("--secure-port={port}"),
+            _ => each.to_owned(),
+        });
+        let log = fs::File::create(self.ready.folder.join("second.log"))?;
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).args(arguments).stdout(log.try_clone()?).stderr(log).spawn()
     }
 
     /// Waits for the launcher, which ends after all that it started.

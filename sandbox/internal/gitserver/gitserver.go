@@ -5,6 +5,7 @@ package gitserver
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/cgi"
@@ -62,7 +63,38 @@ func (s *Server) ServeHTTP(response http.ResponseWriter, request *http.Request) 
 			return
 		}
 	}
+	whole, err := spooled(request)
+	if err != nil {
+		http.Error(response, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer whole.Close()
 	s.backend.ServeHTTP(response, request)
+}
+
+// spooled gives a request a length, which CGI wants to know first: git sends pushes of more than 1 MiB
+// without one.
+func spooled(request *http.Request) (io.Closer, error) {
+	if request.ContentLength >= 0 {
+		return request.Body, nil
+	}
+	file, err := os.CreateTemp("", "git-push-")
+	if err != nil {
+		return nil, err
+	}
+	// It goes with its last user.
+	if err := os.Remove(file.Name()); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	length, err := io.Copy(file, request.Body)
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	request.Body, request.ContentLength, request.TransferEncoding = file, length, nil
+	return file, nil
 }
 
 func (s *Server) list(response http.ResponseWriter) {

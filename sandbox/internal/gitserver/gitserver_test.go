@@ -1,6 +1,7 @@
 package gitserver
 
 import (
+	"crypto/rand"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -85,6 +86,25 @@ func TestAPushMakesARepositoryThatServesPartialClonesAndCommitsByHash(t *testing
 	}
 	if missing := runGit(t, fetched, "rev-list", "--objects", "--missing=print", first); !strings.Contains(missing, "?") {
 		t.Errorf("the filter was ignored: nothing is missing in\n%s", missing)
+	}
+}
+
+func TestAPushMayBeLarge(t *testing.T) {
+	url, _ := serve(t)
+	source := t.TempDir()
+	runGit(t, source, "init", "--quiet", "--initial-branch=main")
+	// Nothing that compresses, and more than http.postBuffer, from which on git does not say how much it is.
+	noise := make([]byte, 3<<20)
+	if _, err := rand.Read(noise); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(source, "big"), string(noise))
+	runGit(t, source, "add", "--all")
+	runGit(t, source, "commit", "--quiet", "--message", "first")
+	runGit(t, source, "push", "--quiet", url+"/big.git", "main")
+	pushed := runGit(t, source, "rev-parse", "HEAD")
+	if served := runGit(t, source, "ls-remote", url+"/big.git", "refs/heads/main"); !strings.HasPrefix(served, pushed) {
+		t.Errorf("pushed %s, served %s", pushed, served)
 	}
 }
 

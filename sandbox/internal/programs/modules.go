@@ -74,8 +74,11 @@ var Modules = []Module{
 		Name: "buildkit", What: "buildkitd, buildctl",
 		Builds: []Build{{Packages: []string{"github.com/moby/buildkit/cmd/buildkitd", "github.com/moby/buildkit/cmd/buildctl"}}},
 	},
-	{
-		Name: "tools", What: "helm, crane",
-		Builds: []Build{{Packages: []string{"helm.sh/helm/v4/cmd/helm", "github.com/google/go-containerregistry/cmd/crane"}}},
-	},
+	Tools,
+}
+
+// Tools are for users and tests; no sandbox runs them.
+var Tools = Module{
+	Name: "tools", What: "helm, crane",
+	Builds: []Build{{Packages: []string{"helm.sh/helm/v4/cmd/helm", "github.com/google/go-containerregistry/cmd/crane"}}},
 }

@@ -1,5 +1,5 @@
-// Package testserver runs etcd, kube-apiserver and the controllers that clean up, for one test: on
-// free ports of the loopback, without root and without namespaces.
+// Package testserver runs servers for one test, on free ports of the loopback, without root and without
+// namespaces: etcd, kube-apiserver and the controllers that clean up; a registry; a git server.
 package testserver
 
 import (
@@ -29,9 +29,16 @@ const readyWithin = 3 * time.Minute
 
 // Ready is what a test server says, as one line of JSON, when it can be used.
 type Ready struct {
-	// Kubeconfig is the admin's.
+	// Kubeconfig is the admin's; empty where no API server was asked for.
 	Kubeconfig string `json:"kubeconfig"`
 	URL        string `json:"url"`
+	// Registry is its host and port, by plain HTTP; empty where none was asked for.
+	Registry string `json:"registry,omitempty"`
+	// Git is the base URL of the git server, whose bare repositories are in GitFolder as NAME.git.
+	Git       string `json:"git,omitempty"`
+	GitFolder string `json:"gitFolder,omitempty"`
+	// SSH is the base URL of the same over ssh, for whoever has the key `identity` in Folder.
+	SSH string `json:"ssh,omitempty"`
 	// Folder holds the logs, among them audit.log; it is removed at the end.
 	Folder string `json:"folder"`
 	// Milliseconds that it took to start.
@@ -40,19 +47,30 @@ type Ready struct {
 	Processes map[string]int `json:"processes"`
 }
 
-// Server is one running control plane.
+// Options say what to run.
+type Options struct {
+	// Folders are where programs are looked for: the first that has one is taken.
+	Folders []string
+	// APIServer stands for etcd, kube-apiserver and kube-controller-manager.
+	APIServer, Registry, Git bool
+	// RegistryUser is USER:PASSWORD; empty where the registry asks nobody who they are.
+	RegistryUser string
+	// RegistryTLS lets the registry show a certificate of the authority in pki/ca.crt.
+	RegistryTLS bool
+}
+
+// Server is what runs for one test.
 type Server struct {
-	folder string
-	// folders are where its programs are looked for.
-	folders   []string
+	options   Options
+	folder    string
 	processes map[string]*exec.Cmd
 	ended     chan string
 }
 
-// names of the programs.
+// names of the control plane's programs.
 var names = []string{"etcd", "kube-apiserver", "kube-controller-manager"}
 
-// Complete tells whether a folder has all programs of a test server.
+// Complete tells whether a folder has all programs of a test API server.
 func Complete(folder string) bool {
 	for _, name := range names {
 		if folder == "" || !exists(filepath.Join(folder, name)) {
@@ -62,10 +80,10 @@ func Complete(folder string) bool {
 	return true
 }
 
-// Run starts a control plane, each program from the first of the folders that has it, writes Ready to
-// output, and ends it when input ends or a signal comes: a test that is killed closes its end of the
-// pipe, whatever way it ends. The logs are kept only where a program failed.
-func Run(folders []string, input io.Reader, output io.Writer) error {
+// Run starts what is asked for, writes Ready to output, and ends it when input ends or a signal comes: a
+// test that is killed closes its end of the pipe, whatever way it ends. The logs are kept only where a
+// program failed.
+func Run(options Options, input io.Reader, output io.Writer) error {
 	// Pdeathsig follows the thread that started a process: this one stays until the end.
 	runtime.LockOSThread()
 	started := time.Now()
@@ -73,7 +91,7 @@ func Run(folders []string, input io.Reader, output io.Writer) error {
 	if err != nil {
 		return err
 	}
-	server := &Server{folder: folder, folders: folders, processes: map[string]*exec.Cmd{}, ended: make(chan string, len(names))}
+	server := &Server{options: options, folder: folder, processes: map[string]*exec.Cmd{}, ended: make(chan string, len(names)+1)}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
 	go func() {
@@ -121,46 +139,59 @@ func (s *Server) kill() {
 func (s *Server) path(name string) string { return filepath.Join(s.folder, name) }
 
 func (s *Server) start(ctx context.Context) (*Ready, error) {
+	ready := &Ready{Folder: s.folder, Processes: map[string]int{}}
+	starts := []struct {
+		asked bool
+		start func(context.Context, *Ready) error
+	}{
+		{s.options.Registry, s.startRegistry},
+		{s.options.Git, s.startGit},
+		{s.options.APIServer, s.startControlPlane},
+	}
+	for _, each := range starts {
+		if each.asked {
+			if err := each.start(ctx, ready); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for name, process := range s.processes {
+		ready.Processes[name] = process.Process.Pid
+	}
+	return ready, nil
+}
+
+func (s *Server) startControlPlane(ctx context.Context, ready *Ready) error {
 	ports, err := reserve(3)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer ports.release()
 	etcdURL := ports.url("http", 0)
 	url := ports.url("https", 2)
 	if err := s.writeFiles(url); err != nil {
-		return nil, err
+		return err
 	}
 	etcd := controlplane.Etcd{Data: s.path("etcd"), Client: etcdURL, Peer: ports.url("http", 1), Extra: []string{"--socket-reuse-port=true"}}
 	if err := s.run("etcd", etcd.Arguments()); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.run("kube-apiserver", s.apiServer(etcdURL, ports.numbers[2]).Arguments()); err != nil {
-		return nil, err
+		return err
 	}
 	client, err := pki.Client(s.path("pki"), "admin")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.wait(ctx, client, url+"/readyz"); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.run("kube-controller-manager", s.manager().Arguments()); err != nil {
-		return nil, err
+		return err
 	}
+	ready.Kubeconfig, ready.URL = s.path("kubeconfig"), url
 	// The sign that the controllers work: nobody else makes it.
-	if err := s.wait(ctx, client, url+"/api/v1/namespaces/default/serviceaccounts/default"); err != nil {
-		return nil, err
-	}
-	return s.ready(url), nil
-}
-
-func (s *Server) ready(url string) *Ready {
-	processes := map[string]int{}
-	for name, process := range s.processes {
-		processes[name] = process.Process.Pid
-	}
-	return &Ready{Kubeconfig: s.path("kubeconfig"), URL: url, Folder: s.folder, Processes: processes}
+	return s.wait(ctx, client, url+"/api/v1/namespaces/default/serviceaccounts/default")
 }
 
 func (s *Server) writeFiles(url string) error {
@@ -238,12 +269,12 @@ func (s *Server) run(name string, arguments []string) error {
 }
 
 func (s *Server) find(name string) (string, error) {
-	for _, folder := range s.folders {
+	for _, folder := range s.options.Folders {
 		if path := filepath.Join(folder, name); folder != "" && exists(path) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("there is no %s in %s", name, strings.Join(s.folders, ":"))
+	return "", fmt.Errorf("there is no %s in %s", name, strings.Join(s.options.Folders, ":"))
 }
 
 func exists(path string) bool {
@@ -251,27 +282,33 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// wait asks until the answer is 200; a program that ends meanwhile is told with the end of its log.
+// wait asks until the answer is 200.
 func (s *Server) wait(ctx context.Context, client *http.Client, url string) error {
+	return s.until(ctx, "kube-apiserver", url, func() bool {
+		answer, err := client.Get(url)
+		if err != nil {
+			return false
+		}
+		answer.Body.Close()
+		return answer.StatusCode == http.StatusOK
+	})
+}
+
+// until asks until it is so; a program that ends meanwhile is told with the end of its log.
+func (s *Server) until(ctx context.Context, program, what string, isSo func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
-	for {
-		answer, err := client.Get(url)
-		if err == nil {
-			answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
+	for !isSo() {
 		select {
 		case name := <-s.ended:
 			s.ended <- name
 			return fmt.Errorf("%s ended while the test server started:\n%s", name, s.logTail(name))
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w\n%s", url, ctx.Err(), s.logTail("kube-apiserver"))
+			return fmt.Errorf("waiting for %s: %w\n%s", what, ctx.Err(), s.logTail(program))
 		case <-time.After(25 * time.Millisecond):
 		}
 	}
+	return nil
 }
 
 func (s *Server) logTail(name string) string {

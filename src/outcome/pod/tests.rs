@@ -67,8 +67,9 @@ fn every_failure_has_its_reason_and_class() {
         || pod("Running", json!({"source": good("source"), "engine": running_since(), "build": running_since()}));
     let condition =
         |kind: &str, status: &str| json!([{"type": kind, "status": status, "message": "the node's own words"}]);
-    let restarted = |code: i32| {
-        let engine = json!({"restartCount": 1, "state": {"running": {}}, "lastState": {"terminated": {"exitCode": code, "message": ""}}});
+    let restarted = |code: i32, reason: &str| {
+        let last = json!({"terminated": {"exitCode": code, "reason": reason, "message": ""}});
+        let engine = json!({"restartCount": 1, "state": {"running": {}}, "lastState": last});
         pod("Running", json!({"source": good("source"), "engine": engine, "build": running_since()}))
     };
     let verify = |reason: &str| {
@@ -123,7 +124,20 @@ fn every_failure_has_its_reason_and_class() {
             R::StageInterrupted,
             Class::Infrastructure,
         ),
-        ("the engine was restarted", restarted(137), R::EngineRestarted, Class::Infrastructure),
+        ("the engine was restarted", restarted(137, "Error"), R::EngineRestarted, Class::Infrastructure),
+        ("the engine was out of memory", restarted(137, "OOMKilled"), R::OutOfMemory, Class::Resource),
+        (
+            "the engine was out of memory, and the stage with it",
+            with_engine(ended(137, "OOMKilled", json!("")), "2026-01-01T00:00:05Z"),
+            R::OutOfMemory,
+            Class::Resource,
+        ),
+        (
+            "the engine ended after the stage, which says why",
+            with_engine(ended(137, "OOMKilled", json!("")), "2026-01-01T00:00:20Z"),
+            R::TaskFailed,
+            Class::Build,
+        ),
         (
             "the registry is down",
             build_ended(1, "Error", failed_report("build", "RegistryUnavailable")),
@@ -152,7 +166,7 @@ fn every_failure_has_its_reason_and_class() {
         ),
         ("a test failed", verify("TestsFailed"), R::TestsFailed, Class::Verification),
         ("not idempotent", verify("NotIdempotent"), R::NotIdempotent, Class::Verification),
-        ("the engine cannot run here", restarted(71), R::EngineUnavailable, Class::Configuration),
+        ("the engine cannot run here", restarted(71, "Error"), R::EngineUnavailable, Class::Configuration),
         (
             "a container cannot start",
             build_ended(128, "StartError", json!("exec: no such file")),
@@ -188,19 +202,20 @@ fn every_failure_has_its_reason_and_class() {
     }
 }
 
+/// A pod whose build stage failed at nine seconds, and whose engine ended then.
+fn with_engine(mut engine: Value, at: &str) -> Value {
+    engine["state"]["terminated"]["finishedAt"] = json!(at);
+    let build = ended(1, "Error", failed_report("build", "TaskFailed"));
+    pod("Failed", json!({"source": good("source"), "engine": engine, "build": build}))
+}
+
 /// Who ended first tells whether the stage failed of its own accord, or because the engine had gone.
 #[test]
 fn the_end_of_the_engine_is_told_from_its_clean_up() {
-    let engine = |at: &str| {
-        let mut engine = ended(137, "Error", json!(""));
-        engine["state"]["terminated"]["finishedAt"] = json!(at);
-        engine
-    };
     for (at, reason) in
         [("2026-01-01T00:00:20Z", Reason::TaskFailed), ("2026-01-01T00:00:05Z", Reason::EngineRestarted)]
     {
-        let build = ended(1, "Error", failed_report("build", "TaskFailed"));
-        let state = see(pod("Failed", json!({"source": good("source"), "engine": engine(at), "build": build}))).state;
+        let state = see(with_engine(ended(137, "Error", json!("")), at)).state;
         assert!(matches!(&state, State::Failed(failure) if failure.reason == reason), "{at}: {state:?}");
     }
 }
@@ -266,6 +281,48 @@ fn a_failure_names_the_stage_and_the_task() {
     };
     assert_eq!(failure.stage, Some(Stage::Build));
     assert_eq!((failure.message.as_str(), failure.task.as_deref()), ("what happened", Some("web : install nginx")));
+}
+
+/// The kubelet says that it was too much, and not how much would have been allowed.
+#[test]
+fn out_of_memory_names_the_container_and_its_limit() {
+    let container = |name: &str, limit: &str| json!({"name": name, "resources": {"limits": {"memory": limit}}});
+    let spec = json!({"initContainers": [container("engine", "6Gi"), container("build", "2Gi")], "containers": []});
+    let engine =
+        json!({"restartCount": 1, "state": {"running": {}}, "lastState": ended(137, "OOMKilled", json!(""))["state"]});
+    let engine = pod("Running", json!({"source": good("source"), "engine": engine, "build": running_since()}));
+    for (mut pod, stage, begin) in [
+        (
+            build_ended(137, "OOMKilled", json!("")),
+            Stage::Build,
+            "the container build needed more memory than it may have (limit 2Gi): ",
+        ),
+        (
+            engine,
+            Stage::Engine,
+            "the container engine needed more memory than it may have, and the containers of the build run in it (limit 6Gi): ",
+        ),
+    ] {
+        let unlimited = see(pod.clone()).state;
+        assert!(matches!(unlimited, State::Failed(failure) if failure.message.contains("raise resources.memory")));
+        pod["spec"] = spec.clone();
+        let State::Failed(failure) = see(pod).state else { panic!("it failed") };
+        assert_eq!(failure.stage, Some(stage));
+        assert!(failure.message.starts_with(begin), "{}", failure.message);
+    }
+}
+
+#[test]
+fn what_was_lacked_and_when_it_must_be_gone_are_kept() {
+    let mut report = failed_report("build", "BaseImageNotFound");
+    report["failure"]["lacked"] = json!("image/docker.io/library/debian:13");
+    let mut pod = build_ended(1, "Error", report);
+    assert_eq!(see(pod.clone()).deleting, None);
+    pod["metadata"] = json!({"deletionTimestamp": "2026-01-01T00:00:30Z"});
+    let seen = see(pod);
+    assert_eq!(seen.deleting, "2026-01-01T00:00:30Z".parse().ok());
+    let State::Failed(failure) = seen.state else { panic!("it failed") };
+    assert_eq!(failure.lacked.as_deref(), Some("image/docker.io/library/debian:13"));
 }
 
 #[test]

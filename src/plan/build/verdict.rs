@@ -7,7 +7,10 @@ use crate::{
         build::{Artifact, Stage, Verification},
         common,
     },
-    plan::{image::Digest, observed::Report},
+    plan::{
+        image::{Digest, Repository},
+        observed::Report,
+    },
 };
 
 /// What came out of a pod.
@@ -16,9 +19,10 @@ pub(super) struct Made {
     pub verification: Vec<Verification>,
 }
 
-/// The artifact, if the image that was built is the one that passed so many test steps and the one that was
-/// pushed.
-pub(super) fn artifact(reports: &[Report], steps: usize) -> Result<Made, String> {
+/// The artifact, if the image that was built is the one that passed so many test steps, and the one that was
+/// pushed to the staging repository. What a pod says of itself may be forged: of any other place, nobody
+/// knows who else writes there.
+pub(super) fn artifact(reports: &[Report], steps: usize, staging: &Repository) -> Result<Made, String> {
     let of = |stage: Stage| {
         reports.iter().find(|report| report.stage == stage).ok_or_else(|| format!("the stage {stage:?} left no report"))
     };
@@ -37,9 +41,12 @@ pub(super) fn artifact(reports: &[Report], steps: usize) -> Result<Made, String>
     let digest = publish.digest.as_ref().ok_or("the publish stage names no digest")?;
     let short = digest.parse::<Digest>().map_err(|error| error.to_string())?.short().to_owned();
     let repository = publish.repository.as_ref().ok_or("the publish stage names no staging repository")?;
+    if repository.parse::<Repository>().ok().as_ref() != Some(staging) {
+        return Err(format!("the image was pushed to {repository}, and not to the staging repository {staging}"));
+    }
     Ok(Made {
         artifact: Artifact {
-            reference: common::ImageReference(format!("{repository}@{digest}")),
+            reference: common::ImageReference(format!("{staging}@{digest}")),
             digest: common::Digest(digest.clone()),
             short_digest: short,
             image_id: common::Digest(image_id.clone()),

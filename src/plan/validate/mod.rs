@@ -5,7 +5,7 @@
 
 mod profile;
 mod recipe;
-mod source;
+pub(crate) mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +44,7 @@ pub fn chain(object: &ImageChain) -> Result<ValidChain, Vec<Problem>> {
         problems.add("spec.triggers.interval", "must be 30s or longer");
     }
     let links = links(object, &mut problems);
-    check_outputs(&spec.links, &links, &mut problems);
+    check_outputs(&links, &mut problems);
     let valid = ValidChain {
         name: object.name_any(),
         profiles: spec.profiles.iter().map(ToString::to_string).collect(),
@@ -54,7 +54,7 @@ pub fn chain(object: &ImageChain) -> Result<ValidChain, Vec<Problem>> {
         on_failure: spec.on_failure,
         history: spec.history,
         suspend: spec.suspend,
-        links,
+        links: links.into_iter().flatten().collect(),
     };
     problems.finish(Some(valid))
 }
@@ -114,7 +114,8 @@ fn check_numbers(spec: &ImageChainSpec, problems: &mut Problems) {
     }
 }
 
-fn links(object: &ImageChain, problems: &mut Problems) -> Vec<ValidLink> {
+/// The links, each at its place: one that is wrong leaves a gap.
+fn links(object: &ImageChain, problems: &mut Problems) -> Vec<Option<ValidLink>> {
     let mut earlier: BTreeMap<&str, usize> = BTreeMap::new();
     let mut valid = Vec::new();
     for (index, link) in object.spec.links.iter().enumerate() {
@@ -123,7 +124,7 @@ fn links(object: &ImageChain, problems: &mut Problems) -> Vec<ValidLink> {
         if earlier.contains_key(link.name.0.as_str()) {
             problems.add(format_args!("{path}.name"), format_args!("«{}» is the name of an earlier link", link.name));
         }
-        valid.extend(validate_link(&object.spec, link, &earlier, &path, problems));
+        valid.push(validate_link(&object.spec, link, &earlier, &path, problems));
         earlier.insert(&link.name.0, index);
     }
     valid
@@ -250,11 +251,11 @@ fn of_link(name: &str, place: &Place<'_>, path: &str, problems: &mut Problems) -
 }
 
 /// No two links may write the same tag, and none may write what it is itself built on.
-fn check_outputs(written: &[Link], links: &[ValidLink], problems: &mut Problems) {
+fn check_outputs(links: &[Option<ValidLink>], problems: &mut Problems) {
     let mut owners: BTreeMap<(&Repository, &Tag), &str> = BTreeMap::new();
-    for link in links {
+    for (index, link) in links.iter().enumerate() {
+        let Some(link) = link else { continue };
         let Some(publish) = &link.recipe.publish else { continue };
-        let index = written.iter().position(|each| each.name.0 == link.name).unwrap_or_default();
         let path = format!("spec.links[{index}].publish.image.tags");
         for tag in &publish.tags {
             if let Some(owner) = owners.insert((&publish.repository, tag), &link.name) {
@@ -271,13 +272,14 @@ fn check_outputs(written: &[Link], links: &[ValidLink], problems: &mut Problems)
 }
 
 /// Whether a link would move the tag that it is itself built on, directly or by the links below it.
-fn is_own_base(links: &[ValidLink], link: &ValidLink, repository: &Repository, tag: &Tag) -> bool {
+fn is_own_base(links: &[Option<ValidLink>], link: &ValidLink, repository: &Repository, tag: &Tag) -> bool {
     match link.parent.as_ref().map(|parent| &parent.origin) {
         Some(ParentOrigin::Image(base)) => {
             base.digest.is_none() && base.repository == *repository && base.manifest() == tag.to_string()
         }
         Some(ParentOrigin::Link(below)) => {
-            links.get(*below).is_some_and(|below| is_own_base(links, below, repository, tag))
+            let below = links.get(*below).and_then(Option::as_ref);
+            below.is_some_and(|below| is_own_base(links, below, repository, tag))
         }
         _ => false,
     }

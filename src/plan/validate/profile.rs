@@ -1,19 +1,23 @@
 //! Profiles.
 
+use k8s_openapi::api::core::v1::Toleration;
 use kube::ResourceExt;
 
 use crate::{
-    api::profile::{BuildProfile, ResourceQuantity, Resources},
+    api::profile::{BuildProfile, BuildProfileSpec, Registry, ResourceQuantity, Resources, Staging},
     plan::{
         duration,
         image::{Reference, Repository},
         problem::{Problem, Problems},
-        valid::ValidProfile,
+        valid::{ValidProfile, ValidStaging},
     },
 };
 
-/// The least memory of a build: the engine keeps 256 MiB for itself and wants at least as much beside it.
-const LEAST_MEMORY: u64 = 512 << 20;
+/// The least of each resource that the containers of a build pod can share: below, the engine refuses to
+/// start (it wants 512 MiB), or the kernel cannot grant so small a part of a processor.
+const LEAST_MILLI_CPU: u64 = 100;
+const LEAST_MEMORY: u64 = 1 << 30;
+const LEAST_STORAGE: u64 = 1 << 30;
 
 /// Validates a profile.
 ///
@@ -24,29 +28,33 @@ pub fn profile(object: &BuildProfile) -> Result<ValidProfile, Vec<Problem>> {
     let spec = &object.spec;
     super::check_label(&object.name_any(), &mut problems);
     let builder = problems.take("spec.images.builder", spec.images.builder.0.parse::<Reference>());
-    let engine = spec.images.engine.as_ref().unwrap_or(&spec.images.builder);
     let engine = match &spec.images.engine {
-        Some(_) => problems.take("spec.images.engine", engine.0.parse::<Reference>()),
+        Some(engine) => problems.take("spec.images.engine", engine.0.parse::<Reference>()),
         None => builder.clone(),
     };
+    check_nodes(spec, &mut problems);
     let [cpu, memory, storage] = resources(&spec.resources, &mut problems);
-    let staging =
-        spec.registry.staging.as_ref().map(|staging| {
-            problems.take("spec.registry.staging.repository", staging.repository.0.parse::<Repository>())
-        });
+    let staging = spec.registry.staging.as_ref().map(|written| staging(written, &mut problems));
     let keep_succeeded = problems.take("spec.podRetention.succeeded", duration::parse(&spec.pod_retention.succeeded.0));
     let keep_failed = problems.take("spec.podRetention.failed", duration::parse(&spec.pod_retention.failed.0));
     let deadline = problems.take("spec.deadline", duration::parse(&spec.deadline.0));
+    let Registry { mirrors, insecure, certificate_authority, .. } = &spec.registry;
     let valid = || {
         Some(ValidProfile {
             builder: builder?,
             engine: engine?,
             execution_namespace: spec.execution_namespace.to_string(),
+            platform: spec.platform.clone(),
+            node_selector: spec.node_selector.iter().map(|(key, value)| (key.clone(), value.0.clone())).collect(),
+            tolerations: spec.tolerations.clone(),
             milli_cpu: cpu?,
             memory_bytes: memory?,
             storage_bytes: storage?,
             max_concurrent: spec.max_concurrent_builds.and_then(|most| u32::try_from(most).ok()),
             staging: staging.map_or(Some(None), |staging| staging.map(Some))?,
+            mirrors: mirrors.iter().map(|each| (each.registry.0.clone(), each.mirror.0.clone())).collect(),
+            insecure: insecure.iter().map(|host| host.0.clone()).collect(),
+            certificate_authority: certificate_authority.as_ref().map(|map| map.name.to_string()),
             keep_succeeded: keep_succeeded?,
             keep_failed: keep_failed?,
             deadline: deadline?,
@@ -55,14 +63,83 @@ pub fn profile(object: &BuildProfile) -> Result<ValidProfile, Vec<Problem>> {
     problems.finish(valid())
 }
 
-fn resources(written: &Resources, problems: &mut Problems) -> [Option<u64>; 3] {
-    let cpu = problems.take("spec.resources.cpu", thousandths(&written.cpu).ok_or(MALFORMED));
-    let bytes = |quantity: &ResourceQuantity| thousandths(quantity).map(|amount| amount / 1000).ok_or(MALFORMED);
-    let memory = problems.take("spec.resources.memory", bytes(&written.memory));
-    if memory.is_some_and(|bytes| bytes < LEAST_MEMORY) {
-        problems.add("spec.resources.memory", "must be 512Mi or more: the engine keeps 256Mi of it for itself");
+fn staging(written: &Staging, problems: &mut Problems) -> Option<ValidStaging> {
+    let repository = problems.take("spec.registry.staging.repository", written.repository.0.parse::<Repository>())?;
+    Some(ValidStaging { repository, secret: written.secret_ref.as_ref().map(|secret| secret.name.to_string()) })
+}
+
+/// What the schema lets through and the API server then refuses in every pod.
+fn check_nodes(spec: &BuildProfileSpec, problems: &mut Problems) {
+    for key in spec.node_selector.keys().filter(|key| !is_label_key(key)) {
+        problems.add(
+            format_args!("spec.nodeSelector[{key:?}]"),
+            "must be the key of a label: letters, digits and . _ - with an optional domain and / in front",
+        );
     }
-    [cpu, memory, problems.take("spec.resources.storage", bytes(&written.storage))]
+    for (index, toleration) in spec.tolerations.iter().enumerate() {
+        if let Some(message) = wrong(toleration) {
+            problems.add(format_args!("spec.tolerations[{index}]"), message);
+        }
+    }
+}
+
+/// Kubernetes' rules for tolerations (`ValidateTolerations` of its core validation).
+fn wrong(toleration: &Toleration) -> Option<&'static str> {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let (key, operator, value) = (text(&toleration.key), text(&toleration.operator), text(&toleration.value));
+    let effect = text(&toleration.effect);
+    match operator.as_str() {
+        _ if !key.is_empty() && !is_label_key(&key) => Some("key must be the key of a taint"),
+        "" | "Equal" if key.is_empty() => Some("operator must be Exists where key is left out"),
+        "" | "Equal" if !is_label_value(&value) => Some("value must be the value of a taint"),
+        "Exists" if !value.is_empty() => Some("value must be left out where operator is Exists"),
+        "" | "Equal" | "Exists" => match effect.as_str() {
+            "" | "NoSchedule" | "PreferNoSchedule" if toleration.toleration_seconds.is_some() => {
+                Some("tolerationSeconds goes with the effect NoExecute only")
+            }
+            "" | "NoSchedule" | "PreferNoSchedule" | "NoExecute" => None,
+            _ => Some("effect must be NoSchedule, PreferNoSchedule or NoExecute"),
+        },
+        _ => Some("operator must be Exists or Equal"),
+    }
+}
+
+/// The grammar of keys of labels and taints: a name, before it a domain and a slash or nothing.
+fn is_label_key(key: &str) -> bool {
+    let (domain, name) = key.split_once('/').map_or((None, key), |(domain, name)| (Some(domain), name));
+    let is_part = |part: &str| {
+        let inner = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'-';
+        part.bytes().all(inner) && !part.is_empty() && !part.starts_with('-') && !part.ends_with('-')
+    };
+    !name.is_empty()
+        && is_label_value(name)
+        && domain.is_none_or(|domain| domain.len() <= 253 && domain.split('.').all(is_part))
+}
+
+fn is_label_value(value: &str) -> bool {
+    let is_end = |letter: Option<u8>| letter.is_none_or(|letter| letter.is_ascii_alphanumeric());
+    value.len() <= 63
+        && value.bytes().all(|letter| letter.is_ascii_alphanumeric() || b"._-".contains(&letter))
+        && is_end(value.bytes().next())
+        && is_end(value.bytes().last())
+}
+
+fn resources(written: &Resources, problems: &mut Problems) -> [Option<u64>; 3] {
+    let bytes = |quantity: &ResourceQuantity| thousandths(quantity).map(|amount| amount / 1000);
+
+    [
+        ("cpu", thousandths(&written.cpu), LEAST_MILLI_CPU, "must be 100m or more"),
+        ("memory", bytes(&written.memory), LEAST_MEMORY, "must be 1Gi or more: the engine alone needs 512Mi"),
+        ("storage", bytes(&written.storage), LEAST_STORAGE, "must be 1Gi or more"),
+    ]
+    .map(|(name, amount, least, message)| {
+        let path = format!("spec.resources.{name}");
+        let amount = problems.take(&path, amount.ok_or(MALFORMED))?;
+        if amount < least {
+            problems.add(path, message);
+        }
+        Some(amount)
+    })
 }
 
 const MALFORMED: &str = "must be a whole number with one of the suffixes m, k, M, G, T, Ki, Mi, Gi, Ti or none";

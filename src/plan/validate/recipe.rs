@@ -9,7 +9,7 @@ use crate::{
         recipe::{BuildStep, Packer, Publish, Retry, Timeouts, VerifyStep},
     },
     plan::{
-        duration,
+        duration, fill,
         image::{Repository, Tag},
         path::SourcePath,
         placeholder::{Placeholder, Template},
@@ -51,7 +51,7 @@ pub(super) fn validate(written: &Written<'_>, path: &str, problems: &mut Problem
     };
     let packer = packer?;
     let verify = verify.into_iter().collect::<Option<Vec<_>>>()?;
-    Some(ValidRecipe {
+    let recipe = ValidRecipe {
         source: source?,
         paths: deciding_paths(&paths?, &packer, &verify),
         packer,
@@ -64,7 +64,23 @@ pub(super) fn validate(written: &Written<'_>, path: &str, problems: &mut Problem
         build_retries,
         written_build: written.build.clone(),
         written_verify: written.verify.to_vec(),
-    })
+    };
+    check_weight(&recipe, path, problems);
+    Some(recipe)
+}
+
+/// Each value may be long, but a job must fit into the annotation in which it reaches the pod.
+fn check_weight(recipe: &ValidRecipe, path: &str, problems: &mut Problems) {
+    let weight = fill::weight(recipe);
+    if weight > fill::HEAVIEST {
+        problems.add(
+            format_args!("{path}.build"),
+            format_args!(
+                "and the tests are {weight} bytes long with their placeholders filled, of which {} may be: put long values into files of the source",
+                fill::HEAVIEST
+            ),
+        );
+    }
 }
 
 /// The paths that decide the result: those that are written and those that the steps name. None written

@@ -54,7 +54,7 @@ fn git(written: &GitSource, path: &str, problems: &mut Problems) -> Option<Valid
 }
 
 /// What git would take for something else than an address, or send a password in, is refused.
-fn check_url(url: &str) -> Result<(), &'static str> {
+pub(crate) fn check_url(url: &str) -> Result<(), &'static str> {
     const SCHEMES: [&str; 3] = ["https://", "http://", "ssh://"];
     let rest = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme));
     let rest = rest.ok_or("must begin with https://, http:// or ssh://")?;
@@ -74,17 +74,21 @@ fn check_url(url: &str) -> Result<(), &'static str> {
 
 /// The part of git's rules for refs (`git check-ref-format`) that keeps a revision from being an option,
 /// an expression or a range.
-fn check_revision(revision: &str) -> Result<(), &'static str> {
+pub(crate) fn check_revision(revision: &str) -> Result<(), &'static str> {
     let is_plain = |letter: u8| letter.is_ascii_alphanumeric() || b"._/+-".contains(&letter);
     let first = revision.bytes().next().is_some_and(|letter| letter.is_ascii_alphanumeric() || letter == b'_');
     if first
         && revision.len() <= 255
         && revision.bytes().all(|letter| is_plain(letter) || letter == b'_')
         && !revision.contains("..")
+        && !revision.ends_with('.')
+        && revision
+            .split('/')
+            .all(|part| !part.is_empty() && !part.starts_with('.') && part.strip_suffix(".lock").is_none())
     {
         return Ok(());
     }
     Err(
-        "must be a branch, a tag, a full ref name or a commit: letters, digits and . _ / + -, no .., a letter, digit or _ first",
+        "must be a branch, a tag, a full ref name or a commit: letters, digits and . _ / + -, a letter, digit or _ first; no .. or //, no part that begins with . or ends with .lock, neither . nor / at the end",
     )
 }

@@ -162,7 +162,7 @@ fn sources_are_checked() {
     one_problem(git("https://me:secret@git.example/a", "main"), url, "must not hold a password");
     one_problem(git("ssh://-oProxyCommand=id/a", "main"), url, "must name a host");
     one_problem(git("https://git.example/a b", "main"), url, "spaces");
-    for bad in ["--upload-pack=id", "-c", "a..b", "a~1", "a:b", ""] {
+    for bad in ["--upload-pack=id", "-c", "a..b", "a~1", "a:b", "", "a/", "a.", "a//b", "a/.b", "a.lock", "a.lock/b"] {
         one_problem(git("https://git.example/a", bad), revision, "must be a branch");
     }
     one_problem(
@@ -210,7 +210,7 @@ fn single_builds_are_checked_as_links_are() {
     assert_eq!((valid.profile.as_str(), valid.recipe.source), ("docker", ValidSource::ConfigMap("files".to_owned())));
     let mut of_chain = good.clone();
     of_chain["chainRef"] = json!({"name": "shop", "uid": "u", "link": "web"});
-    of_chain["inputs"] = json!({"key": "k", "revision": "r"});
+    of_chain["inputs"] = json!({"key": "k", "revision": "r", "files": "f", "platform": "linux/amd64", "builder": "r.example/b:1", "engine": "r.example/b:1"});
     of_chain["from"] = json!({"link": "base"});
     of_chain["build"]["packer"]["variables"] = json!({"t": "$(link.name)"});
     let parent = build(&read(of_chain)).unwrap().parent.unwrap();
@@ -227,6 +227,24 @@ fn single_builds_are_checked_as_links_are() {
     let found: Vec<_> = build(&read(bad)).unwrap_err().iter().map(ToString::to_string).collect();
     assert!(found[0].starts_with("spec.from.link: a single build has no earlier links"), "{found:#?}");
     assert!(found[1].starts_with("spec.build.packer.template: "), "{found:#?}");
+}
+
+#[test]
+fn a_wrong_link_does_not_confuse_those_after_it() {
+    let mut spec = json!({"profiles": ["p"], "source": {"configMap": {"name": "files"}}, "links": []});
+    for (name, from, template) in [("a", None, "../a"), ("b", Some("a"), "b"), ("c", Some("b"), "c")] {
+        let publish = json!({"image": {"repository": "r.example/a", "tags": [name]}});
+        let mut link = json!({"name": name, "build": {"packer": {"template": template}}, "publish": publish});
+        if let Some(from) = from {
+            link["from"] = json!({"link": from});
+        }
+        spec["links"].as_array_mut().unwrap().push(link);
+    }
+    let object =
+        json!({"apiVersion": "imagechain.dev/v1alpha1", "kind": "ImageChain", "metadata": {"name": "c"}, "spec": spec});
+    let problems = chain(&serde_json::from_value(object).unwrap()).unwrap_err();
+    let paths: Vec<_> = problems.iter().map(|problem| problem.path.as_str()).collect();
+    assert_eq!(paths, ["spec.links[0].build.packer.template"]);
 }
 
 #[test]
@@ -257,4 +275,90 @@ fn profiles_are_checked() {
             "spec.deadline",
         ]
     );
+}
+
+#[test]
+fn what_every_pod_would_be_refused_for_is_told_of_the_profile() {
+    let problems = |field: &str, value: Value| -> Vec<String> {
+        let mut spec = json!({"images": {"builder": "r.example/builder:1"}, "executionNamespace": "builds"});
+        spec[field] = value;
+        let object = json!({"apiVersion": "imagechain.dev/v1alpha1", "kind": "BuildProfile", "metadata": {"name": "docker"}, "spec": spec});
+        let found = profile(&serde_json::from_value(object).unwrap()).err().unwrap_or_default();
+        found.iter().map(ToString::to_string).collect()
+    };
+    for (field, value) in [
+        ("resources", json!({"cpu": "100m", "memory": "1Gi", "storage": "1Gi"})),
+        ("nodeSelector", json!({"kubernetes.io/os": "linux", "A_b.c": ""})),
+        ("tolerations", json!([{"operator": "Exists"}])),
+        (
+            "tolerations",
+            json!([{"key": "a.example/b", "value": "c"}, {"key": "d", "operator": "Equal", "effect": "NoSchedule"}]),
+        ),
+        ("tolerations", json!([{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}])),
+    ] {
+        assert_eq!(problems(field, value.clone()), [""; 0], "{value}");
+    }
+    for (field, value, expected) in [
+        ("resources", json!({"cpu": "99m"}), "spec.resources.cpu: must be 100m or more"),
+        ("resources", json!({"memory": "1023Mi"}), "spec.resources.memory: must be 1Gi or more"),
+        ("resources", json!({"storage": "1000M"}), "spec.resources.storage: must be 1Gi or more"),
+        ("nodeSelector", json!({"a/b/c": ""}), "spec.nodeSelector[\"a/b/c\"]: must be the key of a label"),
+        ("nodeSelector", json!({"": ""}), "spec.nodeSelector[\"\"]: "),
+        ("nodeSelector", json!({"-a": ""}), "spec.nodeSelector[\"-a\"]: "),
+        ("nodeSelector", json!({"A.example/b": ""}), "spec.nodeSelector[\"A.example/b\"]: "),
+        ("tolerations", json!([{"key": "a"}, {"key": "b c"}]), "spec.tolerations[1]: key must be"),
+        ("tolerations", json!([{}]), "spec.tolerations[0]: operator must be Exists where key is left out"),
+        ("tolerations", json!([{"key": "a", "value": "b c"}]), "spec.tolerations[0]: value must be the value"),
+        (
+            "tolerations",
+            json!([{"key": "a", "operator": "Exists", "value": "b"}]),
+            "spec.tolerations[0]: value must be left out",
+        ),
+        ("tolerations", json!([{"key": "a", "operator": "In"}]), "spec.tolerations[0]: operator must be"),
+        ("tolerations", json!([{"key": "a", "effect": "Never"}]), "spec.tolerations[0]: effect must be"),
+        ("tolerations", json!([{"key": "a", "tolerationSeconds": 5}]), "spec.tolerations[0]: tolerationSeconds"),
+    ] {
+        let found = problems(field, value);
+        assert!(matches!(found.as_slice(), [only] if only.starts_with(expected)), "{expected} in {found:?}");
+    }
+}
+
+#[test]
+fn a_profile_keeps_all_that_pods_are_made_of() {
+    let spec = json!({
+        "images": {"builder": "r.example/builder:1"}, "executionNamespace": "builds", "platform": "linux/arm64",
+        "nodeSelector": {"pool": "builds"}, "tolerations": [{"operator": "Exists"}],
+        "registry": {
+            "staging": {"repository": "r.example/staging", "secretRef": {"name": "push"}},
+            "mirrors": [{"registry": "docker.io", "mirror": "m.example"}], "insecure": ["m.example"],
+            "certificateAuthority": {"name": "ca"},
+        },
+    });
+    let object = json!({"apiVersion": "imagechain.dev/v1alpha1", "kind": "BuildProfile", "metadata": {"name": "docker"}, "spec": spec});
+    let valid = profile(&serde_json::from_value(object).unwrap()).unwrap();
+    assert_eq!(valid.platform, "linux/arm64");
+    assert_eq!(valid.node_selector, BTreeMap::from([("pool".to_owned(), "builds".to_owned())]));
+    assert_eq!(json!(valid.tolerations), json!([{"operator": "Exists"}]));
+    let staging = valid.staging.unwrap();
+    assert_eq!(
+        (staging.repository.to_string().as_str(), staging.secret.as_deref()),
+        ("r.example/staging", Some("push"))
+    );
+    assert_eq!(valid.mirrors, BTreeMap::from([("docker.io".to_owned(), "m.example".to_owned())]));
+    assert_eq!(valid.insecure, BTreeSet::from(["m.example".to_owned()]));
+    assert_eq!(valid.certificate_authority.as_deref(), Some("ca"));
+}
+
+#[test]
+fn what_is_too_long_for_a_pod_is_told() {
+    let variables = |count: usize| {
+        let value = "x".repeat(4096);
+        (0..count).map(|number| (format!("v{number}"), json!(value))).collect::<serde_json::Map<_, _>>()
+    };
+    for (count, good) in [(40, true), (60, false)] {
+        let packer = json!({"template": "a.json", "variables": variables(count)});
+        let problems = chain(&read(spec(&json!([{"name": "a", "build": {"packer": packer}}])))).err();
+        let found = problems.unwrap_or_default().iter().any(|problem| problem.path == "spec.links[0].build");
+        assert_eq!(found, !good, "{count} variables of 4 KiB");
+    }
 }

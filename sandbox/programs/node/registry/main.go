@@ -1,4 +1,4 @@
-// registry is the CNCF distribution registry with the filesystem driver alone; its own main
+// registry is the CNCF distribution registry with the filesystem driver and htpasswd alone; its own main
 // package would add the SDKs of three clouds.
 package main
 
@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/distribution/distribution/v3/registry"
+	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 )
 

@@ -1,0 +1,245 @@
+//! The pods of a build: what the open attempt's is doing, and when the others go.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{
+    Action, Next, OwnPod, Plan, later,
+    message::{failure, from_pod},
+    verdict,
+};
+use crate::{
+    api::{
+        build::{Attempt, Failure, ImageBuildStatus, Outcome, Stage, StageStatus},
+        condition::{Class, Reason},
+    },
+    plan::observed::{PodFailure, State},
+};
+
+/// How long the operator waits for the runner, which ends a stage in time by itself, and for the kubelet,
+/// which ends a pod at its deadline.
+const GRACE: Duration = Duration::from_mins(1);
+/// How long fetching the source may take.
+pub const SOURCE_TIMEOUT: Duration = Duration::from_mins(10);
+/// How long pushing the image may take.
+pub const PUBLISH_TIMEOUT: Duration = Duration::from_mins(30);
+/// After so long without an answer, a node is taken for dead, and what ran on it for lost. As long as
+/// Kubernetes itself waits before it evicts (`tolerationSeconds` of the taint `unreachable`).
+const NODE_PATIENCE: Duration = Duration::from_mins(5);
+/// After so long beyond its grace period, a pod that does not go away needs somebody.
+const END_PATIENCE: Duration = Duration::from_mins(5);
+
+impl OwnPod<'_> {
+    /// Whether any of its containers may still run, whatever is known of its success.
+    pub(super) const fn lives(&self) -> bool {
+        !self.seen.over
+    }
+
+    /// Whether it is the one pod of an attempt: another one of its name, with another UID, was made too late.
+    pub(super) fn is_of(&self, attempt: &Attempt) -> bool {
+        self.attempt == attempt.number && attempt.pod_uid.as_deref().is_none_or(|uid| uid == self.uid)
+    }
+
+    /// From when on it is taken for lost, as its node is taken for dead.
+    fn lost_at(&self) -> Option<Timestamp> {
+        self.node_down.map(|since| later(since, NODE_PATIENCE))
+    }
+}
+
+impl<'a> Next<'_, 'a> {
+    /// The pod of the attempt that is open.
+    pub(super) fn open_pod(&self) -> Option<&'a OwnPod<'a>> {
+        let attempt = self.status.attempts.last()?;
+        self.scene.pods.iter().find(|pod| pod.is_of(attempt))
+    }
+
+    /// Deletes a pod. That its node confirms the end is waited for, unless the node is dead: then nothing
+    /// runs there that could be harmed, and what runs on behind a torn cable can push to no other place than
+    /// that of its own attempt.
+    pub(super) fn delete(&mut self, pod: &OwnPod<'_>) {
+        let force = pod.lost_at().is_some_and(|time| time <= self.scene.now);
+        if let Some(time) = pod.lost_at().filter(|_| !force) {
+            self.wake_at(time);
+        }
+        if pod.seen.deleting.is_some() && !force {
+            return;
+        }
+        let action = Action::DeletePod { name: self.pod_name(pod.attempt), uid: pod.uid.to_owned(), force };
+        if !self.actions.contains(&action) {
+            self.actions.push(action);
+        }
+    }
+
+    /// Deletes the pods of attempts that are over: at once where one still runs, as after a timeout whose
+    /// deletion was lost in a crash, else when its logs are no longer wanted.
+    pub(super) fn tidy(&mut self) {
+        for pod in self.scene.pods {
+            match self.kept_until(pod, self.scene.previous) {
+                Some(until) if pod.lives() || until <= self.scene.now => self.delete(pod),
+                Some(until) => self.wake_at(until),
+                None => {}
+            }
+        }
+    }
+
+    /// Until when a pod is kept, by a status; `None` as long as its attempt is open, or not known of yet.
+    pub(super) fn kept_until(&self, pod: &OwnPod<'_>, status: &ImageBuildStatus) -> Option<Timestamp> {
+        let (good, bad) = self.scene.retention;
+        let (kept, finished) = match status.attempts.iter().find(|attempt| attempt.number == pod.attempt) {
+            // The attempt has had its pod: whoever made this one acted on an old status.
+            Some(attempt) if !pod.is_of(attempt) => return Some(Timestamp::MIN),
+            Some(Attempt { outcome: Some(Outcome::Succeeded), finished_at: Some(time), .. }) => (good, time),
+            Some(Attempt { outcome: Some(Outcome::Failed), finished_at: Some(time), .. }) => (bad, time),
+            // Of a finished build no attempt is open, not even one whose pod was made behind its back.
+            _ => (bad, status.finished_at.as_ref()?),
+        };
+        Some(later(finished.0, kept))
+    }
+
+    /// Waits for the end of a pod of another attempt, which is being deleted: none is made beside it.
+    pub(super) fn wait_for_end(mut self, pod: &OwnPod<'_>) -> Plan {
+        let (name, namespace) = (self.pod_name(pod.attempt), self.scene.execution_namespace);
+        let hangs_from = pod.seen.deleting.map(|time| later(time, END_PATIENCE));
+        if hangs_from.is_some_and(|time| time <= self.scene.now) {
+            let message = format!(
+                "the pod {name} of attempt {} does not go away, and nothing is made beside it: see its node, or \
+                 kubectl delete pod -n {namespace} {name} --grace-period=0 --force",
+                pod.attempt
+            );
+            return self.wait(Reason::BackingOff, &message);
+        }
+        if let Some(time) = hangs_from {
+            self.wake_at(time);
+        }
+        let message = format!("the pod {name} of attempt {} has not ended yet", pod.attempt);
+        self.wait(Reason::BackingOff, &message)
+    }
+
+    /// Follows the attempt that is open.
+    pub(super) fn follow(mut self) -> Plan {
+        let Some(pod) = self.open_pod() else { return self.without_pod() };
+        if let Some(attempt) = self.status.attempts.last_mut() {
+            attempt.pod_uid.get_or_insert_with(|| pod.uid.to_owned());
+        }
+        self.status.stages.clone_from(&pod.seen.stages);
+        self.with_pod(pod)
+    }
+
+    /// An open attempt without a pod: either it is not made yet, or it was seen and is lost.
+    fn without_pod(self) -> Plan {
+        match self.status.attempts.last().map(|attempt| (attempt.number, attempt.pod_uid.is_some())) {
+            None => self.start(1),
+            Some((number, false)) => self.start(number),
+            Some((_, true)) => {
+                self.give_up(failure(None, Reason::PodLost, "the pod is gone, and nobody recorded its end"))
+            }
+        }
+    }
+
+    /// Ends the open attempt for what its pod does not do.
+    fn give_up(mut self, failure: Failure) -> Plan {
+        self.confirm = self.status.attempts.last().map(|attempt| attempt.pod.to_string());
+        self.fail(failure)
+    }
+
+    fn with_pod(mut self, pod: &OwnPod<'_>) -> Plan {
+        if let Some(failure) = self.cut_short(pod) {
+            return self.give_up(failure);
+        }
+        match &pod.seen.state {
+            State::Waiting { stage, since, held } => self.pending(*stage, since.unwrap_or(pod.created), held.as_ref()),
+            State::Running(stage) => self.running(*stage, pod),
+            State::Failed(found) => self.fail(from_pod(found)),
+            State::Succeeded => self.judge(pod),
+        }
+    }
+
+    /// What ends a pod that has not ended by itself: somebody's deletion, its node, or its time.
+    fn cut_short(&mut self, pod: &OwnPod<'_>) -> Option<Failure> {
+        let stage = match &pod.seen.state {
+            // It was disrupted, or lost otherwise: that explains its deletion.
+            State::Failed(found) if found.reason.class() == Class::Infrastructure => return None,
+            State::Failed(_) | State::Succeeded if !pod.lives() || pod.seen.deleting.is_none() => return None,
+            State::Running(stage) => Some(*stage),
+            _ => None,
+        };
+        if pod.seen.deleting.is_some() {
+            return Some(failure(stage, Reason::PodLost, "somebody deletes the pod while it runs"));
+        }
+        let lost_at = pod.lost_at();
+        if lost_at.is_some_and(|time| time <= self.scene.now) {
+            let since = pod.node_down.filter(|since| *since > Timestamp::MIN);
+            let since = since.map_or_else(String::new, |since| format!(", since {since}"));
+            return Some(failure(stage, Reason::NodeLost, &format!("the node of the pod does not answer{since}")));
+        }
+        let deadline = later(later(pod.created, self.scene.deadline), GRACE);
+        if deadline <= self.scene.now {
+            let seconds = self.scene.deadline.as_secs();
+            let message = format!("the pod lived longer than the profile's deadline of {seconds} s");
+            return Some(failure(stage, Reason::PodDeadlineExceeded, &message));
+        }
+        self.wake_at(lost_at.map_or(deadline, |time| time.min(deadline)));
+        None
+    }
+
+    fn pending(mut self, stage: Option<Stage>, since: Timestamp, held: Option<&PodFailure>) -> Plan {
+        // Without the kubelet's or the scheduler's word, nothing tells why: some node, some other time, may do.
+        let unknown = (Reason::PodLost, "the pod waits for its node and images");
+        let (reason, message) = held.map_or(unknown, |held| (held.reason, held.message.as_str()));
+        let deadline = later(since, self.recipe().pending_timeout);
+        if self.scene.now >= deadline {
+            return self.give_up(failure(stage, reason, message));
+        }
+        self.wake_at(deadline);
+        // It may still pass by itself: until the time is up, it is no failure.
+        self.wait(Reason::PodPending, message)
+    }
+
+    fn running(mut self, stage: Stage, pod: &OwnPod<'_>) -> Plan {
+        let (limit, late, waiting, message) = self.stage_rules(stage);
+        let begun = pod.seen.stages.iter().find(|each| each.name == stage).and_then(begun);
+        let deadline = begun.map(|begun| later(begun, limit.saturating_add(GRACE)));
+        if deadline.is_some_and(|deadline| self.scene.now >= deadline) {
+            let message = format!("the stage {} took longer than {} s", stage.container(), limit.as_secs());
+            return self.give_up(failure(Some(stage), late, &message));
+        }
+        if let Some(deadline) = deadline {
+            self.wake_at(deadline);
+        }
+        self.wait(waiting, message)
+    }
+
+    /// How long a stage may take, what it is when it takes longer, and what it is called while it runs.
+    fn stage_rules(&self, stage: Stage) -> (Duration, Reason, Reason, &'static str) {
+        let recipe = self.recipe();
+        match stage {
+            Stage::Source | Stage::Engine => {
+                (SOURCE_TIMEOUT, Reason::TransferTimeout, Reason::FetchingSource, "the source is being fetched")
+            }
+            Stage::Build => (recipe.build_timeout, Reason::BuildTimeout, Reason::Building, "the image is being built"),
+            Stage::Verify => (recipe.verify_timeout, Reason::VerifyTimeout, Reason::Verifying, "the tests run"),
+            Stage::Publish => (PUBLISH_TIMEOUT, Reason::TransferTimeout, Reason::Staging, "the image is being staged"),
+        }
+    }
+
+    /// A pod that ended well: its image is taken if all that it says of it fits together.
+    fn judge(mut self, pod: &OwnPod<'_>) -> Plan {
+        let Some(staging) = self.scene.staging else {
+            let message = "the image is built, but nobody can tell whether it is in its place: make the profile again";
+            return self.wait(Reason::ProfileNotFound, message);
+        };
+        match verdict::artifact(&pod.seen.reports, self.recipe().verify.len(), staging) {
+            Ok(made) => {
+                self.status.artifact = Some(made.artifact);
+                self.status.verification = made.verification;
+                self.succeed()
+            }
+            Err(message) => self.fail(failure(Some(Stage::Publish), Reason::ImageMismatch, &message)),
+        }
+    }
+}
+
+fn begun(stage: &StageStatus) -> Option<Timestamp> {
+    stage.started_at.as_ref().map(|time| time.0)
+}

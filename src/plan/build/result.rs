@@ -1,0 +1,89 @@
+//! What a status says: of a build that is at work, and of one that has ended.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{Next, Plan, verdict};
+use crate::{
+    api::{
+        build::{Failure, Outcome, Stage},
+        condition::{ConditionType, Reason},
+    },
+    plan::{
+        observed::State,
+        status::{Conditions, Truth},
+    },
+};
+
+impl<'s> Next<'s, '_> {
+    fn conditions(&self) -> Conditions<'s> {
+        Conditions::new(&self.scene.previous.conditions, self.scene.generation, self.scene.now)
+    }
+
+    /// Not finished yet: at work, or in need of somebody, by the reason's class.
+    pub(super) fn wait(mut self, reason: Reason, message: &str) -> Plan {
+        let mut conditions = self.conditions();
+        if self.has_image() {
+            conditions.set(ConditionType::Built, Truth::True, Reason::ImageBuilt, "the image exists");
+        } else {
+            conditions.set(ConditionType::Built, Truth::Unknown, reason, message);
+        }
+        conditions.set(ConditionType::Verified, Truth::Unknown, reason, message);
+        conditions.ready(reason, message);
+        self.status.conditions = conditions.finish();
+        self.plan()
+    }
+
+    /// Whether the present attempt has built its image already.
+    fn has_image(&self) -> bool {
+        self.open_pod().is_some_and(|pod| {
+            matches!(pod.seen.state, State::Running(Stage::Verify | Stage::Publish))
+                && pod.seen.reports.iter().any(|report| report.stage == Stage::Build && report.failure.is_none())
+        })
+    }
+
+    pub(super) fn succeed(mut self) -> Plan {
+        let now = Time(self.scene.now);
+        if let Some(attempt) = self.status.attempts.last_mut() {
+            attempt.finished_at = Some(now);
+            attempt.outcome = Some(Outcome::Succeeded);
+        }
+        let (reason, message) = match self.recipe().verify.len() {
+            0 => (Reason::NothingToTest, "the image is built; there are no tests".to_owned()),
+            1 => (Reason::TestsPassed, "the image is built and its test passed".to_owned()),
+            steps => (Reason::TestsPassed, format!("the image is built and its {steps} test steps passed")),
+        };
+        let mut conditions = self.conditions();
+        conditions.set(ConditionType::Built, Truth::True, Reason::ImageBuilt, "the image exists");
+        conditions.set(ConditionType::Verified, Truth::True, reason, &message);
+        conditions.ready(reason, &message);
+        self.status.conditions = conditions.finish();
+        self.end()
+    }
+
+    /// Ends it with a failure. The pod of the last attempt may outlive it: the message says how to look.
+    pub(super) fn finish(mut self, mut failure: Failure) -> Plan {
+        if let Some(attempt) = self.status.attempts.last() {
+            failure.message = self.with_logs(&failure.message, attempt, failure.stage);
+        }
+        let built = matches!(failure.stage, Some(Stage::Verify | Stage::Publish));
+        let mut conditions = self.conditions();
+        if built {
+            conditions.set(ConditionType::Built, Truth::True, Reason::ImageBuilt, "the image was built");
+        } else {
+            conditions.set(ConditionType::Built, Truth::False, failure.reason, &failure.message);
+        }
+        conditions.set(ConditionType::Verified, Truth::False, failure.reason, &failure.message);
+        conditions.ready(failure.reason, &failure.message);
+        self.status.conditions = conditions.finish();
+        self.status.failure = Some(failure);
+        self.end()
+    }
+
+    /// Closes the status: from now on its result does not change.
+    fn end(mut self) -> Plan {
+        self.status.finished_at = Some(Time(self.scene.now));
+        let first = self.status.attempts.first().map_or(self.scene.now, |attempt| attempt.started_at.0);
+        self.status.duration = Some(verdict::span(first, self.scene.now));
+        self.plan()
+    }
+}

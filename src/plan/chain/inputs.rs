@@ -1,0 +1,153 @@
+//! What a link is to be built from, or what is lacking.
+
+use super::{
+    Next, circle,
+    link::{Hold, View},
+};
+use crate::{
+    api::{
+        build::Inputs,
+        chain::{LinkState, OnFailure},
+        common::ImageReference,
+        condition::Reason,
+    },
+    plan::{
+        lookup::Known,
+        resolve::{self, Files, ProfileFact},
+        valid::{ParentOrigin, ValidLink, ValidParent, ValidProfile},
+    },
+};
+
+/// Why a link waits for another that has failed.
+pub(super) fn cannot_go_on(parent: &str) -> String {
+    format!("it stands on «{parent}», which cannot go on")
+}
+
+/// The value, or why the link cannot go on without it.
+pub(super) fn known<T>(known: Known<T>, what: &str) -> Result<T, Hold> {
+    match known {
+        Known::Value(value) => Ok(value),
+        Known::Pending => Err(Hold::new(LinkState::Pending, Reason::LookingUp, format!("{what} is being looked up"))),
+        Known::Failed(reason, message) => Err(Hold::by_class(reason, message)),
+    }
+}
+
+impl<'a> Next<'_, 'a> {
+    /// What a link is to be built from now; its key is still missing.
+    pub(super) fn inputs(&mut self, view: &mut View<'a>) -> Result<Inputs, Hold> {
+        // All is asked before the first that is missing ends it: one round of look-ups for all.
+        let profile = ProfileFact::known(self.scene.profiles.get(&view.link.profile), &view.link.profile);
+        let files = self.files(view);
+        let profile = known(profile, "the profile")?;
+        let images = [&profile.builder, &profile.engine]
+            .map(|image| resolve::image(image, (&view.link.profile, profile), None, &mut self.knowledge));
+        let parent = self.parent(view.link, profile);
+        check_place(view.link, profile)?;
+        self.check_outputs(view.link)?;
+        let Files { revision, hash } = files?;
+        let [builder, engine] = images.map(|image| known(image, "an image of the profile"));
+        let inputs = Inputs {
+            key: String::new(),
+            parent: parent?.map(ImageReference),
+            revision,
+            files: hash,
+            platform: profile.platform.clone(),
+            builder: ImageReference(builder?),
+            engine: ImageReference(engine?),
+            request: self.token.clone(),
+            replaces: None,
+        };
+        Ok(inputs)
+    }
+
+    fn files(&mut self, view: &mut View<'a>) -> Result<Files, Hold> {
+        let recipe = &view.link.recipe;
+        let remembered = self.previous(&view.link.name).filter(|_| self.remembers);
+        let remembered = remembered.and_then(|each| each.files.as_deref());
+        let files = resolve::files(recipe, &self.git, self.scene.config_maps, remembered, &mut self.knowledge);
+        let files = known(files, "the source")?;
+        view.files = Some(files.hash.clone());
+        Ok(files)
+    }
+
+    /// The parent as repository@digest.
+    fn parent(&mut self, link: &ValidLink, profile: &ValidProfile) -> Result<Option<String>, Hold> {
+        let Some(ValidParent { origin, secret, .. }) = &link.parent else { return Ok(None) };
+        let found = match origin {
+            ParentOrigin::Image(image) => {
+                let image = resolve::image(image, (&link.profile, profile), secret.as_deref(), &mut self.knowledge);
+                known(image, "the base image")
+            }
+            ParentOrigin::Link(below) => self.parent_link(*below),
+            ParentOrigin::Chain { chain, link: other } => self.other_chain(&link.name, chain, other),
+            // Only a build has one.
+            ParentOrigin::Sibling(name) => Err(Hold::new(LinkState::Stalled, Reason::SpecInvalid, name)),
+        };
+        found.map(Some)
+    }
+
+    /// The image of an earlier link: of its present inputs; or, after a failure and where the chain says so,
+    /// the last one that passed its tests.
+    fn parent_link(&self, below: usize) -> Result<String, Hold> {
+        let Some(parent) = self.views.get(below) else {
+            return Err(Hold::new(LinkState::Blocked, Reason::WaitingForParent, "its parent is looked at first"));
+        };
+        let name = &parent.link.name;
+        match (&parent.current, &parent.verified) {
+            (Some(verified), _) => Ok(verified.reference.to_string()),
+            (None, Some(last)) if parent.fails() && self.scene.chain.on_failure == OnFailure::Continue => {
+                Ok(last.reference.to_string())
+            }
+            _ if parent.fails() => Err(Hold::new(LinkState::Blocked, Reason::ParentFailed, cannot_go_on(name))),
+            _ => {
+                let message = format!("it stands on «{name}», which is not verified yet");
+                Err(Hold::new(LinkState::Blocked, Reason::WaitingForParent, message))
+            }
+        }
+    }
+
+    fn other_chain(&self, own: &str, chain: &str, link: &str) -> Result<String, Hold> {
+        if let Some(circle) = circle((&self.scene.chain.name, own), self.scene.chains) {
+            let message = format!("links wait for each other in a circle: {}", circle.join(" → "));
+            return Err(Hold::new(LinkState::Stalled, Reason::DependencyCycle, message));
+        }
+        let stalled = |message| Hold::new(LinkState::Stalled, Reason::ChainNotFound, message);
+        let other = self.scene.chains.get(chain);
+        let other = other.ok_or_else(|| stalled(format!("there is no ImageChain «{chain}» in this namespace")))?;
+        let other = other.links.get(link);
+        let other = other.ok_or_else(|| stalled(format!("the ImageChain «{chain}» has no link «{link}»")))?;
+        other.verified.clone().ok_or_else(|| {
+            let message = format!("it stands on {chain}/{link}, which has no verified image yet");
+            Hold::new(LinkState::Blocked, Reason::WaitingForParent, message)
+        })
+    }
+
+    fn check_outputs(&self, link: &ValidLink) -> Result<(), Hold> {
+        let Some(publish) = &link.recipe.publish else { return Ok(()) };
+        let taken =
+            publish.tags.iter().find(|tag| self.scene.taken.contains(&(publish.repository.clone(), (*tag).clone())));
+        taken.map_or(Ok(()), |tag| {
+            let message = format!("{}:{tag} belongs to an older chain: publish elsewhere", publish.repository);
+            Err(Hold::new(LinkState::Stalled, Reason::OutputConflict, message))
+        })
+    }
+}
+
+/// Whether what a link makes has a place that can be published from.
+fn check_place(link: &ValidLink, profile: &ValidProfile) -> Result<(), Hold> {
+    let stalled = |reason, message| Err(Hold::new(LinkState::Stalled, reason, message));
+    match (&profile.staging, &link.recipe.publish) {
+        (None, None) => stalled(
+            Reason::StagingMissing,
+            format!("set publish, or let the BuildProfile «{}» name a staging repository", link.profile),
+        ),
+        (Some(staging), Some(publish)) if staging.repository.registry != publish.repository.registry => stalled(
+            Reason::StagingNotMountable,
+            format!(
+                "publish on {}, where the profile stages, not on {}",
+                staging.repository.registry, publish.repository.registry
+            ),
+        ),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,469 @@
+//! Where one link stands, and what it needs next.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{Action, BuildFacts, BuildState, Next, Promotion, Scene, causes, facts, inputs::known};
+use crate::{
+    api::{
+        build::{Cause, CauseKind, ChainReference, ImageBuildSpec, Inputs},
+        chain::{LinkState, LinkStatus, Published, Verified},
+        common::{Digest, ImageReference, Repository, Tag},
+        condition::{Class, Reason},
+    },
+    plan::{
+        key::fingerprint,
+        lookup::{Answer, Found, Subject},
+        name, resolve,
+        valid::{ParentOrigin, ValidLink, ValidPublish},
+    },
+};
+
+/// Why a link does not go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hold {
+    state: LinkState,
+    reason: Reason,
+    message: String,
+}
+
+impl Hold {
+    pub fn new(state: LinkState, reason: Reason, message: impl Into<String>) -> Self {
+        Self { state, reason, message: message.into() }
+    }
+
+    /// By the class of the reason: it passes by itself, or somebody must act.
+    pub fn by_class(reason: Reason, message: String) -> Self {
+        let passes = matches!(reason.class(), Class::Infrastructure | Class::Progress);
+        Self::new(if passes { LinkState::Pending } else { LinkState::Stalled }, reason, message)
+    }
+}
+
+/// The inputs that a link is to be built from, and the build for them.
+#[derive(Clone, Debug)]
+struct Wanted {
+    name: String,
+    inputs: Inputs,
+}
+
+/// One link.
+#[derive(Clone, Debug)]
+pub(super) struct View<'a> {
+    pub link: &'a ValidLink,
+    /// Its place in the chain.
+    index: usize,
+    /// The hash of what is written for it alone.
+    pub written: String,
+    /// The same with what it stands on.
+    pub recipe: String,
+    wanted: Option<Wanted>,
+    /// Whether the wanted build is to be made.
+    due: bool,
+    /// The image of the wanted inputs.
+    pub current: Option<Verified>,
+    /// The image that was verified last.
+    pub verified: Option<Verified>,
+    pub published: Option<Published>,
+    /// What became of the promotion that is wanted.
+    promoted: Option<Answer>,
+    pub state: LinkState,
+    pub reason: Option<Reason>,
+    pub message: String,
+    pub build: Option<String>,
+    pub files: Option<String>,
+}
+
+impl View<'_> {
+    pub fn hold(&mut self, hold: Hold) {
+        (self.state, self.reason, self.message) = (hold.state, Some(hold.reason), hold.message);
+    }
+
+    pub const fn is_due(&self) -> bool {
+        self.due
+    }
+
+    /// The name of the build that is wanted.
+    pub fn name(&self) -> Option<&str> {
+        self.wanted.as_ref().map(|wanted| wanted.name.as_str())
+    }
+
+    pub fn wants(&self, build: &BuildFacts) -> bool {
+        self.name() == Some(&build.name)
+    }
+
+    /// Whether it, or one that it stands on, cannot go on until somebody acts.
+    pub fn fails(&self) -> bool {
+        matches!(self.state, LinkState::Failed | LinkState::Stalled)
+            || matches!(self.reason, Some(Reason::ParentFailed | Reason::ChainStopped))
+    }
+
+    /// Whether the image of the present generation is where it belongs, even if it is to be rebuilt.
+    pub fn is_settled(&self) -> bool {
+        match &self.link.recipe.publish {
+            Some(publish) => self
+                .published
+                .as_ref()
+                .is_some_and(|published| published.recipe == self.recipe && is_at(publish, published)),
+            None => self.verified.as_ref().is_some_and(|verified| verified.recipe == self.recipe),
+        }
+    }
+
+    /// The action that makes the wanted build; it counts as made from now on.
+    pub fn create(&mut self, scene: &Scene<'_>) -> Option<Action> {
+        let wanted = self.wanted.as_ref()?;
+        let causes = causes::of(scene, self.link, &self.written, &wanted.inputs);
+        let (name, inputs) = (wanted.name.clone(), wanted.inputs.clone());
+        let cause = causes.first().map_or(CauseKind::FirstBuild, |cause| cause.kind);
+        let spec = snapshot(scene, self.index, self.link, inputs, causes)?;
+        self.due = false;
+        self.build = Some(name.clone());
+        self.hold(Hold::new(LinkState::Building, Reason::PodPending, format!("the build has been made: {cause:?}")));
+        Some(Action::CreateBuild { name, spec: Box::new(spec) })
+    }
+
+    /// The promotion that is to be made now, or when it is to be tried again.
+    pub fn promotion(&mut self, now: Timestamp) -> (Option<Promotion>, Option<Timestamp>) {
+        // What a registry refused is tried again too, at a slow pace.
+        let refused = self.state == LinkState::Stalled && self.promoted.is_some();
+        if self.state != LinkState::Publishing && !refused {
+            return (None, None);
+        }
+        let retry = self.promoted.as_ref().map(|answer| answer.expires(None).unwrap_or(Timestamp::MAX));
+        match retry {
+            Some(time) if time > now => (None, Some(time)),
+            _ => (self.wanted_promotion(), None),
+        }
+    }
+
+    fn wanted_promotion(&self) -> Option<Promotion> {
+        let (publish, verified) = (self.link.recipe.publish.as_ref()?, self.current.as_ref()?);
+        Some(Promotion {
+            link: self.link.name.clone(),
+            profile: self.link.profile.clone(),
+            staged: verified.reference.to_string(),
+            image_id: verified.image_id.to_string(),
+            repository: publish.repository.clone(),
+            tags: publish.tags.clone(),
+            secret: publish.secret.clone(),
+        })
+    }
+}
+
+/// Whether a publication is the one that is asked for, whatever image it is of.
+fn is_at(publish: &ValidPublish, published: &Published) -> bool {
+    let tags: BTreeSet<String> = published.tags.iter().map(ToString::to_string).collect();
+    published.repository.0 == publish.repository.to_string()
+        && tags == publish.tags.iter().map(ToString::to_string).collect()
+}
+
+/// What a build of a link asks for.
+fn snapshot(
+    scene: &Scene<'_>,
+    index: usize,
+    link: &ValidLink,
+    inputs: Inputs,
+    causes: Vec<Cause>,
+) -> Option<ImageBuildSpec> {
+    let written = scene.written.links.get(index)?;
+    Some(ImageBuildSpec {
+        chain_ref: Some(ChainReference {
+            name: scene.chain.name.as_str().into(),
+            uid: scene.uid.to_owned(),
+            link: written.name.clone(),
+        }),
+        profile: link.profile.as_str().into(),
+        service_account_name: scene.written.service_account_name.clone(),
+        from: written.from.clone(),
+        source: written.source.clone().or_else(|| scene.written.source.clone())?,
+        paths: written.paths.clone(),
+        build: written.build.clone(),
+        verify: written.verify.clone(),
+        timeouts: written.timeouts.clone(),
+        retry: written.retry,
+        inputs: Some(inputs),
+        causes,
+    })
+}
+
+impl<'a> Next<'_, 'a> {
+    /// Looks at a link, after those before it.
+    pub(super) fn look(&mut self, index: usize) {
+        let Some(mut view) = self.blank(index) else { return };
+        let judged = self.inputs(&mut view).and_then(|inputs| self.follow(&mut view, inputs));
+        if let Err(hold) = judged {
+            view.hold(hold);
+        }
+        self.views.push(view);
+    }
+
+    /// What is known of a link before anything is asked.
+    fn blank(&self, index: usize) -> Option<View<'a>> {
+        let scene = self.scene;
+        let (link, written) = (scene.chain.links.get(index)?, scene.written.links.get(index)?);
+        let previous = self.previous(&link.name);
+        let (all, own) = facts::written(scene.written, written, &link.profile, &self.source);
+        let below = match link.parent.as_ref().map(|parent| &parent.origin) {
+            Some(ParentOrigin::Link(below)) => self.views.get(*below).map(|view| view.recipe.as_str()),
+            _ => None,
+        };
+        let newest = self.newest(&link.name);
+        Some(View {
+            link,
+            index,
+            recipe: short(&fingerprint(&["recipe", &own, below.unwrap_or_default()])),
+            written: all,
+            wanted: None,
+            due: false,
+            current: None,
+            verified: previous.and_then(|each| each.verified.clone()).or_else(|| self.last_verified(&link.name)),
+            published: previous.and_then(|each| self.still_published(link, each.published.as_ref()?)),
+            promoted: None,
+            state: LinkState::Pending,
+            reason: None,
+            message: String::new(),
+            build: newest.map(|build| build.name.clone()),
+            files: None,
+        })
+    }
+
+    /// What is published of a link: what it no longer asks for, or what another chain owns, is not its own any
+    /// more, whatever it leads to.
+    fn still_published(&self, link: &ValidLink, old: &Published) -> Option<Published> {
+        let publish = link.recipe.publish.as_ref()?;
+        let own =
+            publish.tags.iter().filter(|tag| !self.scene.taken.contains(&(publish.repository.clone(), (*tag).clone())));
+        let own: BTreeSet<String> = own.map(ToString::to_string).collect();
+        let tags: Vec<Tag> = old.tags.iter().filter(|tag| own.contains(&tag.0)).cloned().collect();
+        let same = old.repository.0 == publish.repository.to_string();
+        (same && !tags.is_empty()).then(|| Published { tags, ..old.clone() })
+    }
+
+    pub(super) fn previous(&self, link: &str) -> Option<&'a LinkStatus> {
+        self.scene.previous.links.iter().find(|each| each.name.0 == link)
+    }
+
+    fn builds_of(&self, link: &str) -> impl Iterator<Item = &'a BuildFacts> {
+        self.all_builds_of(link).filter(|build| build.genuine)
+    }
+
+    /// With those that we did not make, or would not make so any more.
+    fn all_builds_of(&self, link: &str) -> impl Iterator<Item = &'a BuildFacts> {
+        self.builds.get(link).cloned().unwrap_or_default().into_iter()
+    }
+
+    fn newest(&self, link: &str) -> Option<&'a BuildFacts> {
+        self.builds_of(link).max_by_key(|build| (build.created, &build.name))
+    }
+
+    /// The last verified image, as the builds tell it where the status was wiped.
+    fn last_verified(&self, link: &str) -> Option<Verified> {
+        let ended = self.builds_of(link).filter_map(|build| match &build.state {
+            BuildState::Verified { at, .. } => Some((*at, build)),
+            _ => None,
+        });
+        let (_, build) = ended.max_by_key(|(at, build)| (*at, &build.name))?;
+        verified(build, "")
+    }
+
+    /// From the inputs to their build, and to what became of it.
+    fn follow(&mut self, view: &mut View<'a>, mut inputs: Inputs) -> Result<(), Hold> {
+        inputs.replaces = self.latest_of(view.link, &inputs).and_then(|build| build.inputs.replaces.clone());
+        let name = loop {
+            let key = resolve::key(&view.link.recipe, view.link.parent.as_ref(), &inputs);
+            let name = name::build(&self.scene.chain.name, self.scene.uid, &view.link.name, &key);
+            key.as_str().clone_into(&mut inputs.key);
+            let build = self.scene.builds.get(&name);
+            if self.scene.strangers.contains(&name) || build.is_some_and(|build| !build.is_of(&view.link.name)) {
+                let message = format!("the ImageBuild «{name}» is not the controller's: delete it");
+                return Err(Hold::new(LinkState::Stalled, Reason::NameCollision, message));
+            }
+            let Some(build) = build else { break name };
+            if !self.is_gone(view, build)? {
+                break name;
+            }
+            inputs.replaces = Some(build.uid.clone());
+        };
+        let build = self.scene.builds.get(&name);
+        let known = view.verified.clone().filter(|last| last.key == inputs.key);
+        let known = known.filter(|last| !self.is_missed(&last.reference.0, None));
+        view.wanted = Some(Wanted { name, inputs });
+        match (build.map(|build| &build.state), build, known) {
+            (Some(BuildState::Open { .. }), Some(build), _) => {
+                self.look_for_parent(view, build)?;
+                follow_open(view, build)
+            }
+            (Some(BuildState::Failed { reason, message, .. }), Some(build), _) => {
+                view.build = Some(build.name.clone());
+                Err(Hold::new(LinkState::Failed, *reason, advised(*reason, message, &build.name)))
+            }
+            (Some(BuildState::Verified { .. }), Some(build), _) => {
+                view.build = Some(build.name.clone());
+                self.publish(view, verified(build, &view.recipe))
+            }
+            // Its build was deleted, but its image has been verified.
+            (_, _, Some(known)) => {
+                let known = Verified { recipe: view.recipe.clone(), ..known };
+                self.publish(view, Some(known))
+            }
+            _ => self.await_turn(view),
+        }
+    }
+
+    /// The last build of the same inputs: those before it were replaced, and may be forgotten by now.
+    fn latest_of(&self, link: &ValidLink, inputs: &Inputs) -> Option<&'a BuildFacts> {
+        let same = self.builds_of(&link.name).filter(|build| {
+            let (key, replaces) = (build.inputs.key.clone(), build.inputs.replaces.clone());
+            build.inputs == Inputs { key, replaces, ..inputs.clone() }
+                && resolve::key(&link.recipe, link.parent.as_ref(), &build.inputs).as_str() == build.inputs.key
+        });
+        same.max_by_key(|build| (!self.replaced.contains(build.uid.as_str()), build.created, &build.name))
+    }
+
+    /// Whether a build is of no use any more: it was superseded, it failed under other terms, or its image is
+    /// no longer there.
+    fn is_gone(&mut self, view: &View<'a>, build: &BuildFacts) -> Result<bool, Hold> {
+        if self.replaced.contains(build.uid.as_str()) {
+            return Ok(true);
+        }
+        match &build.state {
+            BuildState::Failed { reason: Reason::Superseded, .. } => Ok(true),
+            BuildState::Failed { .. } => Ok(build.written != view.written),
+            BuildState::Verified { reference, at, .. } => self.is_lost(view, build, (reference, *at)),
+            BuildState::Open { .. } => Ok(false),
+        }
+    }
+
+    /// A build that does not find what it stands on: whether that is still there, so that it is made again
+    /// where it is not.
+    fn look_for_parent(&mut self, view: &View<'a>, build: &BuildFacts) -> Result<(), Hold> {
+        let on_a_link = matches!(view.link.parent.as_ref().map(|parent| &parent.origin), Some(ParentOrigin::Link(_)));
+        match &build.inputs.parent {
+            Some(parent) if on_a_link && build.lacks_its_parent() => {
+                let subject = Subject::Artifact { reference: parent.0.clone(), profile: view.link.profile.clone() };
+                known(self.knowledge.presence(&subject), "what it stands on").map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a verified image was lost: a promotion did not find it, or, where an earlier build comes to
+    /// use again, a look at the registry does not.
+    fn is_lost(&mut self, view: &View<'a>, build: &BuildFacts, image: (&str, Timestamp)) -> Result<bool, Hold> {
+        let (reference, made) = image;
+        if self.is_missed(reference, Some(made)) {
+            return Ok(true);
+        }
+        let in_use = view.verified.as_ref().is_some_and(|last| last.key == build.inputs.key);
+        if in_use || self.newest(&view.link.name).is_some_and(|newest| newest.uid == build.uid) {
+            return Ok(false);
+        }
+        let subject = Subject::Artifact { reference: reference.to_owned(), profile: view.link.profile.clone() };
+        known(self.knowledge.presence(&subject), "an earlier image").map(|there| !there)
+    }
+
+    /// Whether somebody did not find an image, since it was made: what was missed before may be back, as
+    /// builds of the same inputs may make the same image.
+    fn is_missed(&self, reference: &str, made: Option<Timestamp>) -> bool {
+        let promoted = self.scene.promotions.iter().filter(|(promotion, _)| promotion.staged == reference);
+        let looked_up = self
+            .scene
+            .answers
+            .iter()
+            .filter(|(subject, _)| matches!(subject, Subject::Artifact { reference: of, .. } if of == reference));
+        let mut answers = promoted.map(|(_, answer)| answer).chain(looked_up.map(|(_, answer)| answer));
+        answers.any(|answer| answer.result == Ok(Found::Presence(false)) && made.is_none_or(|made| made < answer.at))
+    }
+
+    /// A link whose build is to be made: not beside another one of the same link.
+    fn await_turn(&self, view: &mut View<'a>) -> Result<(), Hold> {
+        if let Some(other) = self.all_builds_of(&view.link.name).find(|build| !build.is_finished()) {
+            view.build = Some(other.name.clone());
+            let message = format!("the build «{}» of earlier inputs ends first", other.name);
+            return Err(Hold::new(LinkState::Building, Reason::Rebuilding, message));
+        }
+        view.due = true;
+        Err(Hold::new(LinkState::Queued, Reason::WaitingForSlot, "its build is due"))
+    }
+
+    /// A link whose image is verified: compares what is published with it.
+    fn publish(&self, view: &mut View<'a>, current: Option<Verified>) -> Result<(), Hold> {
+        view.verified.clone_from(&current);
+        view.current = current;
+        (view.state, view.reason, view.message) = (LinkState::Ready, None, String::new());
+        let Some((publish, wanted)) = view.link.recipe.publish.as_ref().zip(view.wanted_promotion()) else {
+            return Ok(());
+        };
+        if !wanted.staged.starts_with(&format!("{}/", publish.repository.registry)) {
+            let message =
+                format!("its image is staged on another registry than {}: request a rebuild", publish.repository);
+            return Err(Hold::new(LinkState::Stalled, Reason::StagingNotMountable, message));
+        }
+        let digest = resolve::of_reference(&wanted.staged).to_owned();
+        if view.published.as_ref().is_some_and(|old| old.digest.0 == digest && is_at(publish, old)) {
+            let recipe = view.recipe.clone();
+            view.published = view.published.take().map(|published| Published { recipe, ..published });
+            return Ok(());
+        }
+        // An image that was missed before it was made anew is looked for once more.
+        let promoted = self.scene.promotions.get(&wanted);
+        view.promoted = promoted.filter(|answer| answer.result != Ok(Found::Presence(false))).cloned();
+        match view.promoted.as_ref().map(|answer| &answer.result) {
+            Some(Ok(_)) => {
+                view.published = Some(publication(view, publish, digest));
+                Ok(())
+            }
+            Some(Err((reason, message))) if reason.class() != Class::Infrastructure => {
+                Err(Hold::new(LinkState::Stalled, *reason, message))
+            }
+            Some(Err((reason, message))) => Err(Hold::new(LinkState::Publishing, *reason, message)),
+            None => Err(Hold::new(LinkState::Publishing, Reason::Promoting, "its tags are being moved")),
+        }
+    }
+}
+
+fn follow_open(view: &mut View<'_>, build: &BuildFacts) -> Result<(), Hold> {
+    view.build = Some(build.name.clone());
+    match &build.state {
+        BuildState::Open { reason, message, stalled: true } => Err(Hold::new(LinkState::Stalled, *reason, message)),
+        BuildState::Open { reason, message, .. } => Err(Hold::new(LinkState::Building, *reason, message)),
+        _ => Ok(()),
+    }
+}
+
+fn publication(view: &View<'_>, publish: &ValidPublish, digest: String) -> Published {
+    Published {
+        repository: Repository(publish.repository.to_string()),
+        tags: publish.tags.iter().map(|tag| Tag(tag.to_string())).collect(),
+        digest: Digest(digest),
+        recipe: view.recipe.clone(),
+        build: view.current.as_ref().map(|current| current.build.clone()).unwrap_or_default(),
+    }
+}
+
+/// The image of a build, if it is verified.
+fn verified(build: &BuildFacts, recipe: &str) -> Option<Verified> {
+    let BuildState::Verified { reference, image_id, .. } = &build.state else { return None };
+    Some(Verified {
+        key: build.inputs.key.clone(),
+        recipe: recipe.to_owned(),
+        reference: ImageReference(reference.clone()),
+        image_id: Digest(image_id.clone()),
+        build: build.name.as_str().into(),
+    })
+}
+
+/// What went wrong, and how to try again where a change of the chain is not what helps.
+fn advised(reason: Reason, message: &str, build: &str) -> String {
+    match reason.class() {
+        Class::Resource | Class::Configuration | Class::Infrastructure => {
+            format!("{message}; once that is put right: kubectl delete imagebuild {build}")
+        }
+        _ => message.to_owned(),
+    }
+}
+
+/// Enough of a hash for what is compared with one earlier value.
+fn short(hash: &str) -> String {
+    hash.get(..32).unwrap_or(hash).to_owned()
+}

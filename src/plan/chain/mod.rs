@@ -1,0 +1,337 @@
+//! What must happen next with one chain: what to look up, which builds to make or to end, what to publish,
+//! what to forget, and a status that is true.
+//!
+//! ```text
+//!          inputs known?      key built?          image verified?      published?
+//!  link ──► look up ─────────► make its build ────► (build decides) ───► promote ──► ready
+//!             │                   │ a slot is free, no other build of the link runs
+//!             └ parent verified?  └ else it waits
+//! ```
+//!
+//! Links are looked at in their order, parents before children; nothing is remembered but in the status and
+//! in the builds, and each can be wiped without harm: what is lost is looked up, or built, once more.
+
+mod causes;
+mod facts;
+mod history;
+mod inputs;
+mod link;
+mod outputs;
+mod report;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::jiff::Timestamp;
+
+pub use facts::{BuildFacts, BuildState, OtherChain, OtherLink, circle};
+pub use outputs::{Claim, taken};
+pub use report::invalid;
+
+use super::{
+    image::{Repository, Tag},
+    key::fingerprint,
+    lookup::{Answer, Knowledge, Subject},
+    resolve::{ConfigMapFact, GitSubjects, ProfileFact},
+    valid::{ParentOrigin, ValidChain},
+};
+use crate::api::{
+    FLUX_REQUESTED_AT, REQUESTED_AT,
+    build::ImageBuildSpec,
+    chain::{ImageChainSpec, ImageChainStatus, LinkState, OnFailure},
+    condition::Reason,
+};
+use inputs::cannot_go_on;
+use link::{Hold, View};
+
+/// Everything known about a chain at one moment.
+#[derive(Clone, Debug)]
+pub struct Scene<'a> {
+    /// Its UID.
+    pub uid: &'a str,
+    /// Its `metadata.generation`.
+    pub generation: i64,
+    /// Whether somebody has asked for its end.
+    pub deleting: bool,
+    /// What it asks for.
+    pub chain: &'a ValidChain,
+    /// The same as it is written: builds take parts of it over.
+    pub written: &'a ImageChainSpec,
+    /// The status as it stands in the API server.
+    pub previous: &'a ImageChainStatus,
+    /// The request of its annotations ([`request`]).
+    pub request: Option<&'a str>,
+    /// Its builds by name.
+    pub builds: &'a BTreeMap<String, BuildFacts>,
+    /// The profiles that it names.
+    pub profiles: &'a BTreeMap<String, ProfileFact>,
+    /// The `ConfigMap`s that are its sources.
+    pub config_maps: &'a BTreeMap<String, ConfigMapFact>,
+    /// All chains of the namespace, this one too.
+    pub chains: &'a BTreeMap<String, OtherChain>,
+    /// What was looked up for this generation and this request. An answer that names a Secret must be
+    /// forgotten when that changes.
+    pub answers: &'a BTreeMap<Subject, Answer>,
+    /// What became of promotions: whether their image was there, or why not. A success lives for one pass, in
+    /// which the status is written that says so: the same promotion may be wanted again after another, and
+    /// must be made then. Failures live until their Secret changes, and misses as long as the process.
+    pub promotions: &'a BTreeMap<Promotion, Answer>,
+    /// The names of builds that are somebody else's: their creation was refused.
+    pub strangers: &'a BTreeSet<String>,
+    /// The tags that other chains own.
+    pub taken: &'a BTreeSet<(Repository, Tag)>,
+    /// Since when this operator looks at chains: what others have found counts as found then.
+    pub since: Timestamp,
+    /// The present.
+    pub now: Timestamp,
+}
+
+/// What must happen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// What must be looked up; the answers belong into the next scene.
+    pub lookups: Vec<Subject>,
+    /// What to do, in this order.
+    pub actions: Vec<Action>,
+    /// The status, after that.
+    pub status: ImageChainStatus,
+    /// When time alone changes the plan.
+    pub wake: Option<Timestamp>,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Make a build, in the namespace of the chain and owned by it.
+    CreateBuild {
+        /// Its name.
+        name: String,
+        /// What it asks for.
+        spec: Box<ImageBuildSpec>,
+    },
+    /// Tell a build that a newer change made it superfluous.
+    Supersede {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+        /// Why, in a sentence.
+        message: String,
+    },
+    /// Let tags lead to a verified image; the answer belongs into the next scene.
+    Promote(Promotion),
+    /// Delete a finished build, and what it left at its staging reference.
+    DeleteBuild {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+    },
+}
+
+/// A verified image and where it is to be published.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Promotion {
+    /// The link.
+    pub link: String,
+    /// Its profile, whose settings say how the registry is reached.
+    pub profile: String,
+    /// Where the image is staged, as repository@digest.
+    pub staged: String,
+    /// The image ID that was verified: it must be the one of the staged image.
+    pub image_id: String,
+    /// The repository to publish in.
+    pub repository: Repository,
+    /// The tags.
+    pub tags: BTreeSet<Tag>,
+    /// The Secret with the right to push.
+    pub secret: Option<String>,
+}
+
+/// What must happen next. Total and deterministic: the same scene, the same plan.
+#[must_use]
+pub fn decide(scene: &Scene<'_>) -> Plan {
+    if scene.deleting {
+        // Its builds go with it, and its pods with them.
+        let status = scene.previous.clone();
+        return Plan { lookups: Vec::new(), actions: Vec::new(), status, wake: None };
+    }
+    let mut next = Next::new(scene);
+    for index in 0..scene.chain.links.len() {
+        next.look(index);
+    }
+    next.end_superfluous();
+    next.begin();
+    next.stop_children();
+    next.promote();
+    next.finish()
+}
+
+/// A plan in the making.
+struct Next<'s, 'a> {
+    scene: &'s Scene<'a>,
+    /// The last request that is not empty: to remove the annotation changes nothing.
+    token: Option<String>,
+    /// Whether what the status remembers is about the same object and request.
+    remembers: bool,
+    git: GitSubjects<'a>,
+    knowledge: Knowledge<'a>,
+    /// The builds of each link.
+    builds: BTreeMap<&'a str, Vec<&'a BuildFacts>>,
+    /// The UIDs of builds that another one replaces.
+    replaced: BTreeSet<&'a str>,
+    /// The hash of the chain's own source.
+    source: String,
+    views: Vec<View<'a>>,
+    actions: Vec<Action>,
+    /// When a promotion is tried again.
+    wake: Option<Timestamp>,
+}
+
+impl<'s, 'a> Next<'s, 'a> {
+    fn new(scene: &'s Scene<'a>) -> Self {
+        let token = token(scene);
+        // What was looked up for another generation or request does not count.
+        let remembers =
+            scene.previous.observed_generation == scene.generation && scene.previous.last_handled_request == token;
+        let remembered = if remembers { scene.previous.lookups.as_slice() } else { &[] };
+        let mut builds: BTreeMap<&str, Vec<&BuildFacts>> = BTreeMap::new();
+        for build in scene.builds.values() {
+            builds.entry(&build.link).or_default().push(build);
+        }
+        let genuine = scene.builds.values().filter(|build| build.genuine);
+        let interval = scene.chain.interval.map(|interval| interval.mul_f64(1.0 + jitter(scene.uid)));
+        Self {
+            scene,
+            token,
+            git: GitSubjects::of(scene.chain.links.iter().map(|link| &link.recipe)),
+            knowledge: Knowledge::new(remembered, scene.answers, interval, scene.since, scene.now),
+            remembers,
+            builds,
+            replaced: genuine.filter_map(|build| build.inputs.replaces.as_deref()).collect(),
+            source: facts::source_hash(scene.written.source.as_ref()),
+            views: Vec::new(),
+            actions: Vec::new(),
+            wake: None,
+        }
+    }
+
+    /// Ends builds that a change of the object made superfluous. A build of earlier files or of an earlier
+    /// base runs to its end instead: who pushes often would never see one end.
+    fn end_superfluous(&mut self) {
+        for build in self.scene.builds.values().filter(|build| !build.is_finished() && !build.superseded) {
+            let why = match self.views.iter().find(|view| view.link.name == build.link) {
+                None => "the link is no longer in the chain",
+                Some(view) if view.wants(build) && build.takes_a_slot() => continue,
+                Some(view) if view.wants(build) && self.stands_on_a_newer_image(view, build) => {
+                    "what it stands on was made anew"
+                }
+                Some(view) if view.wants(build) && view.written == build.written => continue,
+                Some(view) if view.written != build.written => "the chain's object was changed",
+                Some(_) if self.token.as_deref() != build.inputs.request.as_deref() => "a rebuild was requested",
+                // It would wait for somebody for ever, and keep the newer one from being made.
+                Some(view) if !build.takes_a_slot() && view.name().is_some() => "its inputs have changed",
+                Some(_) => continue,
+            };
+            let (name, uid) = (build.name.clone(), build.uid.clone());
+            self.actions.push(Action::Supersede { name, uid, message: why.to_owned() });
+        }
+    }
+
+    /// Whether a build could not find its parent, which has been made anew since.
+    fn stands_on_a_newer_image(&self, view: &View<'_>, build: &BuildFacts) -> bool {
+        let Some(ParentOrigin::Link(below)) = view.link.parent.as_ref().map(|parent| &parent.origin) else {
+            return false;
+        };
+        let parent = self.views.get(*below).and_then(|parent| parent.current.as_ref());
+        let made = parent.and_then(|parent| self.scene.builds.get(&parent.build.0)?.verified_at());
+        build.lacks_its_parent() && made.is_some_and(|made| build.created <= made)
+    }
+
+    /// What stands on a link that is stopped is stopped with it.
+    fn stop_children(&mut self) {
+        for index in 0..self.views.len() {
+            let Some(view) = self.views.get(index) else { continue };
+            let below = match view.link.parent.as_ref().map(|parent| &parent.origin) {
+                Some(ParentOrigin::Link(below)) => self.views.get(*below),
+                _ => None,
+            };
+            let stopped = below.filter(|below| below.fails() && view.reason == Some(Reason::WaitingForParent));
+            let Some(message) = stopped.map(|below| cannot_go_on(&below.link.name)) else { continue };
+            if let Some(view) = self.views.get_mut(index) {
+                view.hold(Hold::new(LinkState::Blocked, Reason::ParentFailed, message));
+            }
+        }
+    }
+
+    /// Makes the builds that are due, as far as places are free.
+    fn begin(&mut self) {
+        let running = self.scene.builds.values().filter(|build| build.takes_a_slot()).count();
+        let parallelism = usize::try_from(self.scene.chain.parallelism).unwrap_or(usize::MAX);
+        let mut free = parallelism.saturating_sub(running);
+        let stopped = self.stopped_by();
+        for view in &mut self.views {
+            if !view.is_due() {
+                continue;
+            }
+            if self.scene.chain.suspend {
+                view.hold(Hold::new(LinkState::Queued, Reason::Suspended, "spec.suspend is true"));
+            } else if let Some(failed) = &stopped {
+                let message = format!("the link «{failed}» has failed, and onFailure is StopAll");
+                view.hold(Hold::new(LinkState::Blocked, Reason::ChainStopped, message));
+            } else if free == 0 {
+                let message = format!("{parallelism} builds of the chain run already");
+                view.hold(Hold::new(LinkState::Queued, Reason::WaitingForSlot, message));
+            } else if let Some(action) = view.create(self.scene) {
+                free -= 1;
+                self.actions.push(action);
+            }
+        }
+    }
+
+    /// The link whose failure lets no other be built.
+    fn stopped_by(&self) -> Option<String> {
+        let failed = self.views.iter().find(|view| view.state == LinkState::Failed)?;
+        (self.scene.chain.on_failure == OnFailure::StopAll).then(|| failed.link.name.clone())
+    }
+
+    /// Publishes what is verified.
+    fn promote(&mut self) {
+        for view in &mut self.views {
+            if view.state == LinkState::Publishing && self.scene.chain.suspend {
+                view.hold(Hold::new(LinkState::Publishing, Reason::Suspended, "spec.suspend is true"));
+                continue;
+            }
+            let (action, retry) = view.promotion(self.scene.now);
+            self.actions.extend(action.map(Action::Promote));
+            self.wake = [self.wake, retry].into_iter().flatten().min();
+        }
+    }
+}
+
+/// The last request that is not empty. A wiped status is made up for by the builds.
+fn token(scene: &Scene<'_>) -> Option<String> {
+    let newest = || scene.builds.values().max_by_key(|build| (build.created, &build.name));
+    scene
+        .request
+        .or(scene.previous.last_handled_request.as_deref())
+        .or_else(|| newest()?.inputs.request.as_deref())
+        .map(ToOwned::to_owned)
+}
+
+/// The request of an object's annotations, if there is one: ours, or that of `flux reconcile`.
+#[must_use]
+pub fn request(annotations: &BTreeMap<String, String>) -> Option<&str> {
+    let asked = [REQUESTED_AT, FLUX_REQUESTED_AT].into_iter().filter_map(|key| annotations.get(key));
+    let token = asked.map(String::as_str).find(|token| !token.is_empty())?;
+    token.get(..token.floor_char_boundary(LONGEST_REQUEST))
+}
+
+/// The most of a request that a status holds, in bytes.
+const LONGEST_REQUEST: usize = 256;
+
+/// Up to a tenth, different for each chain: not all of them ask a server at the same moment.
+fn jitter(uid: &str) -> f64 {
+    let hash = fingerprint(&["jitter", uid]);
+    let number = hash.get(..4).and_then(|digits| u16::from_str_radix(digits, 16).ok()).unwrap_or_default();
+    f64::from(number) / f64::from(u16::MAX) / 10.0
+}

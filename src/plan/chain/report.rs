@@ -1,0 +1,179 @@
+//! The status of a chain: what holds, and why.
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+
+use super::{Next, Plan, Scene, history, link::View};
+use crate::{
+    api::{
+        chain::{ImageChainStatus, LinkState, LinkStatus},
+        condition::{ConditionType, Reason},
+    },
+    plan::{
+        lookup,
+        problem::Problem,
+        resolve::ProfileFact,
+        status::{Conditions, Truth, bounded},
+    },
+};
+
+/// The most of a link's message, and of a chain's, that a status holds, in bytes.
+const LONGEST_OF_LINK: usize = 256;
+const LONGEST: usize = 1024;
+
+/// The plan for a chain whose object is wrong in itself: nothing, but to say so. What it has published stays.
+#[must_use]
+pub fn invalid(previous: &ImageChainStatus, generation: i64, now: Timestamp, problems: &[Problem]) -> Plan {
+    let all: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    let message = bounded(&all.join("; "), LONGEST);
+    let mut conditions = Conditions::new(&previous.conditions, generation, now);
+    conditions.ready(Reason::SpecInvalid, &message);
+    conditions.set(ConditionType::UpToDate, Truth::Unknown, Reason::SpecInvalid, &message);
+    let conditions = conditions.finish();
+    // What was looked up was for another object.
+    let links = previous.links.iter().map(|link| LinkStatus { files: None, ..link.clone() }).collect();
+    let lookups = Vec::new();
+    let status = ImageChainStatus { observed_generation: generation, conditions, links, lookups, ..previous.clone() };
+    Plan { lookups: Vec::new(), actions: Vec::new(), status, wake: None }
+}
+
+impl Next<'_, '_> {
+    /// The plan with its status.
+    pub(super) fn finish(mut self) -> Plan {
+        let prune = history::prune(self.scene, &self.views);
+        self.actions.extend(prune);
+        let Self { scene, token, knowledge, views, actions, wake, .. } = self;
+        let looked_up = knowledge.finish();
+        let ready = views.iter().filter(|view| view.state == LinkState::Ready).count();
+        let status = ImageChainStatus {
+            observed_generation: scene.generation,
+            conditions: conditions(scene, &views, ready, &looked_up),
+            ready: Some(format!("{ready}/{}", views.len())),
+            last_image: last_image(scene, &views),
+            last_handled_request: token,
+            lookups: looked_up.kept,
+            links: views.iter().map(link_status).collect(),
+        };
+        let wake = [wake, looked_up.wake].into_iter().flatten().min();
+        Plan { lookups: looked_up.wanted, actions, status, wake }
+    }
+}
+
+fn link_status(view: &View<'_>) -> LinkStatus {
+    LinkStatus {
+        name: view.link.name.as_str().into(),
+        state: view.state,
+        reason: view.reason,
+        message: (!view.message.is_empty()).then(|| bounded(&view.message, LONGEST_OF_LINK)),
+        build: view.build.as_deref().map(Into::into),
+        files: view.files.clone(),
+        verified: view.verified.clone(),
+        published: view.published.clone(),
+    }
+}
+
+/// The image that was published last: of this pass, or of one before.
+fn last_image(scene: &Scene<'_>, views: &[View<'_>]) -> Option<String> {
+    let moved = views.iter().rev().find_map(|view| {
+        let published = view.published.as_ref()?;
+        let old = scene.previous.links.iter().find(|link| link.name.0 == view.link.name);
+        let old = old.and_then(|link| link.published.as_ref());
+        let same = old.is_some_and(|old| old.digest == published.digest && old.tags == published.tags);
+        let tag = published.tags.first()?;
+        (!same).then(|| format!("{}:{tag}@{}", published.repository, published.digest))
+    });
+    moved.or_else(|| scene.previous.last_image.clone())
+}
+
+fn conditions(scene: &Scene<'_>, views: &[View<'_>], ready: usize, looked_up: &lookup::Outcome) -> Vec<Condition> {
+    let mut conditions = Conditions::new(&scene.previous.conditions, scene.generation, scene.now);
+    let summary = Summary { ready, views };
+    if views.iter().all(View::is_settled) {
+        let message = format!("all {} links have a published, verified image", views.len());
+        conditions.ready(Reason::LinksReady, &message);
+        summary.background(&mut conditions, looked_up);
+    } else {
+        summary.foreground(&mut conditions);
+    }
+    if views.iter().any(|view| shares_staging(scene, view)) {
+        let message = "a profile names no staging repository: build pods hold the credential that publishes";
+        conditions.set(ConditionType::StagingShared, Truth::True, Reason::NoStagingRepository, message);
+    }
+    conditions.finish()
+}
+
+fn shares_staging(scene: &Scene<'_>, view: &View<'_>) -> bool {
+    let profile = scene.profiles.get(&view.link.profile);
+    let unstaged = matches!(profile, Some(ProfileFact::Usable(profile)) if profile.staging.is_none());
+    unstaged && view.link.recipe.publish.is_some()
+}
+
+/// The links as a whole.
+struct Summary<'v, 'a> {
+    ready: usize,
+    views: &'v [View<'a>],
+}
+
+impl<'v, 'a> Summary<'v, 'a> {
+    /// The link that failed, before those that only stand on it.
+    fn failing(&self) -> Option<&'v View<'a>> {
+        let root = |view: &&View<'_>| matches!(view.state, LinkState::Failed | LinkState::Stalled);
+        self.views.iter().find(root).or_else(|| self.views.iter().find(|view| view.fails()))
+    }
+
+    /// The link that is furthest of those that go on by themselves.
+    fn working(&self) -> Option<&'v View<'a>> {
+        let order =
+            [LinkState::Publishing, LinkState::Building, LinkState::Queued, LinkState::Pending, LinkState::Blocked];
+        let rank = |view: &&View<'_>| order.iter().position(|state| *state == view.state);
+        let working = self.views.iter().filter(|view| view.state != LinkState::Ready && !view.fails());
+        working.min_by_key(rank)
+    }
+
+    /// The conditions of a chain whose images are all of the present generation: what is at work is at work
+    /// in the background.
+    fn background(&self, conditions: &mut Conditions<'_>, looked_up: &lookup::Outcome) {
+        let mut set = |truth, reason, message: &str| {
+            conditions.set(ConditionType::UpToDate, truth, reason, &bounded(message, LONGEST));
+        };
+        match (self.failing(), self.working(), &looked_up.trouble) {
+            (Some(failed), ..) => {
+                let (reason, message) = (reason(failed), told(failed));
+                set(Truth::False, reason, &message);
+                let message = bounded(&format!("the earlier images are kept; {message}"), LONGEST);
+                conditions.set(ConditionType::Degraded, Truth::True, reason, &message);
+            }
+            (None, Some(view), _) if view.state == LinkState::Pending => {
+                set(Truth::Unknown, reason(view), &told(view));
+            }
+            (None, Some(view), _) => set(Truth::False, Reason::Rebuilding, &told(view)),
+            (None, None, Some((reason, message))) => set(Truth::Unknown, *reason, message),
+            (None, None, None) => set(Truth::True, Reason::NothingToDo, "nothing has to be rebuilt"),
+        }
+    }
+
+    /// The conditions of a chain on its way to the images of the present generation.
+    fn foreground(&self, conditions: &mut Conditions<'_>) {
+        let progress = format!("{} of {} links are ready", self.ready, self.views.len());
+        let (view, truth) = match (self.working(), self.failing()) {
+            (Some(view), _) => (view, Truth::Unknown),
+            (None, Some(view)) => (view, Truth::False),
+            // All links are ready, but of another generation: what follows from this pass settles it.
+            (None, None) => return conditions.ready(Reason::Promoting, &progress),
+        };
+        let mut message = format!("{progress}; {}", told(view));
+        if let (Truth::Unknown, Some(failed)) = (truth, self.failing()) {
+            message = format!("{message}; {}", told(failed));
+        }
+        let message = bounded(&message, LONGEST);
+        conditions.ready(reason(view), &message);
+        conditions.set(ConditionType::UpToDate, truth, reason(view), &message);
+    }
+}
+
+fn reason(view: &View<'_>) -> Reason {
+    view.reason.unwrap_or(Reason::LookingUp)
+}
+
+fn told(view: &View<'_>) -> String {
+    format!("«{}»: {}", view.link.name, view.message)
+}

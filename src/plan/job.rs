@@ -1,0 +1,250 @@
+//! What the stages of a build pod are to do: a JSON document that `render` writes and the runner reads.
+//!
+//! Everything is filled in: it holds no placeholder. It holds no secret value either, only the paths of the
+//! files in which those are; each of them is there in the one container that needs it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The number of the form that this program writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// Where the source is fetched to, and where stages keep what they need. It has the same path in the engine:
+/// packer's docker builder mounts its folders into containers by path.
+pub const WORKSPACE: &str = "/workspace";
+/// The folder that the program is copied to, since the builder image does not have it.
+pub const PROGRAM_FOLDER: &str = "/imagechain/bin";
+/// The program.
+pub const PROGRAM: &str = "/imagechain/bin/imagechain";
+/// The folder of [`JOB_FILE`].
+pub const JOB_FOLDER: &str = "/imagechain/job";
+/// This document.
+pub const JOB_FILE: &str = "/imagechain/job/job.json";
+/// The folder of all files with secrets.
+pub const SECRETS: &str = "/imagechain/secrets";
+/// The folder of the engine's socket and of the marker that the engine leaves beside it.
+pub const ENGINE_FOLDER: &str = "/run/docker";
+/// The engine's socket.
+pub const ENGINE_SOCKET: &str = "/run/docker/docker.sock";
+/// Where the engine keeps images and containers.
+pub const GRAPH_ROOT: &str = "/var/lib/docker";
+
+/// What the stages are to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Job {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The name of the build.
+    pub build: String,
+    /// The name of the chain; absent in a single build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
+    /// The name of the link; absent in a single build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// Which attempt it is, from 1.
+    pub attempt: u32,
+    /// Where the files come from.
+    pub source: Source,
+    /// The commit of a git source, or the hash of another's content.
+    pub revision: String,
+    /// The hash of the files that decide the result.
+    pub files: String,
+    /// What it is built on; absent where the build brings its own base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// How it is built.
+    pub packer: Packer,
+    /// How it is tested, in this order.
+    pub verify: Vec<Step>,
+    /// The name that the image gets in the engine when it is built.
+    pub image: String,
+    /// Where it is pushed: a repository and a tag that no other attempt uses.
+    pub staging: Staging,
+    /// How registries are reached.
+    pub registry: Registry,
+    /// How long the stages may take.
+    pub timeouts: Timeouts,
+}
+
+/// Where the files come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Source {
+    /// A git repository, at [`Job::revision`].
+    Git {
+        /// Its URL.
+        url: String,
+        /// The revision as it is written, for servers that give no commit by its hash.
+        written: String,
+        /// The folder that all paths are relative to; absent: the root.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        directory: Option<String>,
+        /// The folder with `username` and `password`, or with `identity` and `known_hosts`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        credentials: Option<String>,
+    },
+    /// Files that were copied for the attempt: the path of a document of the type [`Files`].
+    Files(String),
+}
+
+/// Files by path, each with its content in base 64: none of them has to be text.
+pub type Files = BTreeMap<String, ByteString>;
+
+/// What a build is built on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Parent {
+    /// The image, as repository@digest.
+    pub reference: String,
+    /// The name that it gets in the engine.
+    pub local_name: String,
+    /// The folder with Docker's `config.json` for the pull.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<String>,
+}
+
+/// A call of packer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Packer {
+    /// The template.
+    pub template: String,
+    /// The values of its variables.
+    pub variables: BTreeMap<String, String>,
+    /// Files of the source with values of variables, in order.
+    pub variable_files: Vec<String>,
+    /// The file with the values that come from Secrets: a JSON object, as packer reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_variables: Option<String>,
+    /// Packer's `-only`.
+    pub only: Vec<String>,
+    /// Packer's `-except`.
+    pub except: Vec<String>,
+}
+
+/// A test step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Step {
+    /// What runs.
+    pub run: Run,
+    /// The folder of the source in which it runs; absent: the root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// Variables of its environment.
+    pub environment: BTreeMap<String, String>,
+    /// Variables of its environment whose values are in files, by their paths.
+    pub secret_environment: BTreeMap<String, String>,
+}
+
+/// What a test step runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Run {
+    /// A molecule scenario, by name.
+    Molecule(String),
+    /// pytest.
+    Pytest,
+    /// A program and its arguments.
+    Command(Vec<String>),
+}
+
+/// Where an attempt pushes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Staging {
+    /// The repository.
+    pub repository: String,
+    /// The tag.
+    pub tag: String,
+    /// The folder with Docker's `config.json` for the push.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<String>,
+}
+
+/// How registries are reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Registry {
+    /// The platform of the images, for example `linux/amd64`.
+    pub platform: String,
+    /// The registries to ask instead of others.
+    pub mirrors: BTreeMap<String, String>,
+    /// The registries that are reached by plain HTTP.
+    pub insecure: Vec<String>,
+    /// The file with the certificates that registries are trusted by besides the usual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_authority: Option<String>,
+}
+
+/// How long the stages may take, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Timeouts {
+    /// Fetching the source.
+    pub source: u64,
+    /// The build.
+    pub build: u64,
+    /// All tests together.
+    pub verify: u64,
+    /// Pushing the image.
+    pub publish: u64,
+}
+
+/// Why a document is no job.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum JobError {
+    /// It is not JSON of our form.
+    #[error("what the stages are to do cannot be read: {0}")]
+    Malformed(String),
+    /// It is of another form.
+    #[error(
+        "what the stages are to do is of the form {0}, and this program reads {FORMAT}: operator and runner must be of the same version"
+    )]
+    OtherFormat(u32),
+}
+
+impl Job {
+    /// Reads a job.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn parse(text: &str) -> Result<Self, JobError> {
+        // The number first: of another form, nothing else may be as expected.
+        let Versioned { format } = read(text)?;
+        if format == FORMAT { read(text) } else { Err(JobError::OtherFormat(format)) }
+    }
+
+    /// The job as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Structures, texts and maps by text: there is nothing in them that JSON could not write.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    format: u32,
+}
+
+fn read<'t, T: Deserialize<'t>>(text: &'t str) -> Result<T, JobError> {
+    serde_json::from_str(text).map_err(|error| JobError::Malformed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_form_is_told_before_anything_else() {
+        assert_eq!(Job::parse(r#"{"format": 2, "new": true}"#), Err(JobError::OtherFormat(2)));
+        assert!(matches!(Job::parse(r#"{"format": 1}"#), Err(JobError::Malformed(why)) if why.contains("build")));
+        assert!(matches!(Job::parse(""), Err(JobError::Malformed(_))));
+    }
+}

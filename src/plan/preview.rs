@@ -1,0 +1,141 @@
+//! What would happen to each link of a chain, for somebody who asks before it does.
+
+use serde::Serialize;
+
+use super::{
+    chain::{Action, Plan, Scene, decide},
+    valid::{ParentOrigin, ValidChain, ValidLink},
+};
+use crate::api::{
+    build::{Cause, CauseKind},
+    chain::{LinkState, LinkStatus},
+    condition::Reason,
+};
+
+/// What would happen to a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    /// It would be built, now or after the one that it stands on.
+    Build,
+    /// Its image would be published: it is verified already.
+    Publish,
+    /// Its build runs.
+    Running,
+    /// Nothing.
+    UpToDate,
+    /// Nothing, until somebody acts.
+    Blocked,
+}
+
+impl Verdict {
+    /// In words, for people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Publish => "publish",
+            Self::Running => "building",
+            Self::UpToDate => "up to date",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// What would happen to a link, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// The link.
+    pub link: String,
+    /// What would happen.
+    pub verdict: Verdict,
+    /// Why it would be built.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<Cause>,
+    /// The link that it waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Why it is blocked, or what runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The same in a sentence, with what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// The steps of a chain, in the order of its links, and the plan that they were read from. How many builds
+/// may run at once does not matter here.
+#[must_use]
+pub fn steps(scene: &Scene<'_>) -> (Vec<Step>, Plan) {
+    let chain = ValidChain { parallelism: u32::MAX, ..scene.chain.clone() };
+    let plan = decide(&Scene { chain: &chain, ..scene.clone() });
+    let mut steps: Vec<Step> = Vec::new();
+    for (link, status) in scene.chain.links.iter().zip(&plan.status.links) {
+        let step = step(scene, &plan, link, status, &steps);
+        steps.push(step);
+    }
+    (steps, plan)
+}
+
+fn step(scene: &Scene<'_>, plan: &Plan, link: &ValidLink, status: &LinkStatus, before: &[Step]) -> Step {
+    let blank = |verdict| Step {
+        link: link.name.clone(),
+        verdict,
+        causes: Vec::new(),
+        after: None,
+        reason: status.reason,
+        message: status.message.clone(),
+    };
+    if let Some(causes) = causes(plan, &link.name) {
+        return Step { causes, reason: None, message: None, ..blank(Verdict::Build) };
+    }
+    match status.state {
+        LinkState::Ready => blank(Verdict::UpToDate),
+        LinkState::Publishing if status.reason == Some(Reason::Promoting) => {
+            Step { reason: None, message: destination(link), ..blank(Verdict::Publish) }
+        }
+        LinkState::Building => blank(Verdict::Running),
+        LinkState::Blocked if status.reason == Some(Reason::WaitingForParent) => {
+            let after = parent(scene, link);
+            match before.iter().find(|step| Some(&step.link) == after.as_ref()).map(|step| step.verdict) {
+                Some(Verdict::Blocked) | None => blank(Verdict::Blocked),
+                Some(_) => {
+                    let causes = vec![Cause { kind: later(scene, &link.name), from: None, to: None }];
+                    Step { after, causes, reason: None, message: None, ..blank(Verdict::Build) }
+                }
+            }
+        }
+        _ => blank(Verdict::Blocked),
+    }
+}
+
+/// The causes of the build of a link, if one would be made.
+fn causes(plan: &Plan, link: &str) -> Option<Vec<Cause>> {
+    plan.actions.iter().find_map(|action| match action {
+        Action::CreateBuild { spec, .. } if spec.chain_ref.as_ref()?.link.0 == link => Some(spec.causes.clone()),
+        _ => None,
+    })
+}
+
+/// The link of the same chain that a link stands on.
+fn parent(scene: &Scene<'_>, link: &ValidLink) -> Option<String> {
+    match &link.parent.as_ref()?.origin {
+        ParentOrigin::Link(below) => scene.chain.links.get(*below).map(|below| below.name.clone()),
+        _ => None,
+    }
+}
+
+/// Why a link would be built after its parent.
+fn later(scene: &Scene<'_>, link: &str) -> CauseKind {
+    let known = scene.builds.values().any(|build| build.link == link)
+        || scene.previous.links.iter().any(|each| each.name.0 == link && each.verified.is_some());
+    if known { CauseKind::ParentChanged } else { CauseKind::FirstBuild }
+}
+
+/// Where a link is published, in words.
+fn destination(link: &ValidLink) -> Option<String> {
+    let publish = link.recipe.publish.as_ref()?;
+    let tags: Vec<_> = publish.tags.iter().map(ToString::to_string).collect();
+    Some(format!("{}:{}", publish.repository, tags.join(", ")))
+}

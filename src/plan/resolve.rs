@@ -1,0 +1,245 @@
+//! What a recipe stands for now: images as digests, files as hashes, and the key over all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    image::Reference,
+    key::{Ingredients, Key, fingerprint},
+    lookup::{Knowledge, Known, Subject},
+    path::SourcePath,
+    placeholder::{Placeholder, Template},
+    valid::{ValidParent, ValidProfile, ValidRecipe, ValidSource, VerifyRun},
+};
+use crate::api::{
+    build::Inputs,
+    condition::Reason,
+    profile::{Engine, Isolation},
+};
+
+/// What is known of a profile.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProfileFact {
+    /// There is none of that name.
+    Missing,
+    /// It cannot be used as it is, and why.
+    Invalid(String),
+    /// It can.
+    Usable(Box<ValidProfile>),
+}
+
+impl ProfileFact {
+    /// The profile, or why there is none.
+    #[must_use]
+    pub fn known<'p>(fact: Option<&'p Self>, name: &str) -> Known<&'p ValidProfile> {
+        match fact {
+            Some(Self::Usable(profile)) => Known::Value(profile),
+            Some(Self::Invalid(why)) => {
+                Known::Failed(Reason::SpecInvalid, format!("the BuildProfile «{name}» cannot be used: {why}"))
+            }
+            Some(Self::Missing) | None => Known::Failed(
+                Reason::ProfileNotFound,
+                format!("there is no BuildProfile «{name}»: name another, or ask a platform administrator for it"),
+            ),
+        }
+    }
+}
+
+/// What is known of a `ConfigMap`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigMapFact {
+    /// It has not been read yet.
+    Unread,
+    /// There is none of that name.
+    Missing,
+    /// The operator may not read it; what to do.
+    Forbidden(String),
+    /// The hash of each entry by its key.
+    Entries(BTreeMap<String, String>),
+}
+
+/// The files of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The commit, or the hash of all content.
+    pub revision: String,
+    /// The hash of those that decide the result.
+    pub hash: String,
+}
+
+/// The git look-ups of several recipes: one for each repository and revision, so that all that use it see
+/// the same commit.
+#[derive(Debug, Default)]
+pub struct GitSubjects<'a>(BTreeMap<(&'a str, &'a str, Option<&'a str>), Subject>);
+
+impl<'a> GitSubjects<'a> {
+    /// Those of some recipes.
+    pub fn of(recipes: impl Iterator<Item = &'a ValidRecipe>) -> Self {
+        let mut paths: BTreeMap<(&str, &str, Option<&str>), BTreeSet<String>> = BTreeMap::new();
+        for recipe in recipes {
+            if let ValidSource::Git { url, revision, secret, directory } = &recipe.source {
+                let paths = paths.entry((url, revision, secret.as_deref())).or_default();
+                paths.extend(deciding(recipe, directory.as_ref()).into_values());
+            }
+        }
+        let subject = |(place, paths): ((&'a str, &'a str, Option<&'a str>), BTreeSet<String>)| {
+            let (url, revision, secret) = (place.0.to_owned(), place.1.to_owned(), place.2.map(ToOwned::to_owned));
+            (place, Subject::Git { url, revision, secret, paths })
+        };
+        Self(paths.into_iter().map(subject).collect())
+    }
+}
+
+/// The paths that decide a recipe's result, as they are in the repository, by what they are in the source.
+fn deciding(recipe: &ValidRecipe, directory: Option<&SourcePath>) -> BTreeMap<String, String> {
+    let directory = directory.map_or("", SourcePath::as_str);
+    if recipe.paths.is_empty() {
+        return BTreeMap::from([(String::new(), directory.to_owned())]);
+    }
+    let join = |path: &SourcePath| if directory.is_empty() { path.to_string() } else { format!("{directory}/{path}") };
+    recipe.paths.iter().map(|path| (path.to_string(), join(path))).collect()
+}
+
+/// The hash of some files or folders, each with the hash of its content.
+fn files_hash(contents: &BTreeMap<&str, &str>) -> String {
+    let texts: Vec<&str> = contents.iter().flat_map(|(path, hash)| [*path, *hash]).collect();
+    fingerprint(&texts)
+}
+
+/// The hash of the content of a file.
+#[must_use]
+pub fn content_hash(content: &str) -> String {
+    fingerprint(&["content", content])
+}
+
+/// The files of a recipe. `remembered` is their hash when the source was last looked up.
+pub fn files(
+    recipe: &ValidRecipe,
+    subjects: &GitSubjects<'_>,
+    config_maps: &BTreeMap<String, ConfigMapFact>,
+    remembered: Option<&str>,
+    knowledge: &mut Knowledge<'_>,
+) -> Known<Files> {
+    match &recipe.source {
+        ValidSource::Inline(files) => {
+            let hashes = files.iter().map(|(path, content)| (path.to_string(), content_hash(content))).collect();
+            of_entries(recipe, &hashes, (Reason::SpecInvalid, "the inline source"))
+        }
+        ValidSource::ConfigMap(name) => config_map(recipe, name, config_maps.get(name)),
+        ValidSource::Git { url, revision, secret, directory } => {
+            let Some(subject) = subjects.0.get(&(url.as_str(), revision.as_str(), secret.as_deref())) else {
+                return Known::Pending;
+            };
+            match knowledge.commit(subject, remembered.is_some()) {
+                Known::Value((commit, Some(objects))) => of_commit(recipe, directory.as_ref(), url, commit, objects),
+
+                Known::Value((revision, None)) => {
+                    remembered.map_or(Known::Pending, |hash| Known::Value(Files { revision, hash: hash.to_owned() }))
+                }
+                other => other.map(|_| Files { revision: String::new(), hash: String::new() }),
+            }
+        }
+    }
+}
+
+fn config_map(recipe: &ValidRecipe, name: &str, fact: Option<&ConfigMapFact>) -> Known<Files> {
+    match fact {
+        Some(ConfigMapFact::Entries(entries)) => {
+            of_entries(recipe, entries, (Reason::KeyNotFound, &format!("the ConfigMap «{name}»")))
+        }
+        Some(ConfigMapFact::Missing) => {
+            Known::Failed(Reason::ConfigMapNotFound, format!("there is no ConfigMap «{name}» in this namespace"))
+        }
+        Some(ConfigMapFact::Forbidden(what_to_do)) => Known::Failed(Reason::AccessNotGranted, what_to_do.clone()),
+        Some(ConfigMapFact::Unread) | None => Known::Pending,
+    }
+}
+
+/// The files of a source that is a list of entries with their hashes.
+fn of_entries(recipe: &ValidRecipe, entries: &BTreeMap<String, String>, place: (Reason, &str)) -> Known<Files> {
+    let inside = |path: &SourcePath, key: &str| {
+        key.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if let Some(missing) = recipe.paths.iter().find(|path| !entries.keys().any(|key| inside(path, key))) {
+        return Known::Failed(place.0, format!("{} has no «{missing}»", place.1));
+    }
+    let decides = |key: &str| recipe.paths.is_empty() || recipe.paths.iter().any(|path| inside(path, key));
+    let all: BTreeMap<&str, &str> = entries.iter().map(|(key, hash)| (key.as_str(), hash.as_str())).collect();
+    let deciding = all.iter().filter(|(key, _)| decides(key)).map(|(key, hash)| (*key, *hash)).collect();
+    Known::Value(Files { revision: files_hash(&all), hash: files_hash(&deciding) })
+}
+
+fn of_commit(
+    recipe: &ValidRecipe,
+    directory: Option<&SourcePath>,
+    url: &str,
+    commit: String,
+    objects: &BTreeMap<String, String>,
+) -> Known<Files> {
+    let paths = deciding(recipe, directory);
+    if let Some(missing) = paths.values().find(|path| !objects.contains_key(*path)) {
+        let short = commit.get(..12).unwrap_or(&commit);
+        return Known::Failed(Reason::RevisionNotFound, format!("«{missing}» is not in the commit {short} of {url}"));
+    }
+    let contents = paths.iter().filter_map(|(path, full)| Some((path.as_str(), objects.get(full)?.as_str())));
+    let hash = files_hash(&contents.collect());
+    Known::Value(Files { revision: commit, hash })
+}
+
+/// An image as repository@digest.
+pub fn image(
+    reference: &Reference,
+    profile: (&str, &ValidProfile),
+    secret: Option<&str>,
+    knowledge: &mut Knowledge<'_>,
+) -> Known<String> {
+    let digest = match &reference.digest {
+        Some(digest) => Known::Value(digest.to_string()),
+        None => knowledge.digest(&Subject::Image {
+            reference: reference.to_string(),
+            platform: profile.1.platform.clone(),
+            profile: profile.0.to_owned(),
+            secret: secret.map(ToOwned::to_owned),
+        }),
+    };
+    digest.map(|digest| format!("{}@{digest}", reference.repository))
+}
+
+/// Whether a value of the recipe names the revision: the commit itself then decides the result.
+pub(super) fn names_revision(recipe: &ValidRecipe) -> bool {
+    let named = |template: &Template| template.placeholders().any(|each| each == Placeholder::SourceRevision);
+    let in_tests = recipe.verify.iter().any(|step| {
+        let arguments = match &step.run {
+            VerifyRun::Command(arguments) => arguments.as_slice(),
+            VerifyRun::Molecule(_) | VerifyRun::Pytest => &[],
+        };
+        arguments.iter().chain(step.environment.values.values()).any(named)
+    });
+    in_tests || recipe.packer.variables.values.values().any(named)
+}
+
+/// The key of a recipe for inputs, whatever key these hold.
+#[must_use]
+pub fn key(recipe: &ValidRecipe, parent: Option<&ValidParent>, inputs: &Inputs) -> Key {
+    Ingredients {
+        parent: inputs.parent.as_ref().map(|parent| of_reference(&parent.0)),
+        local_name: parent.map(|parent| parent.local_name.as_str()),
+        build: &recipe.written_build,
+        verify: &recipe.written_verify,
+        files: &inputs.files,
+        revision: names_revision(recipe).then_some(inputs.revision.as_str()),
+        platform: &inputs.platform,
+        builder: of_reference(&inputs.builder.0),
+        engine_image: of_reference(&inputs.engine.0),
+        isolation: Isolation::Privileged,
+        engine: Engine::Docker,
+        request: inputs.request.as_deref(),
+        replaces: inputs.replaces.as_deref(),
+    }
+    .key()
+}
+
+/// The digest of repository@digest: where an image is found does not change what it is.
+#[must_use]
+pub fn of_reference(reference: &str) -> &str {
+    reference.split_once('@').map_or(reference, |(_, digest)| digest)
+}

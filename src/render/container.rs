@@ -1,0 +1,114 @@
+//! The containers of a build pod.
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, ExecAction, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
+};
+
+use super::{Attempt, resources, volume};
+use crate::{api::build::Stage, plan::job::PROGRAM};
+
+/// The user that fetches the source: nobody's, as in distroless images.
+const FETCHER: i64 = 65532;
+
+/// What root needs to own files and to become another user, as package managers and playbooks do. Not in it
+/// are raw sockets, devices and whatever else the runtime grants by default.
+const FILE_CAPABILITIES: [&str; 7] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"];
+
+/// How long the engine may take to be ready, in seconds.
+const ENGINE_START: i32 = 120;
+
+/// The container of a stage.
+pub(super) fn of(attempt: &Attempt<'_>, stage: Stage) -> Container {
+    let container = Container {
+        name: stage.container().to_owned(),
+        image: Some(image(attempt, stage)),
+        // Images are pinned by digest: what is there is what is meant.
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        command: Some(command(stage)),
+        resources: Some(requirements(attempt, stage)),
+        security_context: Some(security(stage)),
+        volume_mounts: Some(volume::mounts(attempt, stage)),
+        ..Container::default()
+    };
+    if stage == Stage::Engine { sidecar(container) } else { container }
+}
+
+fn image(attempt: &Attempt<'_>, stage: Stage) -> String {
+    match stage {
+        Stage::Source => attempt.operator_image.to_owned(),
+        Stage::Engine => attempt.inputs.engine.to_string(),
+        Stage::Build | Stage::Verify | Stage::Publish => attempt.inputs.builder.to_string(),
+    }
+}
+
+fn command(stage: Stage) -> Vec<String> {
+    // The operator's image has the program in its path; the others get it by a volume.
+    let program = if stage == Stage::Source { "imagechain" } else { PROGRAM };
+    [program, "runner", stage.container()].map(str::to_owned).into()
+}
+
+fn requirements(attempt: &Attempt<'_>, stage: Stage) -> ResourceRequirements {
+    if stage == Stage::Engine { resources::engine(attempt.profile) } else { resources::stage(attempt.profile) }
+}
+
+/// A native sidecar: it starts before the next stage, which waits until it is ready, and ends after the last.
+fn sidecar(container: Container) -> Container {
+    let command = [PROGRAM, "runner", "engine", "--check"].map(str::to_owned).into();
+    let probe = Probe {
+        exec: Some(ExecAction { command: Some(command) }),
+        period_seconds: Some(1),
+        timeout_seconds: Some(10),
+        failure_threshold: Some(ENGINE_START),
+        ..Probe::default()
+    };
+    Container { restart_policy: Some("Always".to_owned()), startup_probe: Some(probe), ..container }
+}
+
+fn security(stage: Stage) -> SecurityContext {
+    match stage {
+        Stage::Source => SecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(FETCHER),
+            run_as_group: Some(FETCHER),
+            ..closed()
+        },
+        Stage::Engine => privileged(),
+        Stage::Build | Stage::Verify => tenant(),
+        // It runs nothing of the tenant's, but must be root to reach the engine.
+        Stage::Publish => SecurityContext { run_as_user: Some(0), ..closed() },
+    }
+}
+
+/// For what runs the operator's code alone.
+fn closed() -> SecurityContext {
+    SecurityContext {
+        privileged: Some(false),
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".to_owned()]) }),
+        ..SecurityContext::default()
+    }
+}
+
+/// For what runs the tenant's code: root of the container, to reach the engine's socket and to install what
+/// a build needs. Becoming another user stays possible, since playbooks call sudo.
+fn tenant() -> SecurityContext {
+    let add = FILE_CAPABILITIES.map(str::to_owned).into();
+    SecurityContext {
+        privileged: Some(false),
+        run_as_user: Some(0),
+        capabilities: Some(Capabilities { add: Some(add), drop: Some(vec!["ALL".to_owned()]) }),
+        ..SecurityContext::default()
+    }
+}
+
+/// For the engine, which alone may do everything.
+fn privileged() -> SecurityContext {
+    SecurityContext {
+        privileged: Some(true),
+        run_as_user: Some(0),
+        // What the runtime makes of it in any case; said, so that nobody takes it for confined.
+        seccomp_profile: Some(SeccompProfile { type_: "Unconfined".to_owned(), localhost_profile: None }),
+        ..SecurityContext::default()
+    }
+}

@@ -1,0 +1,121 @@
+//! What the stages are to do.
+
+use super::{
+    Attempt,
+    part::{AUTHORITY, FILES, GIT, PULL, PUSH, pull, push},
+};
+use crate::plan::{
+    build::{PUBLISH_TIMEOUT, SOURCE_TIMEOUT},
+    fill::{self, Values},
+    job::{FORMAT, Job, Parent, Registry, SECRETS, Source, Staging, Timeouts},
+    path::SourcePath,
+    placeholder::Placeholder,
+    valid::{ParentOrigin, ValidSource},
+};
+
+impl Attempt<'_> {
+    pub(super) fn job(&self) -> Job {
+        let (values, recipe) = (self.values(), &self.build.recipe);
+        Job {
+            format: FORMAT,
+            build: self.name.to_owned(),
+            chain: self.link.map(|(chain, _)| chain.to_owned()),
+            link: self.link.map(|(_, link)| link.to_owned()),
+            attempt: self.number,
+            source: self.source(),
+            revision: self.inputs.revision.clone(),
+            files: self.inputs.files.clone(),
+            parent: self.parent(),
+            packer: fill::packer(&recipe.packer, &values),
+            verify: fill::verify(&recipe.verify, &values),
+            image: self.image(),
+            staging: self.staging(),
+            registry: self.registry(),
+            timeouts: self.timeouts(),
+        }
+    }
+
+    /// The name that the image gets in the engine when it is built.
+    fn image(&self) -> String {
+        format!("imagechain.local/{}:{}", self.local_folder(), self.name)
+    }
+
+    fn source(&self) -> Source {
+        match &self.build.recipe.source {
+            ValidSource::Git { url, revision, directory, secret } => Source::Git {
+                url: url.clone(),
+                written: revision.clone(),
+                directory: directory.as_ref().map(SourcePath::to_string),
+                credentials: secret.as_ref().map(|_| secret_path(GIT)),
+            },
+            ValidSource::ConfigMap(_) | ValidSource::Inline(_) => Source::Files(secret_path(FILES)),
+        }
+    }
+
+    fn parent(&self) -> Option<Parent> {
+        Some(Parent {
+            reference: self.inputs.parent.as_ref()?.to_string(),
+            local_name: self.build.parent.as_ref()?.local_name.clone(),
+            credentials: pull(self).map(|_| secret_path(PULL)),
+        })
+    }
+
+    fn staging(&self) -> Staging {
+        Staging {
+            repository: self.target.repository.to_string(),
+            tag: self.pod_name(),
+            credentials: push(self).map(|_| secret_path(PUSH)),
+        }
+    }
+
+    fn registry(&self) -> Registry {
+        Registry {
+            platform: self.profile.platform.clone(),
+            mirrors: self.profile.mirrors.clone(),
+            insecure: self.profile.insecure.iter().cloned().collect(),
+            certificate_authority: self.profile.certificate_authority.as_ref().map(|_| secret_path(AUTHORITY)),
+        }
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        let recipe = &self.build.recipe;
+        Timeouts {
+            source: SOURCE_TIMEOUT.as_secs(),
+            build: recipe.build_timeout.as_secs(),
+            verify: recipe.verify_timeout.as_secs(),
+            publish: PUBLISH_TIMEOUT.as_secs(),
+        }
+    }
+
+    fn values(&self) -> Values {
+        let mut values = self.parent_values();
+        values.extend([
+            (Placeholder::ImageLocal, self.image()),
+            (Placeholder::BuildName, self.name.to_owned()),
+            (Placeholder::SourceRevision, self.inputs.revision.clone()),
+        ]);
+        if let Some((chain, link)) = self.link {
+            values.extend([(Placeholder::ChainName, chain.to_owned()), (Placeholder::LinkName, link.to_owned())]);
+        }
+        values.into_iter().collect()
+    }
+
+    fn parent_values(&self) -> Vec<(Placeholder, String)> {
+        let (Some(parent), Some(reference)) = (&self.build.parent, &self.inputs.parent) else { return Vec::new() };
+        let (repository, digest) = reference.0.split_once('@').unwrap_or((&reference.0, ""));
+        let mut values = vec![
+            (Placeholder::ParentReference, reference.to_string()),
+            (Placeholder::ParentRepository, repository.to_owned()),
+            (Placeholder::ParentDigest, digest.to_owned()),
+            (Placeholder::ParentLocal, parent.local_name.clone()),
+        ];
+        if let ParentOrigin::Image(image) = &parent.origin {
+            values.extend(image.tag.as_ref().map(|tag| (Placeholder::ParentTag, tag.to_string())));
+        }
+        values
+    }
+}
+
+fn secret_path(path: &str) -> String {
+    format!("{SECRETS}/{path}")
+}

@@ -1,0 +1,221 @@
+//! What must be read of the cluster before a pod can be made, and what of it is missing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use k8s_openapi::ByteString;
+use thiserror::Error;
+
+use super::{
+    Attempt,
+    part::{Content, Part},
+    secret::{LARGEST_SECRET, data, size_of},
+};
+use crate::api::condition::Reason;
+
+/// In whose namespace an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// The build's: the tenant must have granted the right to read it.
+    Tenant,
+    /// The pod's: the platform's administrators made it.
+    Execution,
+}
+
+/// The kind of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectKind {
+    /// A Secret.
+    Secret,
+    /// A `ConfigMap`.
+    ConfigMap,
+}
+
+impl fmt::Display for ObjectKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, formatter)
+    }
+}
+
+/// An object to read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Object {
+    /// In whose namespace.
+    pub side: Side,
+    /// Its kind.
+    pub kind: ObjectKind,
+    /// Its name.
+    pub name: String,
+}
+
+impl Object {
+    pub(super) fn tenant(kind: ObjectKind, name: &str) -> Self {
+        Self { side: Side::Tenant, kind, name: name.to_owned() }
+    }
+}
+
+/// What of an object is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keys<'a> {
+    /// All that it has.
+    All,
+    /// The values of these keys.
+    These(BTreeSet<&'a str>),
+}
+
+/// What was read: of each object that is there its entries, those of `data` and `binaryData` alike. It has
+/// no `Debug`: it holds secrets.
+#[derive(Clone, Default)]
+pub struct Found(pub BTreeMap<Object, BTreeMap<String, ByteString>>);
+
+impl Found {
+    pub(super) fn value(&self, object: &Object, key: &str) -> Option<&ByteString> {
+        self.0.get(object)?.get(key)
+    }
+}
+
+/// What an attempt needs.
+pub struct Needs<'a> {
+    attempt: Attempt<'a>,
+    parts: Vec<Part<'a>>,
+}
+
+/// Why an attempt cannot begin.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
+pub enum Lack {
+    /// An object is not there.
+    #[error("there is no {kind} «{name}» in the namespace {namespace}: make it")]
+    Object {
+        /// Its kind.
+        kind: ObjectKind,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A key is not there.
+    #[error("the {kind} «{name}» in the namespace {namespace} has no key «{key}»: add it")]
+    Key {
+        /// The kind of the object.
+        kind: ObjectKind,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The key.
+        key: String,
+    },
+    /// A value that packer is to read is not text.
+    #[error(
+        "the value of «{key}» in the Secret «{name}» of the namespace {namespace} is not text: packer's variables must be"
+    )]
+    NotText {
+        /// The namespace of the Secret.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The key.
+        key: String,
+    },
+    /// All together is more than a Secret may hold.
+    #[error(
+        "what the build needs of Secrets and of its source has {0} bytes, and a pod can get {LARGEST_SECRET}: use a git source"
+    )]
+    TooLarge(usize),
+}
+
+impl Lack {
+    /// The reason that it is in a condition. Where another content of an object is the remedy, it is of the
+    /// class Dependency: the next attempt follows when the object changes.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Object { kind: ObjectKind::Secret, .. } => Reason::SecretNotFound,
+            Self::Object { kind: ObjectKind::ConfigMap, .. } => Reason::ConfigMapNotFound,
+            Self::Key { .. } | Self::NotText { .. } => Reason::KeyNotFound,
+            Self::TooLarge(_) => Reason::SourceRejected,
+        }
+    }
+}
+
+impl<'a> Needs<'a> {
+    pub(super) const fn of(attempt: Attempt<'a>, parts: Vec<Part<'a>>) -> Self {
+        Self { attempt, parts }
+    }
+
+    /// The objects to read, each once.
+    #[must_use]
+    pub fn objects(&self) -> BTreeMap<Object, Keys<'a>> {
+        let mut objects = BTreeMap::new();
+        for (object, key) in self.parts.iter().flat_map(places) {
+            let keys = objects.entry(object).or_insert_with(|| Keys::These(BTreeSet::new()));
+            match (key, keys) {
+                (Some(key), Keys::These(keys)) => drop(keys.insert(key)),
+                (Some(_), Keys::All) => {}
+                (None, keys) => *keys = Keys::All,
+            }
+        }
+        objects
+    }
+
+    /// The name of the namespace that an object is in.
+    #[must_use]
+    pub fn namespace(&self, side: Side) -> &'a str {
+        match side {
+            Side::Tenant => self.attempt.namespace,
+            Side::Execution => &self.attempt.profile.execution_namespace,
+        }
+    }
+
+    /// What is missing in what was read; nothing if the attempt may begin.
+    #[must_use]
+    pub fn lacks(&self, found: &Found) -> BTreeSet<Lack> {
+        let places = self.parts.iter().flat_map(places);
+        let mut lacks: BTreeSet<Lack> = places.filter_map(|(object, key)| self.lack(&object, key, found)).collect();
+        lacks.extend(self.parts.iter().flat_map(|part| self.no_text(part, found)));
+        let size = size_of(&data(&self.parts, found));
+        if size > LARGEST_SECRET {
+            lacks.insert(Lack::TooLarge(size));
+        }
+        lacks
+    }
+
+    fn lack(&self, object: &Object, key: Option<&str>, found: &Found) -> Option<Lack> {
+        let (kind, namespace, name) = (object.kind, self.namespace(object.side).to_owned(), object.name.clone());
+        match (found.0.get(object), key) {
+            (None, _) => Some(Lack::Object { kind, namespace, name }),
+            (Some(entries), Some(key)) if !entries.contains_key(key) => {
+                Some(Lack::Key { kind, namespace, name, key: key.to_owned() })
+            }
+            (Some(_), _) => None,
+        }
+    }
+
+    fn no_text(&self, part: &Part<'_>, found: &Found) -> Vec<Lack> {
+        let Content::Variables(_) = &part.content else { return Vec::new() };
+        let is_text = |value: Option<&ByteString>| value.is_none_or(|value| std::str::from_utf8(&value.0).is_ok());
+        let places = places(part).into_iter().filter_map(|(object, key)| Some((object, key?)));
+        let wrong = places.filter(|(object, key)| !is_text(found.value(object, key)));
+        let lack = |(object, key): (Object, &str)| Lack::NotText {
+            namespace: self.namespace(object.side).to_owned(),
+            name: object.name,
+            key: key.to_owned(),
+        };
+        wrong.map(lack).collect()
+    }
+}
+
+/// The objects of a part, with the keys where not all are needed.
+fn places<'a>(part: &Part<'a>) -> Vec<(Object, Option<&'a str>)> {
+    match &part.content {
+        Content::Value(object, key) => vec![(object.clone(), Some(*key))],
+        Content::Variables(variables) => {
+            let object = |name: &String| Object::tenant(ObjectKind::Secret, name);
+            variables.values().map(|(name, key)| (object(name), Some(key.as_str()))).collect()
+        }
+        Content::Entries(object) => vec![(object.clone(), None)],
+        Content::Files(_) => Vec::new(),
+    }
+}

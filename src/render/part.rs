@@ -1,0 +1,142 @@
+//! What an attempt needs of Secrets and `ConfigMaps`, each part with the containers that see it. This one
+//! list is what the operator reads, what the attempt's Secret holds and what each container mounts.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Attempt,
+    needs::{Object, ObjectKind, Side},
+};
+use crate::{
+    api::build::Stage,
+    plan::{
+        fill::{self, SECRET_VARIABLES},
+        path::SourcePath,
+        valid::{ParentOrigin, ValidSource},
+    },
+};
+
+/// The folder with the credentials for git, below the folder of secrets.
+pub(super) const GIT: &str = "git";
+/// The document with the files of a source that is not git.
+pub(super) const FILES: &str = "files.json";
+/// The folder with the credentials for the pull of the parent.
+pub(super) const PULL: &str = "pull";
+/// The folder with the credentials for the push.
+pub(super) const PUSH: &str = "push";
+/// The file with the certificates that registries are trusted by.
+pub(super) const AUTHORITY: &str = "ca.crt";
+
+/// The key of a Secret of type `kubernetes.io/dockerconfigjson`.
+const DOCKER_CONFIG: &str = ".dockerconfigjson";
+
+/// Something that some containers need.
+pub(super) struct Part<'a> {
+    /// Who sees it.
+    pub stages: &'static [Stage],
+    /// Where, below the folder of secrets. With its slashes as dots it is the key in the attempt's Secret.
+    pub path: String,
+    /// What it is made of.
+    pub content: Content<'a>,
+}
+
+/// What a part is made of.
+pub(super) enum Content<'a> {
+    /// The value of a key.
+    Value(Object, &'a str),
+    /// A JSON object: the values of some keys of the tenant's Secrets, by the names of variables.
+    Variables(&'a BTreeMap<String, (String, String)>),
+    /// All entries of a `ConfigMap`, as files.
+    Entries(Object),
+    /// Files that the build itself holds.
+    Files(&'a BTreeMap<SourcePath, String>),
+}
+
+impl Part<'_> {
+    /// The key in the attempt's Secret.
+    pub fn key(&self) -> String {
+        self.path.replace('/', ".")
+    }
+
+    /// Whether a container sees it.
+    pub fn is_for(&self, stage: Stage) -> bool {
+        self.stages.contains(&stage)
+    }
+}
+
+/// All parts of an attempt. No two have the same path.
+pub(super) fn all<'a>(attempt: &Attempt<'a>) -> Vec<Part<'a>> {
+    let mut parts = source(attempt);
+    parts.extend(pull(attempt).map(|secret| docker_config(&[Stage::Build], PULL, secret)));
+    parts.extend(push(attempt).map(|secret| docker_config(&[Stage::Publish], PUSH, secret)));
+    parts.extend(authority(attempt));
+    parts.extend(variables(attempt));
+    parts.extend(environments(attempt));
+    parts
+}
+
+fn source<'a>(attempt: &Attempt<'a>) -> Vec<Part<'a>> {
+    let part = |path: String, content| Part { stages: &[Stage::Source], path, content };
+    match &attempt.build.recipe.source {
+        ValidSource::Git { url, secret: Some(secret), .. } => {
+            let object = Object::tenant(ObjectKind::Secret, secret);
+            git_keys(url).map(|key| part(format!("{GIT}/{key}"), Content::Value(object.clone(), key))).into()
+        }
+        ValidSource::Git { secret: None, .. } => Vec::new(),
+        ValidSource::ConfigMap(name) => {
+            vec![part(FILES.to_owned(), Content::Entries(Object::tenant(ObjectKind::ConfigMap, name)))]
+        }
+        ValidSource::Inline(files) => vec![part(FILES.to_owned(), Content::Files(files))],
+    }
+}
+
+/// What a Secret for git holds is decided by the scheme of the URL.
+fn git_keys(url: &str) -> [&'static str; 2] {
+    if url.starts_with("ssh:") { ["identity", "known_hosts"] } else { ["username", "password"] }
+}
+
+fn docker_config(stages: &'static [Stage], folder: &str, secret: Object) -> Part<'static> {
+    Part { stages, path: format!("{folder}/config.json"), content: Content::Value(secret, DOCKER_CONFIG) }
+}
+
+/// The Secret for the pull of the parent. What another link has staged is pulled with the credential that
+/// this one is staged with.
+pub(super) fn pull(attempt: &Attempt<'_>) -> Option<Object> {
+    let parent = attempt.build.parent.as_ref()?;
+    attempt.inputs.parent.as_ref()?;
+    match (&parent.secret, &parent.origin) {
+        (Some(secret), _) => Some(Object::tenant(ObjectKind::Secret, secret)),
+        (None, ParentOrigin::Image(_)) => None,
+        (None, ParentOrigin::Link(_) | ParentOrigin::Sibling(_) | ParentOrigin::Chain { .. }) => push(attempt),
+    }
+}
+
+/// The Secret for the push.
+pub(super) fn push(attempt: &Attempt<'_>) -> Option<Object> {
+    let (side, name) = attempt.target.secret.as_ref()?;
+    Some(Object { side: *side, kind: ObjectKind::Secret, name: name.clone() })
+}
+
+fn authority<'a>(attempt: &Attempt<'a>) -> Option<Part<'a>> {
+    let name = attempt.profile.certificate_authority.clone()?;
+    let object = Object { side: Side::Execution, kind: ObjectKind::ConfigMap, name };
+    let content = Content::Value(object, AUTHORITY);
+    Some(Part { stages: &[Stage::Engine, Stage::Publish], path: AUTHORITY.to_owned(), content })
+}
+
+fn variables<'a>(attempt: &Attempt<'a>) -> Option<Part<'a>> {
+    let secrets = &attempt.build.recipe.packer.variables.secrets;
+    let content = Content::Variables(secrets);
+    let part = Part { stages: &[Stage::Build], path: SECRET_VARIABLES.to_owned(), content };
+    (!secrets.is_empty()).then_some(part)
+}
+
+fn environments<'a>(attempt: &Attempt<'a>) -> impl Iterator<Item = Part<'a>> {
+    attempt.build.recipe.verify.iter().enumerate().flat_map(|(index, step)| {
+        step.environment.secrets.iter().map(move |(name, (secret, key))| Part {
+            stages: &[Stage::Verify],
+            path: fill::secret_environment(index, name),
+            content: Content::Value(Object::tenant(ObjectKind::Secret, secret), key),
+        })
+    })
+}

@@ -1,0 +1,319 @@
+//! One look at a build: facts, decision, and what follows from it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt};
+use tokio::time::Instant;
+
+use super::{
+    cache::Key,
+    clock,
+    drive::{Next, Reconcile},
+    execute::{Error, Made},
+    gather::{BuildFacts, Names, Ready, Seen, prune_pod},
+    health::State,
+    named::User,
+    world::World,
+};
+use crate::{
+    api::{
+        build::{ImageBuild, ImageBuildStatus},
+        condition::Reason,
+    },
+    plan::{
+        access::{self, Held},
+        build::{self, Action, OwnPod, Permission, Plan},
+        event,
+        valid::ValidBuild,
+        validate,
+    },
+    render::Target,
+};
+
+/// How soon a build is looked at again that waits for what no watch shows: rights, labels, Secrets of the
+/// execution namespace.
+const AGAIN: Duration = Duration::from_secs(5);
+/// How long it is not tried again to make a pod that the API server does not take.
+const REFUSED: Duration = Duration::from_mins(1);
+
+/// What is in the way of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Obstacle {
+    /// A stranger has its name.
+    Taken,
+    /// The API server does not take it, and says why.
+    Refused(String),
+}
+
+/// What was learnt when a pod was to be made, by UID of the build.
+#[derive(Debug, Default)]
+struct Memory {
+    /// The pods that have their Secret.
+    complete: HashSet<String>,
+    /// A stranger has the name, or the API server says no; since when.
+    in_the_way: HashMap<String, (Obstacle, Instant)>,
+}
+
+/// What looks at builds.
+#[derive(Debug)]
+pub struct Builds {
+    world: Arc<World>,
+    memory: Mutex<Memory>,
+}
+
+impl Reconcile for Builds {
+    const KIND: &'static str = "ImageBuild";
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        match self.world.builds.get(key) {
+            // It goes, and the sweep deletes its pods when it is gone.
+            Some(build) if build.metadata.deletion_timestamp.is_some() => Ok(Next::Idle),
+            Some(build) => Box::pin(self.look(&build)).await,
+            None => {
+                self.world.named.need(User::Build(key.clone()), [].into());
+                self.world.places.forget(key);
+                Ok(Next::Idle)
+            }
+        }
+    }
+}
+
+/// What an attempt was found to be allowed, if it was asked for.
+type Checked = Option<Result<Ready, Held>>;
+
+impl Builds {
+    /// What looks at the builds of a world.
+    #[must_use]
+    pub fn new(world: Arc<World>) -> Self {
+        Self { world, memory: Mutex::default() }
+    }
+
+    async fn look(&self, object: &ImageBuild) -> Result<Next, Error> {
+        let valid = match validate::build(object) {
+            Ok(valid) => valid,
+            Err(problems) => {
+                let all: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                return self.refuse(object, (Reason::SpecInvalid, all.join("; "))).await;
+            }
+        };
+        let Some(inputs) = &object.spec.inputs else {
+            let message = "single builds do not run in this version: make an ImageChain with one link of it";
+            return self.refuse(object, (Reason::SpecInvalid, message.to_owned())).await;
+        };
+        match BuildFacts::of(&self.world, object, &valid, inputs).await? {
+            Some(facts) => self.follow(object, &valid, &facts).await,
+            // The watch that it waits for asks for the next look.
+            None => Ok(Next::After(AGAIN)),
+        }
+    }
+
+    async fn follow(&self, object: &ImageBuild, valid: &ValidBuild, facts: &BuildFacts<'_>) -> Result<Next, Error> {
+        let attempts = object.status.as_ref().map_or(0, |status| status.attempts.len());
+        if !self.sees_pods(facts, attempts) {
+            return Ok(Next::After(AGAIN));
+        }
+        let pods: Vec<OwnPod<'_>> = facts.pods.iter().map(Seen::as_own).collect();
+        let in_the_way = self.in_the_way(object);
+        let taken = in_the_way == Some(Obstacle::Taken);
+        let checked = self.check(object, facts, &pods, in_the_way).await?;
+        let permission = checked.as_ref().map_or(Permission::Granted, access::permission);
+        let plan = build::decide(&facts.scene(&pods, permission, taken));
+        if !self.confirms(facts, &plan).await? {
+            return Ok(Next::soon());
+        }
+        let object = self.write_status(object, &plan.status).await?;
+        for action in &plan.actions {
+            self.act(&object, facts, action, &checked).await?;
+        }
+        self.complete_pods(&object, facts).await?;
+        if !plan.actions.iter().any(|action| matches!(action, Action::CreatePod { .. })) && !is_held(&checked) {
+            self.world.places.leave(&valid.profile, &Key::of(&object));
+        }
+        Ok(next(&plan, &checked, taken))
+    }
+
+    /// Whether the copy of the pods can be believed.
+    fn sees_pods(&self, facts: &BuildFacts<'_>, attempts: usize) -> bool {
+        let (state, synced) = self.world.pods_in(&facts.execution_namespace);
+        // Before the first attempt there is none to be seen: whoever asks is told what is wrong.
+        synced
+            || (attempts == 0 && (state == State::Forbidden || facts.execution_namespace.is_empty()))
+            || (attempts == 0 && self.world.labels(&facts.execution_namespace).is_none())
+    }
+
+    /// What stands before the attempt that would begin now; nothing if none would.
+    async fn check(
+        &self,
+        object: &ImageBuild,
+        facts: &BuildFacts<'_>,
+        pods: &[OwnPod<'_>],
+        in_the_way: Option<Obstacle>,
+    ) -> Result<Checked, Error> {
+        let plan = build::decide(&facts.scene(pods, Permission::Granted, false));
+        let number = plan.actions.iter().find_map(|action| match action {
+            Action::CreatePod { attempt, .. } => Some(attempt.unsigned_abs()),
+            Action::DeletePod { .. } => None,
+        });
+        let Some(number) = number else { return Ok(None) };
+        if let Some(Obstacle::Refused(message)) = in_the_way {
+            return Ok(Some(Err((Reason::ExecutionNamespaceNotReady, message))));
+        }
+        self.world.check(object, facts, number).await.map(Some)
+    }
+
+    /// The live read before an attempt is declared over by the absence or silence of its pod.
+    async fn confirms(&self, facts: &BuildFacts<'_>, plan: &Plan) -> Result<bool, Error> {
+        let Some(name) = &plan.confirm else { return Ok(true) };
+        let pods: Api<Pod> = Api::namespaced(self.world.client.clone(), &facts.execution_namespace);
+        let live = pods.get_opt(name).await?;
+        let version = live.filter(|pod| facts.is_of(pod)).and_then(|pod| pod.resource_version());
+        Ok(version.as_deref() == facts.version_of(name))
+    }
+
+    /// Writes the status if it is another; the answer is the object after that.
+    async fn write_status(&self, object: &ImageBuild, status: &ImageBuildStatus) -> Result<ImageBuild, Error> {
+        let world = &self.world;
+        let builds: Api<ImageBuild> = Api::namespaced(world.client.clone(), &object.namespace().unwrap_or_default());
+        let previous = object.status.clone().unwrap_or_default();
+        let written = world.execute.write_status(&builds, object, object.status.as_ref(), status).await?;
+        let Some(written) = written else { return Ok(object.clone()) };
+        world.builds.wrote(object.resource_version().as_deref(), written.clone());
+        world.tell_chain(Some(object), &written);
+        let events = event::of_build(&previous, status);
+        if !events.is_empty() {
+            let (execute, written) = (world.execute.clone(), written.clone());
+            tokio::spawn(async move { execute.tell(&written, &events).await });
+        }
+        Ok(written)
+    }
+
+    async fn act(
+        &self,
+        object: &ImageBuild,
+        facts: &BuildFacts<'_>,
+        action: &Action,
+        checked: &Checked,
+    ) -> Result<(), Error> {
+        match (action, checked) {
+            (Action::CreatePod { attempt, only_if, .. }, Some(Ok(ready))) => {
+                self.create(object, facts, (attempt.unsigned_abs(), only_if), ready).await
+            }
+            // The plan makes none without having asked.
+            (Action::CreatePod { .. }, _) => Ok(()),
+            (Action::DeletePod { name, uid, force }, _) => {
+                let pods: Api<Pod> = Api::namespaced(self.world.client.clone(), &facts.execution_namespace);
+                self.world.execute.delete(&pods, name, uid, *force).await
+            }
+        }
+    }
+
+    async fn create(
+        &self,
+        object: &ImageBuild,
+        facts: &BuildFacts<'_>,
+        (number, only_if): (u32, &build::Intent),
+        ready: &Ready,
+    ) -> Result<(), Error> {
+        let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+        let uid = object.uid().unwrap_or_default();
+        let names = Names { name: &name, namespace: &namespace, uid: &uid, number };
+        let attempt = names.with(object, facts, &ready.profile, &ready.target, &self.world.operator_image);
+        match self.world.execute.create_pod(&attempt, only_if).await? {
+            Made::Ours(pod) => {
+                tracing::info!(namespace, build = name, pod = pod.name_any(), "an attempt");
+                let mut known = pod.as_ref().clone();
+                prune_pod(&mut known);
+                self.world.pods.wrote(None, known);
+                self.world.execute.ensure_secret(&attempt, &pod, &ready.found).await?;
+                self.memory().complete.insert(pod.uid().unwrap_or_default());
+                Ok(())
+            }
+            Made::Taken => self.note_in_the_way(object, Obstacle::Taken),
+            Made::Refused(message) => self.note_in_the_way(object, Obstacle::Refused(message)),
+            Made::Unwanted => Err(Error::Conflict),
+        }
+    }
+
+    /// Makes the Secrets of pods that somebody made who ended before it.
+    async fn complete_pods(&self, object: &ImageBuild, facts: &BuildFacts<'_>) -> Result<(), Error> {
+        let Some((profile, target)) = facts.place() else { return Ok(()) };
+        for pod in &facts.pods {
+            if !pod.has_not_begun() {
+                self.memory().complete.remove(pod.uid());
+                continue;
+            }
+            if self.memory().complete.contains(pod.uid()) {
+                continue;
+            }
+            self.complete(object, facts, pod, (profile, target)).await?;
+            self.memory().complete.insert(pod.uid().to_owned());
+        }
+        Ok(())
+    }
+
+    async fn complete(
+        &self,
+        object: &ImageBuild,
+        facts: &BuildFacts<'_>,
+        pod: &Seen,
+        (profile, target): (&crate::plan::valid::ValidProfile, &Target),
+    ) -> Result<(), Error> {
+        let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+        let uid = object.uid().unwrap_or_default();
+        let names = Names { name: &name, namespace: &namespace, uid: &uid, number: pod.attempt().unsigned_abs() };
+        let attempt = names.with(object, facts, profile, target, &self.world.operator_image);
+        // What is missing now is told by the kubelet, and then by the timeout of the pod.
+        let Ok(found) = self.world.read_needs(&attempt).await? else { return Ok(()) };
+        let pods: Api<Pod> = Api::namespaced(self.world.client.clone(), &pod.namespace);
+        match pods.get_opt(&pod.name).await? {
+            Some(live) if live.uid().as_deref() == Some(pod.uid()) => {
+                self.world.execute.ensure_secret(&attempt, &live, &found).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn refuse(&self, object: &ImageBuild, held: Held) -> Result<Next, Error> {
+        let previous = object.status.clone().unwrap_or_default();
+        let generation = object.metadata.generation.unwrap_or_default();
+        let status = access::refused(&previous, generation, clock::now(), &held);
+        self.write_status(object, &status).await.map(|_| Next::Idle)
+    }
+
+    fn note_in_the_way(&self, object: &ImageBuild, obstacle: Obstacle) -> Result<(), Error> {
+        let uid = object.uid().unwrap_or_default();
+        self.memory().in_the_way.insert(uid, (obstacle, clock::monotonic()));
+        Err(Error::Conflict)
+    }
+
+    /// What was in the way of the pod of a build: a stranger, or the API server with its words.
+    fn in_the_way(&self, object: &ImageBuild) -> Option<Obstacle> {
+        let uid = object.uid()?;
+        let mut memory = self.memory();
+        let now = clock::monotonic();
+        memory.in_the_way.retain(|_, (_, since)| now.saturating_duration_since(*since) < REFUSED);
+        memory.in_the_way.get(&uid).map(|(obstacle, _)| obstacle.clone())
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_held(checked: &Checked) -> bool {
+    matches!(checked, Some(Err((Reason::WaitingForSlot, _))))
+}
+
+fn next(plan: &Plan, checked: &Checked, taken: bool) -> Next {
+    match checked {
+        Some(Err((Reason::Suspended | Reason::WaitingForSlot, _))) => Next::at(plan.wake),
+        Some(Err(_)) => Next::After(AGAIN),
+        _ if taken => Next::After(REFUSED),
+        _ => Next::at(plan.wake),
+    }
+}

@@ -1,0 +1,238 @@
+//! One look at a chain: facts, decision, and what follows from it.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use kube::{Api, ResourceExt};
+use tokio::{task::JoinHandle, time::timeout};
+
+use super::{
+    cache::Key,
+    clock,
+    drive::{Next, Reconcile},
+    execute::Error,
+    gather::{ChainFacts, about},
+    lookups::About,
+    named::User,
+    world::World,
+};
+use crate::{
+    api::{build::ImageBuild, chain::ImageChain},
+    plan::{
+        chain::{Action, Plan, Promotion},
+        lookup::{Found, Subject},
+        name,
+        resolve::ProfileFact,
+        valid::ValidProfile,
+    },
+};
+
+/// So long a look waits for answers: most come within it, and the status is written once. What takes longer is
+/// looked at again when it comes.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How soon a chain is looked at again of which nothing was published, since it could not be read or has changed.
+const GIVEN_UP: Duration = Duration::from_secs(1);
+/// How soon a chain is looked at again whose failures no watch will mend.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// What looks at chains.
+#[derive(Debug)]
+pub struct Chains(pub Arc<World>);
+
+impl Reconcile for Chains {
+    const KIND: &'static str = "ImageChain";
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        if let Some(chain) = self.0.chains.get(key) {
+            return Box::pin(self.look(&chain)).await;
+        }
+        self.0.named.need(User::Chain(key.clone()), [].into());
+        Ok(Next::Idle)
+    }
+}
+
+impl Chains {
+    async fn look(&self, chain: &Arc<ImageChain>) -> Result<Next, Error> {
+        let (world, about) = (&self.0, about(chain));
+        let mut plan = ChainFacts::of(world, chain).decide(chain);
+        if !plan.lookups.is_empty() {
+            self.ask(chain, &about, &plan.lookups).await;
+            plan = ChainFacts::of(world, chain).decide(chain);
+        }
+        let mut acted = false;
+        let mut promotions = Vec::new();
+        for action in std::mem::take(&mut plan.actions) {
+            acted = true;
+            match action {
+                Action::Promote(promotion) => promotions.push(promotion),
+                action => self.act(chain, action).await?,
+            }
+        }
+        self.promote(chain, &about, promotions).await;
+        if acted {
+            plan = ChainFacts::of(world, chain).decide(chain);
+        }
+        self.write_status(chain, &about, &plan).await?;
+        Ok(self.next(&about, &plan))
+    }
+
+    fn next(&self, about: &About, plan: &Plan) -> Next {
+        if !plan.actions.is_empty() && plan.actions.iter().any(|action| !self.is_under_way(about, action)) {
+            return Next::soon();
+        }
+        let lacks = !self.0.answers.lacking(about).is_empty() || !self.0.promotions.lacking(about).is_empty();
+        match plan.wake {
+            None if lacks => Next::After(AGAIN),
+            wake => Next::at(wake),
+        }
+    }
+
+    fn is_under_way(&self, about: &About, action: &Action) -> bool {
+        matches!(action, Action::Promote(promotion) if self.0.promotions.is_running(about, promotion))
+    }
+
+    async fn act(&self, chain: &ImageChain, action: Action) -> Result<(), Error> {
+        let (world, namespace) = (&self.0, chain.namespace().unwrap_or_default());
+        match action {
+            Action::CreateBuild { name, spec } => {
+                let build = world.execute.create_build(chain, &name, *spec).await?;
+                let key = Key::of(&build);
+                if build.spec.chain_ref.as_ref().map(|owner| &owner.uid) != chain.metadata.uid.as_ref() {
+                    world.builds.wrote(None, build);
+                    world.met_stranger(key);
+                    return Ok(());
+                }
+                tracing::info!(namespace, build = name, causes = ?build.spec.causes, "a build");
+                world.builds.wrote(None, build);
+                world.works.builds.queue.add(key);
+                Ok(())
+            }
+            Action::Supersede { name, uid, message } => {
+                world.execute.supersede(&namespace, &name, &uid, &message).await
+            }
+            Action::DeleteBuild { name, uid } => self.delete(&Key::new(&namespace, &name), &uid).await,
+            Action::Promote(_) => Ok(()),
+        }
+    }
+
+    /// Deletes a build, and before that the tags that its attempts have staged.
+    async fn delete(&self, key: &Key, uid: &str) -> Result<(), Error> {
+        let world = &self.0;
+        if let Some(build) = world.builds.get(key).filter(|build| build.uid().as_deref() == Some(uid)) {
+            self.delete_staged(&build, uid).await;
+        }
+        let builds: Api<ImageBuild> = Api::namespaced(world.client.clone(), &key.namespace);
+        world.execute.delete(&builds, &key.name, uid, false).await
+    }
+
+    async fn delete_staged(&self, build: &ImageBuild, uid: &str) {
+        let name = &build.spec.profile.0;
+        let ProfileFact::Usable(profile) = self.0.profile(name) else { return };
+        let Some(staging) = &profile.staging else { return };
+        for attempt in build.status.iter().flat_map(|status| &status.attempts) {
+            let tag = name::pod(&build.name_any(), uid, attempt.number.unsigned_abs());
+            self.0.lookups.delete_staged(name, &profile, &staging.repository, &tag).await;
+        }
+    }
+
+    /// Asks, and waits a moment for the answers.
+    async fn ask(&self, chain: &Arc<ImageChain>, about: &About, subjects: &[Subject]) {
+        let new = subjects.iter().filter(|subject| self.0.answers.begin(about, subject));
+        wait(new.map(|subject| {
+            tokio::spawn(look_up(Arc::clone(&self.0), Arc::clone(chain), about.clone(), subject.clone()))
+        }))
+        .await;
+    }
+
+    /// Moves tags, and waits a moment for the end of that.
+    async fn promote(&self, chain: &Arc<ImageChain>, about: &About, promotions: Vec<Promotion>) {
+        let new = promotions.into_iter().filter(|promotion| self.0.promotions.begin(about, promotion));
+        wait(
+            new.map(|promotion| {
+                tokio::spawn(promote(Arc::clone(&self.0), Arc::clone(chain), about.clone(), promotion))
+            }),
+        )
+        .await;
+    }
+
+    async fn write_status(&self, chain: &ImageChain, about: &About, plan: &Plan) -> Result<(), Error> {
+        let world = &self.0;
+        let chains: Api<ImageChain> = Api::namespaced(world.client.clone(), &chain.namespace().unwrap_or_default());
+        let written = world.execute.write_status(&chains, chain, chain.status.as_ref(), &plan.status).await;
+        // A success is believed in the pass that it was made in, and in no other: after another one, the same
+        // promotion must be made again.
+        world.promotions.forget(about, |_, answer| answer.result == Ok(Found::Presence(true)));
+        if let Some(written) = written? {
+            world.look_at_dependents(&written);
+            world.chains.wrote(chain.resource_version().as_deref(), written);
+        }
+        Ok(())
+    }
+}
+
+/// Waits a moment for tasks, which go on beyond it.
+async fn wait(tasks: impl Iterator<Item = JoinHandle<()>>) {
+    let tasks: Vec<_> = tasks.collect();
+    if !tasks.is_empty() {
+        let _ = timeout(PATIENCE, join_all(tasks)).await;
+    }
+}
+
+fn profile_of(world: &World, name: &str) -> Option<Box<ValidProfile>> {
+    match world.profile(name) {
+        ProfileFact::Usable(profile) => Some(profile),
+        ProfileFact::Missing | ProfileFact::Invalid(_) => None,
+    }
+}
+
+async fn look_up(world: Arc<World>, chain: Arc<ImageChain>, about: About, subject: Subject) {
+    let profile = match &subject {
+        Subject::Git { .. } => None,
+        Subject::Image { profile, .. } | Subject::Artifact { profile, .. } => profile_of(&world, profile),
+    };
+    let namespace = chain.namespace().unwrap_or_default();
+    let answered = world.lookups.find(&namespace, &subject, profile.as_deref()).await;
+    tracing::debug!(namespace, chain = chain.name_any(), of = subject.title(), answer = ?answered.0, "looked up");
+    world.answers.end(&about, subject, clock::now(), answered);
+    world.works.chains.queue.add(Key::of(chain.as_ref()));
+}
+
+/// One promotion, as long as this process may write.
+async fn promote(world: Arc<World>, chain: Arc<ImageChain>, about: About, promotion: Promotion) {
+    let mut claim = world.execute.claim().clone();
+    let (namespace, profile) = (chain.namespace().unwrap_or_default(), profile_of(&world, &promotion.profile));
+    let moved = async {
+        if !stands(&world, &chain).await {
+            return None;
+        }
+        Some(world.lookups.promote(&namespace, &promotion, profile.as_deref()).await)
+    };
+    let answered = tokio::select! {
+        answered = moved => answered,
+        () = claim.lost() => None,
+    };
+    let (name, link, staged) = (chain.name_any(), promotion.link.clone(), promotion.staged.clone());
+    let Some(answered) = answered else {
+        world.promotions.give_up(&about, &promotion);
+        return world.works.chains.queue.add_after(Key::of(chain.as_ref()), GIVEN_UP);
+    };
+    tracing::info!(namespace, chain = name, link, staged, answer = ?answered.0, "published");
+    world.promotions.end(&about, promotion, clock::now(), answered);
+    world.works.chains.queue.add(Key::of(chain.as_ref()));
+}
+
+/// The live read before tags are moved: a chain that was changed, or is gone, publishes nothing.
+async fn stands(world: &World, chain: &ImageChain) -> bool {
+    let chains: Api<ImageChain> = Api::namespaced(world.client.clone(), &chain.namespace().unwrap_or_default());
+    match chains.get_opt(&chain.name_any()).await {
+        Ok(live) => live.is_some_and(|live| {
+            live.uid() == chain.uid()
+                && live.metadata.generation == chain.metadata.generation
+                && live.metadata.deletion_timestamp.is_none()
+        }),
+        Err(error) => {
+            tracing::warn!(chain = chain.name_any(), %error, "not published: the chain could not be read");
+            false
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The controller as a whole: which streams it follows, which tasks it has, how they begin and end.
+
+use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt, stream::BoxStream};
+use k8s_openapi::api::{authentication::v1::SelfSubjectReview, core::v1::Namespace};
+use kube::{Api, Client, api::PostParams, core::PartialObjectMeta};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    builds::Builds,
+    chains::Chains,
+    client::{self, Cluster},
+    drive::{Drive, Reconcile, Work},
+    execute::Executor,
+    gather::prune_pod,
+    health::Health,
+    lease::{self, Claim, Contender, Times},
+    lookups::{Lookups, Reader},
+    metrics::Metrics,
+    named::Named,
+    profiles::Profiles,
+    serve::{Endpoints, Server},
+    supervisor::{self, Supervisor},
+    sweep,
+    triggers::{self, News},
+    watch::{Options, Source, Watchable, group, watch},
+    world::{Parts, World},
+};
+use crate::api::{MANAGED_BY, MANAGED_BY_LABEL, build::ImageBuild, chain::ImageChain, profile::BuildProfile};
+
+/// So many requests to the API server are open at once, watches left out.
+const REQUESTS: usize = 64;
+/// How long what is under way may take when the process ends: less than the pod's grace period.
+const DRAIN: Duration = Duration::from_secs(45);
+/// The name of the lease.
+const LEASE: &str = "imagechain-controller";
+
+/// How the controller runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which cluster.
+    pub cluster: Cluster,
+    /// The namespace of the lease; `None`: without leader election, for one process alone.
+    pub lease: Option<String>,
+    /// Who we are: another value for each process.
+    pub identity: String,
+    /// The operator's own image: what the `source` container of build pods runs.
+    pub image: String,
+    /// Where `/livez`, `/readyz` and `/metrics` are.
+    pub listen: SocketAddr,
+    /// How many objects of each kind are looked at at once.
+    pub workers: usize,
+    /// Where look-ups keep temporary files.
+    pub scratch: PathBuf,
+}
+
+/// Why the controller ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no way to the API server.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// The API server does not say who we are.
+    #[error("the API server does not answer: {0}")]
+    Identity(kube::Error),
+    /// The port is taken, or signals cannot be caught.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// A task ended, or work was cut off.
+    #[error(transparent)]
+    Ended(#[from] supervisor::Error),
+}
+
+/// Runs until a signal comes.
+///
+/// # Errors
+/// Why it could not begin, or ended otherwise.
+pub async fn run(settings: Settings) -> Result<(), Error> {
+    let (metrics, health) = (Metrics::default(), Health::default());
+    let server = Server::bind(settings.listen, Endpoints { health: health.clone(), metrics: metrics.clone() }).await?;
+    let signal = supervisor::next_signal()?;
+    let config = client::config(&settings.cluster).await?;
+    let client = client::client(config.clone(), REQUESTS, &metrics)?;
+    let user = identity(&client).await.map_err(Error::Identity)?;
+    tracing::info!(user, identity = settings.identity, address = %server.address()?, "the controller begins");
+    let mut supervisor = Supervisor::new(health.clone());
+    let claim = match &settings.lease {
+        Some(namespace) => {
+            let contender = contender(namespace, &settings.identity);
+            let (claim, running) = lease::claim(client::client(config, 4, &metrics)?, contender, metrics.clone());
+            supervisor.lease(|end| running.run(end));
+            claim
+        }
+        None => Claim::always(),
+    };
+    supervisor.service("the endpoints", server.run());
+    let source = Source { client: client.clone(), metrics: metrics.clone(), health };
+    begin(&mut supervisor, &source, &settings, &claim, user);
+    supervisor.run(signal, DRAIN).await?;
+    Ok(())
+}
+
+fn contender(namespace: &str, identity: &str) -> Contender {
+    Contender {
+        namespace: namespace.to_owned(),
+        name: LEASE.to_owned(),
+        identity: identity.to_owned(),
+        times: Times::default(),
+    }
+}
+
+/// Who we are to the API server: anybody may ask that.
+#[expect(clippy::disallowed_methods, reason = "a question: nothing is stored")]
+async fn identity(client: &Client) -> kube::Result<String> {
+    let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
+    let answer = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
+    Ok(answer.status.and_then(|status| status.user_info?.username).unwrap_or_default())
+}
+
+/// Begins with all tasks.
+fn begin(supervisor: &mut Supervisor, source: &Source, settings: &Settings, claim: &Claim, user: String) {
+    let (world, news, synced) = world(source, settings, claim, user);
+    supervisor.service("the watches", {
+        let world = Arc::clone(&world);
+        async move {
+            triggers::follow(world, news).await;
+            Err::<Infallible, _>("all watches ended")
+        }
+    });
+    let works = world.works.clone();
+    let loops = Loops { claim: claim.clone(), metrics: source.metrics.clone(), workers: settings.workers, synced };
+    supervisor.worker("chains", |end| loops.clone().run(Chains(Arc::clone(&world)), works.chains, end));
+    supervisor.worker("builds", |end| loops.clone().run(Builds::new(Arc::clone(&world)), works.builds, end));
+    supervisor.worker("profiles", |end| loops.clone().run(Profiles(Arc::clone(&world)), works.profiles, end));
+    let swept = Arc::clone(&world);
+    supervisor.worker("the sweep", |end| async move {
+        sweep::run(swept, end).await;
+        Ok::<_, Infallible>(())
+    });
+    let claim = claim.clone();
+    supervisor.service("the takeover", async move { take_over(world, claim).await });
+}
+
+/// Looks at everything whenever this process has become the leader.
+async fn take_over(world: Arc<World>, mut claim: Claim) -> Result<Infallible, &'static str> {
+    while claim.gained().await {
+        world.look_at_all();
+        claim.lost().await;
+    }
+    // The lease is released: the process ends.
+    std::future::pending().await
+}
+
+/// Whether the copies of all kinds are complete.
+type Synced = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// What the loops of all kinds share.
+#[derive(Clone)]
+struct Loops {
+    claim: Claim,
+    metrics: Metrics,
+    workers: usize,
+    synced: Synced,
+}
+
+impl Loops {
+    async fn run<R: Reconcile>(
+        self,
+        reconciler: R,
+        work: Arc<Work>,
+        end: CancellationToken,
+    ) -> Result<(), tokio::task::JoinError> {
+        const LOOK: Duration = Duration::from_millis(20);
+        // Nothing is decided on half of the facts.
+        while !(self.synced)() {
+            if tokio::time::timeout(LOOK, end.cancelled()).await.is_ok() {
+                return Ok(());
+            }
+        }
+        let Self { claim, metrics, workers, .. } = self;
+        Drive { reconciler: Arc::new(reconciler), work, claim, metrics, workers }.run(end).await
+    }
+}
+
+/// The world, what it hears of, and whether it has heard of everything once.
+fn world(
+    source: &Source,
+    settings: &Settings,
+    claim: &Claim,
+    user: String,
+) -> (Arc<World>, BoxStream<'static, News>, Synced) {
+    let (named, of_named) = Named::new(source);
+    let (pod_streams, of_pods) = group(source.clone(), |namespace: &String| {
+        let own = format!("{MANAGED_BY_LABEL}={MANAGED_BY}");
+        let options = Options { prune: prune_pod, ..Options::new("pods").labels(&own).sometimes() };
+        let place = namespace.clone();
+        (options, namespace.clone(), Box::new(move |client| Api::namespaced(client, &place)))
+    });
+    let reader = Reader::new(source.client.clone(), user);
+    let world = Arc::new(World::new(Parts {
+        client: source.client.clone(),
+        execute: Executor::new(source.client.clone(), claim.clone(), source.metrics.clone(), settings.identity.clone()),
+        lookups: Lookups::new(reader, settings.scratch.clone()),
+        pod_streams,
+        named,
+        operator_image: settings.image.clone(),
+    }));
+    let (chains, of_chains) = all(source, &Options::<ImageChain>::new("imagechains"), News::Chain);
+    let (builds, of_builds) = all(source, &Options::<ImageBuild>::new("imagebuilds"), News::Build);
+    let (profiles, of_profiles) = all(source, &Options::<BuildProfile>::new("buildprofiles"), News::Profile);
+    let options = Options { prune: prune_namespace, ..Options::new("namespaces") };
+    let (namespaces, of_namespaces) = all(source, &options, News::Namespace);
+    let of_pods = of_pods.map(|(namespace, change)| News::Pod(namespace, change)).boxed();
+    let streams = [of_chains, of_builds, of_profiles, of_namespaces, of_pods, of_named.map(News::Named).boxed()];
+    let synced = move || [&chains, &builds, &profiles, &namespaces].iter().all(|stream| stream.is_synced());
+    (world, futures::stream::select_all(streams).boxed(), Arc::new(synced))
+}
+
+/// All objects of a kind, as news.
+fn all<K: Watchable>(
+    source: &Source,
+    options: &Options<K>,
+    news: impl Fn(super::watch::Change<K>) -> News + Send + 'static,
+) -> (super::health::Stream, BoxStream<'static, News>) {
+    let (watched, changes) = watch(source, options, "", Api::all);
+    (watched.health, boxed(changes.map(news)))
+}
+
+fn boxed(stream: impl Stream<Item = News> + Send + 'static) -> BoxStream<'static, News> {
+    stream.boxed()
+}
+
+fn prune_namespace(namespace: &mut PartialObjectMeta<Namespace>) {
+    namespace.metadata.managed_fields = None;
+    namespace.metadata.annotations = None;
+}

@@ -1,0 +1,11 @@
+//! The facts that decisions are made on: from the caches, and live where a cache must not be trusted.
+
+mod build;
+mod chain;
+mod permission;
+mod pods;
+
+pub use build::{Facts as BuildFacts, usable};
+pub use chain::{Facts as ChainFacts, about};
+pub use permission::{Names, Ready};
+pub use pods::{Seen, prune as prune_pod};

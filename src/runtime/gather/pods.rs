@@ -1,0 +1,144 @@
+//! The pods of a build.
+
+use k8s_openapi::{
+    api::core::v1::{Container, Pod, PodSpec},
+    jiff::Timestamp,
+};
+use kube::ResourceExt;
+
+use crate::{
+    api::{ATTEMPT_LABEL, JOB_ANNOTATION},
+    outcome::pod::observe,
+    plan::{
+        build::OwnPod,
+        image::Repository,
+        job::Job,
+        observed::{Observation, State},
+    },
+};
+
+/// In our copies of pods alone, in the place of the job: the repository that it pushes to.
+const STAGING: &str = "staging";
+
+/// Removes from a pod what nobody reads. Of its job only the staging repository stays.
+pub fn prune(pod: &mut Pod) {
+    let staging = pod.annotations().get(JOB_ANNOTATION).and_then(|job| Job::parse(job).ok());
+    pod.metadata.managed_fields = None;
+    pod.metadata.annotations = staging.map(|job| [(STAGING.to_owned(), job.staging.repository)].into());
+    let Some(spec) = pod.spec.take() else { return };
+    let keep = |containers: Vec<Container>| -> Vec<Container> {
+        let small = |each: Container| Container { name: each.name, resources: each.resources, ..Container::default() };
+        containers.into_iter().map(small).collect()
+    };
+    pod.spec = Some(PodSpec {
+        node_name: spec.node_name,
+        init_containers: spec.init_containers.map(keep),
+        containers: keep(spec.containers),
+        ..PodSpec::default()
+    });
+}
+
+/// A pod with what can be seen of it.
+#[derive(Debug)]
+pub struct Seen {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its version.
+    pub version: Option<String>,
+    uid: String,
+    attempt: i32,
+    created: Timestamp,
+    staging: Option<Repository>,
+    observation: Observation,
+}
+
+impl Seen {
+    /// Looks at a pod.
+    #[must_use]
+    pub fn of(pod: &Pod) -> Self {
+        let attempt = pod.labels().get(ATTEMPT_LABEL).and_then(|number| number.parse().ok());
+        Self {
+            name: pod.name_any(),
+            namespace: pod.namespace().unwrap_or_default(),
+            version: pod.resource_version(),
+            uid: pod.uid().unwrap_or_default(),
+            attempt: attempt.unwrap_or_default(),
+            created: pod.creation_timestamp().map_or(Timestamp::MIN, |time| time.0),
+            staging: pod.annotations().get(STAGING).and_then(|text| text.parse().ok()),
+            observation: observe(pod),
+        }
+    }
+
+    /// As the decision takes it. What is known of nodes would be here too: the operator may not read them, and
+    /// takes what the control plane says of the pod itself.
+    #[must_use]
+    pub fn as_own(&self) -> OwnPod<'_> {
+        OwnPod {
+            attempt: self.attempt,
+            uid: &self.uid,
+            created: self.created,
+            node_down: None,
+            seen: &self.observation,
+        }
+    }
+
+    /// Where it was told to push.
+    #[must_use]
+    pub const fn staging(&self) -> Option<&Repository> {
+        self.staging.as_ref()
+    }
+
+    /// Its UID.
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// Which attempt it is of.
+    #[must_use]
+    pub const fn attempt(&self) -> i32 {
+        self.attempt
+    }
+
+    /// Whether any of its containers may still run.
+    #[must_use]
+    pub const fn runs(&self) -> bool {
+        !self.observation.over
+    }
+
+    /// Whether nothing of it has begun: as it is without its Secret.
+    #[must_use]
+    pub const fn has_not_begun(&self) -> bool {
+        matches!(self.observation.state, State::Waiting { stage: None, .. }) && self.observation.deleting.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pruned_pod_is_observed_as_the_whole_one() {
+        let mut pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "a", "annotations": {"other": "x"}, "managedFields": [{"manager": "m"}]},
+            "spec": {"volumes": [{"name": "v"}], "containers": [{
+                "name": "publish", "image": "i", "env": [{"name": "e"}], "resources": {"limits": {"memory": "1Gi"}},
+            }]},
+            "status": {"phase": "Failed", "containerStatuses": [{
+                "name": "publish", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+            }]},
+        }))
+        .unwrap();
+        let whole = observe(&pod);
+        prune(&mut pod);
+        assert_eq!(observe(&pod), whole);
+        let spec = pod.spec.unwrap();
+        assert!(spec.volumes.is_none() && spec.containers[0].image.is_none() && spec.containers[0].env.is_none());
+        assert!(pod.metadata.annotations.is_none() && pod.metadata.managed_fields.is_none());
+    }
+}

@@ -1,0 +1,32 @@
+//! All that talks to the cluster and to the world: everything asynchronous is here.
+//!
+//! [`client`] reaches the API server, [`watch`] keeps pruned copies of what is in it and says what changed,
+//! [`lease`] says whether this process may write, [`supervisor`] starts and ends tasks in order, [`serve`]
+//! answers probes from what [`health`] knows; [`git`] and [`registry`] look up what chains name.
+
+pub mod backoff;
+pub mod builds;
+pub mod cache;
+pub mod chains;
+pub mod client;
+pub mod clock;
+pub mod controller;
+pub mod drive;
+pub mod execute;
+pub mod gather;
+pub mod git;
+pub mod health;
+pub mod lease;
+pub mod lookups;
+pub mod metrics;
+pub mod named;
+pub mod places;
+pub mod profiles;
+pub mod registry;
+pub mod serve;
+pub mod supervisor;
+pub mod sweep;
+pub mod telemetry;
+pub mod triggers;
+pub mod watch;
+pub mod world;

@@ -1,0 +1,40 @@
+//! One look at a profile: whether it is valid, and its execution namespace is there.
+
+use std::sync::Arc;
+
+use kube::Api;
+
+use super::{
+    cache::Key,
+    clock,
+    drive::{Next, Reconcile},
+    execute::Error,
+    gather::usable,
+    world::World,
+};
+use crate::{api::profile::BuildProfile, plan::access};
+
+/// What looks at profiles.
+#[derive(Debug)]
+pub struct Profiles(pub Arc<World>);
+
+impl Reconcile for Profiles {
+    const KIND: &'static str = "BuildProfile";
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        let world = &self.0;
+        let Some(profile) = world.profiles.get(key) else { return Ok(Next::Idle) };
+        let fact = world.profile(&key.name);
+        let namespace = usable(&fact).map(|valid| valid.execution_namespace.clone()).unwrap_or_default();
+        let checked = access::check_profile(Some(&fact), &key.name)
+            .and_then(|_| access::check_execution(&namespace, world.labels(&namespace).as_ref()));
+        let (previous, generation) = (profile.status.clone().unwrap_or_default(), profile.metadata.generation);
+        let status = access::of_profile(&previous, generation.unwrap_or_default(), clock::now(), &checked);
+        let profiles: Api<BuildProfile> = Api::all(world.client.clone());
+        let written = world.execute.write_status(&profiles, &profile, profile.status.as_ref(), &status).await?;
+        if let Some(written) = written {
+            world.profiles.wrote(profile.metadata.resource_version.as_deref(), written);
+        }
+        Ok(Next::Idle)
+    }
+}

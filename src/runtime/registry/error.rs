@@ -1,0 +1,168 @@
+//! Why a registry did not do what it was asked for.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::{
+    api::condition::Reason,
+    plan::image::{Digest, Repository, Tag},
+};
+
+/// The longest that a registry can make us wait: what it says beyond that is cut.
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(5);
+
+/// An error, as a sentence for whoever must act. It never holds a credential, nor text of the registry
+/// beyond an error code.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// It may not be read.
+    #[error("{place} cannot be read: the registry refuses {}", by(*anonymous))]
+    AccessDenied {
+        /// The repository.
+        place: String,
+        /// Without credentials.
+        anonymous: bool,
+    },
+    /// It may not be written.
+    #[error("{place} cannot be written: the registry refuses {}", by(*anonymous))]
+    PushDenied {
+        /// The repository.
+        place: String,
+        /// Without credentials.
+        anonymous: bool,
+    },
+    /// The registry does not take what is written, for another reason than who writes it: a full disk, a
+    /// tag that may not move.
+    #[error("{place} cannot be written: the registry answers {status}: its rules for this repository say why")]
+    Rejected {
+        /// The repository.
+        place: String,
+        /// Status and error code.
+        status: String,
+    },
+    /// There is no such image.
+    #[error("{0} does not exist: correct the name, or push it")]
+    NotFound(String),
+    /// The index has no image for the platform.
+    #[error("{reference} has no image for {platform}, only for {present}")]
+    NoPlatform {
+        /// The name as it is written.
+        reference: String,
+        /// What was asked for.
+        platform: String,
+        /// What is there.
+        present: String,
+    },
+    /// What was staged is not there any more.
+    #[error("{repository}@{digest} is gone: it must be built again")]
+    Gone {
+        /// The staging repository.
+        repository: Repository,
+        /// What was staged there.
+        digest: Digest,
+    },
+    /// What was staged is not the image that was tested.
+    #[error("{repository}@{digest} is not promoted: it holds the image {found}, and {expected} was tested")]
+    ImageMismatch {
+        /// The staging repository.
+        repository: Repository,
+        /// What was staged there.
+        digest: Digest,
+        /// The image ID that was tested.
+        expected: Digest,
+        /// What is there instead.
+        found: String,
+    },
+    /// Right after it was put there, the tag leads elsewhere.
+    #[error("{repository}:{tag} leads to {found} right after it was moved to {expected}: something else writes it")]
+    Moved {
+        /// The published repository.
+        repository: Repository,
+        /// The tag.
+        tag: Tag,
+        /// Where it was put.
+        expected: Digest,
+        /// Where it leads.
+        found: String,
+    },
+    /// Staging and published repository are on different registries.
+    #[error("{from} is on another registry than {to}: staging must be on the registry of what is published from it")]
+    NotMountable {
+        /// The staging repository.
+        from: Repository,
+        /// The published one.
+        to: Repository,
+    },
+    /// The registry does not answer, or says that it is overloaded.
+    #[error("{place}: the registry {cause}")]
+    Unavailable {
+        /// The repository.
+        place: String,
+        /// What happened.
+        cause: String,
+        /// When it wants to be asked again; at most [`LONGEST_RETRY_AFTER`].
+        retry_after: Option<Duration>,
+    },
+    /// It answers, but not as a registry does.
+    #[error("{place}: the registry {cause}: is there a registry at this address?")]
+    NoRegistry {
+        /// The repository.
+        place: String,
+        /// What is wrong.
+        cause: String,
+    },
+    /// What it gives is not what it says that it is.
+    #[error("{place}: the registry gives {found} where {expected} was asked for")]
+    WrongDigest {
+        /// The repository.
+        place: String,
+        /// The digest that was asked for.
+        expected: String,
+        /// That of what came.
+        found: Digest,
+    },
+    /// The certificates of the profile are none.
+    #[error("the certificate authority of the profile is not a certificate in PEM")]
+    Certificates,
+    /// No client can be made, such as on a system without certificates.
+    #[error("registries cannot be reached: {0}")]
+    Client(String),
+}
+
+impl Error {
+    /// The reason for a condition.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::AccessDenied { .. } => Reason::AccessDenied,
+            Self::PushDenied { .. } | Self::Rejected { .. } => Reason::PushDenied,
+            Self::NotFound(_) | Self::NoPlatform { .. } => Reason::BaseImageNotFound,
+            Self::ImageMismatch { .. } => Reason::ImageMismatch,
+            Self::NotMountable { .. } => Reason::StagingNotMountable,
+            Self::Certificates | Self::Client(_) => Reason::SpecInvalid,
+            Self::Gone { .. }
+            | Self::Moved { .. }
+            | Self::Unavailable { .. }
+            | Self::NoRegistry { .. }
+            | Self::WrongDigest { .. } => Reason::RegistryUnavailable,
+        }
+    }
+
+    /// When the registry wants to be asked again, if it says so.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+fn by(anonymous: bool) -> &'static str {
+    if anonymous {
+        "whoever shows no credentials: name a Secret that holds some for it"
+    } else {
+        "the credentials: correct those of the Secret, or what they may do"
+    }
+}

@@ -1,0 +1,227 @@
+//! Manifests: the few fields of them that decide something.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::plan::image::Digest;
+
+/// The media types of images and indexes: those of the OCI image specification 1.1 and of Docker's
+/// "Image Manifest Version 2, Schema 2".
+const IMAGES: [&str; 2] =
+    ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
+const INDEXES: [&str; 2] =
+    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
+
+/// What `BuildKit` marks the manifests by that only say something about another one of the same index.
+const ABOUT_ANOTHER: &str = "vnd.docker.reference.type";
+
+/// The value of `Accept`.
+pub(super) fn accepted() -> String {
+    [IMAGES, INDEXES].concat().join(", ")
+}
+
+/// Whether a media type is that of one image.
+pub(super) fn is_image(media_type: &str) -> bool {
+    IMAGES.contains(&media_type)
+}
+
+/// What is under a digest or tag.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Manifest {
+    Image { config: Blob, layers: Vec<Blob> },
+    Index(Vec<Child>),
+}
+
+/// What a manifest refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Blob {
+    pub(super) digest: Digest,
+    /// In bytes.
+    pub(super) size: u64,
+}
+
+/// A manifest of an index.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Child {
+    pub(super) digest: Digest,
+    /// As `linux/amd64`, with the variant where there is one.
+    platform: String,
+    /// It is not an image to run, but says something about one.
+    pub(super) is_about_another: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    schema_version: u8,
+    media_type: Option<String>,
+    config: Option<WrittenDescriptor>,
+    layers: Option<Vec<WrittenDescriptor>>,
+    manifests: Option<Vec<WrittenDescriptor>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenDescriptor {
+    #[serde(default)]
+    media_type: String,
+    digest: String,
+    size: u64,
+    platform: Option<WrittenPlatform>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct WrittenPlatform {
+    os: String,
+    architecture: String,
+    variant: Option<String>,
+}
+
+/// Reads a manifest, and its media type where it says one.
+pub(super) fn parse(body: &[u8]) -> Result<(Manifest, Option<String>), &'static str> {
+    let written: Written = serde_json::from_slice(body).map_err(|_| "gives something that is no manifest")?;
+    if written.schema_version != 2 {
+        return Err("gives a manifest of another version than 2");
+    }
+    let manifest = match (written.config, written.layers, written.manifests) {
+        // One text that is an image to some and an index to others is an attack (CVE-2021-41190).
+        (Some(config), Some(layers), None) => image(&config, &layers),
+        (None, None, Some(manifests)) => manifests.into_iter().map(child).collect::<Option<_>>().map(Manifest::Index),
+        _ => return Err("gives a manifest that is neither of one image nor an index"),
+    };
+    let manifest = manifest.ok_or("gives a manifest with a digest that is not sha256")?;
+    Ok((manifest, written.media_type))
+}
+
+fn image(config: &WrittenDescriptor, layers: &[WrittenDescriptor]) -> Option<Manifest> {
+    // Such layers are where their URLs lead, and no registry has them (Windows' base layers).
+    let is_here = |layer: &&WrittenDescriptor| {
+        !layer.media_type.contains("nondistributable") && !layer.media_type.contains(".foreign.")
+    };
+    let layers = layers.iter().filter(is_here).map(blob).collect::<Option<_>>()?;
+    Some(Manifest::Image { config: blob(config)?, layers })
+}
+
+fn blob(written: &WrittenDescriptor) -> Option<Blob> {
+    Some(Blob { digest: written.digest.parse().ok()?, size: written.size })
+}
+
+fn child(written: WrittenDescriptor) -> Option<Child> {
+    let platform = written.platform.map_or_else(String::new, |platform| {
+        let variant = platform.variant.map_or_else(String::new, |variant| format!("/{variant}"));
+        format!("{}/{}{variant}", platform.os, platform.architecture)
+    });
+    let is_about_another = written.annotations.contains_key(ABOUT_ANOTHER);
+    Some(Child { digest: written.digest.parse().ok()?, platform, is_about_another })
+}
+
+/// The manifest for a platform: exactly it, else with any variant of it.
+pub(super) fn of_platform(children: &[Child], platform: &str) -> Option<Digest> {
+    let images = || children.iter().filter(|child| !child.is_about_another);
+    let variant = format!("{platform}/");
+    let exact = images().find(|child| child.platform == platform);
+    exact.or_else(|| images().find(|child| child.platform.starts_with(&variant))).map(|child| child.digest.clone())
+}
+
+/// The platforms of an index, for a message.
+pub(super) fn platforms(children: &[Child]) -> String {
+    let names: Vec<&str> =
+        children.iter().filter(|child| !child.is_about_another).map(|child| child.platform.as_str()).take(16).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn digest(letter: char) -> String {
+        format!("sha256:{}", letter.to_string().repeat(64))
+    }
+
+    fn descriptor(letter: char, more: &Value) -> Value {
+        let mut made = json!({"mediaType": "x", "digest": digest(letter), "size": 7});
+        made.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        made
+    }
+
+    fn index(platforms: &[(char, &str, &str, Option<&str>)]) -> Vec<Child> {
+        let one = |(letter, os, architecture, variant): &(char, &str, &str, Option<&str>)| {
+            let platform = json!({"os": os, "architecture": architecture, "variant": variant});
+            descriptor(*letter, &json!({"platform": platform}))
+        };
+        let manifests: Vec<Value> = platforms.iter().map(one).collect();
+        let text = json!({"schemaVersion": 2, "manifests": manifests}).to_string();
+        match parse(text.as_bytes()).unwrap().0 {
+            Manifest::Index(children) => children,
+            Manifest::Image { .. } => panic!("an index"),
+        }
+    }
+
+    #[test]
+    fn an_image_has_a_config_and_the_layers_that_a_registry_has() {
+        let foreign = json!({"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"});
+        let none = json!({});
+        let text = json!({"schemaVersion": 2, "mediaType": IMAGES[0], "config": descriptor('a', &none),
+            "layers": [descriptor('b', &none), descriptor('c', &foreign)]});
+        let blob = |letter| Blob { digest: digest(letter).parse().unwrap(), size: 7 };
+        let (manifest, media_type) = parse(text.to_string().as_bytes()).unwrap();
+        assert_eq!(manifest, Manifest::Image { config: blob('a'), layers: vec![blob('b')] });
+        assert_eq!(media_type.as_deref(), Some(IMAGES[0]));
+    }
+
+    #[test]
+    fn the_platform_is_found_and_what_is_about_it_is_not() {
+        let children = index(&[
+            ('a', "linux", "arm64", Some("v8")),
+            ('b', "linux", "amd64", Some("v3")),
+            ('c', "linux", "amd64", None),
+        ]);
+        for (platform, expected) in [
+            ("linux/amd64", Some('c')),
+            ("linux/amd64/v3", Some('b')),
+            ("linux/arm64", Some('a')),
+            ("linux/arm", None),
+            ("windows/amd64", None),
+        ] {
+            assert_eq!(of_platform(&children, platform), expected.map(|l| digest(l).parse().unwrap()), "{platform}");
+        }
+        assert_eq!(platforms(&children), "linux/arm64/v8, linux/amd64/v3, linux/amd64");
+
+        let about = json!({"platform": {"os": "linux", "architecture": "amd64"}, "annotations": {ABOUT_ANOTHER: "x"}});
+        let text = json!({"schemaVersion": 2, "manifests": [descriptor('a', &about)]}).to_string();
+        let Manifest::Index(children) = parse(text.as_bytes()).unwrap().0 else { panic!("an index") };
+        assert_eq!((of_platform(&children, "linux/amd64"), platforms(&children)), (None, "none".to_owned()));
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        let none = json!({});
+        let (config, one) = (descriptor('a', &none), json!([descriptor('b', &none)]));
+        for text in [
+            "<html>".to_owned(),
+            String::new(),
+            json!({}).to_string(),
+            json!({"schemaVersion": 1, "manifests": []}).to_string(),
+            json!({"schemaVersion": 2}).to_string(),
+            json!({"schemaVersion": 2, "config": config}).to_string(),
+            json!({"schemaVersion": 2, "config": config, "layers": one, "manifests": one}).to_string(),
+            json!({"schemaVersion": 2, "config": {"digest": "sha512:0", "size": 1}, "layers": []}).to_string(),
+            json!({"schemaVersion": 2, "config": {"digest": digest('a'), "size": -1}, "layers": []}).to_string(),
+        ] {
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&body);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Promotion: the published tags are put on the digest that was tested.
+
+use std::collections::BTreeSet;
+
+use reqwest::{
+    Body, Method, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
+};
+
+use super::{
+    Registry,
+    credentials::Credentials,
+    error::Error,
+    manifest::{Blob, Child, Manifest},
+    session::{Found, Purpose, Session},
+};
+use crate::plan::image::{Digest, Repository, Tag};
+
+/// The most manifests of an index that are promoted, and the most bytes that all of them have together: build
+/// pods push them, and they are in memory at once.
+const MOST_CHILDREN: usize = 64;
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+
+/// What to publish where.
+#[derive(Clone, Copy, Debug)]
+pub struct Promotion<'a> {
+    /// The staging repository.
+    pub source: &'a Repository,
+    /// The digest of what was staged there.
+    pub digest: &'a Digest,
+    /// The image ID that was tested: the digest of its configuration.
+    pub image: &'a Digest,
+    /// The published repository; it may be the staging repository itself.
+    pub target: &'a Repository,
+    /// The published tags.
+    pub tags: &'a BTreeSet<Tag>,
+    /// Credentials that may read the source.
+    pub source_credentials: &'a Credentials,
+    /// Credentials that may write the target.
+    pub target_credentials: &'a Credentials,
+}
+
+/// What a promotion has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promoted {
+    /// The tags that were moved. The others led to the digest already.
+    pub moved: BTreeSet<Tag>,
+}
+
+impl Registry {
+    /// Puts the tags on the digest, after a look at what it is, and reads them back. May be repeated: what
+    /// is there already is not written again, and nothing is written before all is found to be right.
+    ///
+    /// # Errors
+    /// What was staged is gone or is not what was tested; or the registry does not do it. Some of the tags
+    /// may have been moved: a repetition moves the others.
+    pub async fn promote(&self, promotion: &Promotion<'_>) -> Result<Promoted, Error> {
+        let Promotion { source: from, target: to, .. } = *promotion;
+        if from.registry != to.registry {
+            return Err(Error::NotMountable { from: from.clone(), to: to.clone() });
+        }
+        let mut source = self.session(from, promotion.source_credentials, Purpose::Read)?;
+        let staged = Staged::read(&mut source, promotion).await?;
+        let mut target = self.session(to, promotion.target_credentials, Purpose::Write)?;
+        if from != to {
+            // Before the first request: a token is for what it was asked for.
+            target.and_read(&from.path);
+        }
+        let mut moved = BTreeSet::new();
+        for tag in promotion.tags {
+            if !leads_to(&mut target, tag, promotion.digest).await? {
+                moved.insert(tag.clone());
+            }
+        }
+        if from != to && !moved.is_empty() {
+            Copying { source, target: &mut target, from: &from.path }.all(&staged).await?;
+        }
+        for tag in &moved {
+            put(&mut target, &tag.to_string(), &staged.root).await?;
+        }
+        for tag in &moved {
+            check(&mut target, to, tag, promotion.digest).await?;
+        }
+        Ok(Promoted { moved })
+    }
+}
+
+/// All that was staged under a digest, and found to be what was tested.
+struct Staged {
+    /// The images of an index, which must be there before it.
+    children: Vec<Found>,
+    root: Found,
+}
+
+impl Staged {
+    async fn read(source: &mut Session<'_>, promotion: &Promotion<'_>) -> Result<Self, Error> {
+        let root = Self::one(source, promotion, promotion.digest).await?;
+        let mut children = Vec::new();
+        match &root.manifest {
+            Manifest::Image { config, .. } => is_tested(promotion, config)?,
+            Manifest::Index(all) if all.iter().all(|child| child.is_about_another) => {
+                return Err(mismatch(promotion, "an index without images"));
+            }
+            Manifest::Index(all) if all.len() > MOST_CHILDREN => {
+                return Err(mismatch(promotion, "an index of too many images"));
+            }
+            Manifest::Index(all) => {
+                let mut bytes = root.body.len();
+                for child in all {
+                    let found = Self::child(source, promotion, child).await?;
+                    bytes += found.body.len();
+                    if bytes > MOST_BYTES {
+                        return Err(mismatch(promotion, "an index of too large manifests"));
+                    }
+                    children.push(found);
+                }
+            }
+        }
+        Ok(Self { children, root })
+    }
+
+    async fn child(source: &mut Session<'_>, promotion: &Promotion<'_>, child: &Child) -> Result<Found, Error> {
+        let found = Self::one(source, promotion, &child.digest).await?;
+        match &found.manifest {
+            // Every image of an index is published with it: none may be another than the tested one.
+            Manifest::Image { config, .. } if !child.is_about_another => is_tested(promotion, config)?,
+            Manifest::Image { .. } => {}
+            Manifest::Index(_) => return Err(mismatch(promotion, "an index in an index")),
+        }
+        Ok(found)
+    }
+
+    async fn one(source: &mut Session<'_>, promotion: &Promotion<'_>, digest: &Digest) -> Result<Found, Error> {
+        let gone = || Error::Gone { repository: promotion.source.clone(), digest: digest.clone() };
+        let found = source.manifest(&digest.to_string()).await?.ok_or_else(gone)?;
+        source.expect(found.digest.clone(), Some(digest))?;
+        Ok(found)
+    }
+
+    /// What must be in the target before a manifest is, each once.
+    fn blobs(&self) -> Vec<&Blob> {
+        let mut seen = BTreeSet::new();
+        let manifests = self.children.iter().chain([&self.root]);
+        let blobs = manifests.flat_map(|found| match &found.manifest {
+            Manifest::Image { config, layers } => layers.iter().chain([config]).collect(),
+            Manifest::Index(_) => Vec::new(),
+        });
+        blobs.filter(|blob| seen.insert(blob.digest.clone())).collect()
+    }
+}
+
+fn is_tested(promotion: &Promotion<'_>, config: &Blob) -> Result<(), Error> {
+    if config.digest == *promotion.image { Ok(()) } else { Err(mismatch(promotion, &config.digest.to_string())) }
+}
+
+fn mismatch(promotion: &Promotion<'_>, found: &str) -> Error {
+    Error::ImageMismatch {
+        repository: promotion.source.clone(),
+        digest: promotion.digest.clone(),
+        expected: promotion.image.clone(),
+        found: found.to_owned(),
+    }
+}
+
+async fn leads_to(target: &mut Session<'_>, tag: &Tag, digest: &Digest) -> Result<bool, Error> {
+    Ok(target.head(&tag.to_string()).await?.is_some_and(|head| head.digest.as_ref() == Some(digest)))
+}
+
+/// Puts a manifest under a tag or its digest.
+async fn put(target: &mut Session<'_>, name: &str, found: &Found) -> Result<(), Error> {
+    let mut request = target.request(Method::PUT, &format!("manifests/{name}"))?;
+    if let Ok(media_type) = HeaderValue::try_from(&found.media_type) {
+        request.headers_mut().insert(CONTENT_TYPE, media_type);
+    }
+    *request.body_mut() = Some(Body::from(found.body.clone()));
+    let answer = target.send(request).await?;
+    if answer.status().is_success() { Ok(()) } else { Err(target.refusal(answer).await) }
+}
+
+/// Reads a tag back, whole: the digest is that of the bytes and not what the registry says it is.
+async fn check(target: &mut Session<'_>, repository: &Repository, tag: &Tag, expected: &Digest) -> Result<(), Error> {
+    let found = target.manifest(&tag.to_string()).await?;
+    if found.as_ref().is_some_and(|found| found.digest == *expected) {
+        return Ok(());
+    }
+    let found = found.map_or_else(|| "nothing".to_owned(), |found| found.digest.to_string());
+    Err(Error::Moved { repository: repository.clone(), tag: tag.clone(), expected: expected.clone(), found })
+}
+
+/// Brings blobs and the images of an index into the target.
+struct Copying<'a, 'b> {
+    source: Session<'a>,
+    target: &'b mut Session<'a>,
+    /// The path of the source.
+    from: &'a str,
+}
+
+impl Copying<'_, '_> {
+    async fn all(mut self, staged: &Staged) -> Result<(), Error> {
+        for blob in staged.blobs() {
+            self.blob(blob).await?;
+        }
+        for child in &staged.children {
+            put(self.target, &child.digest.to_string(), child).await?;
+        }
+        Ok(())
+    }
+
+    async fn blob(&mut self, blob: &Blob) -> Result<(), Error> {
+        let head = self.target.request(Method::HEAD, &format!("blobs/{}", blob.digest))?;
+        if self.target.send(head).await?.status() == StatusCode::OK {
+            return Ok(());
+        }
+        let path = format!("blobs/uploads/?mount={}&from={}", blob.digest, self.from);
+        let mount = self.target.request(Method::POST, &path)?;
+        let answer = self.target.send(mount).await?;
+        match answer.status() {
+            StatusCode::CREATED => Ok(()),
+            StatusCode::ACCEPTED => self.upload(&answer, blob).await,
+            _ => Err(self.target.refusal(answer).await),
+        }
+    }
+
+    /// Takes a refused mount further, as an upload of what is read at the same time: no more of it is in
+    /// memory than the connections hold. The registry checks the digest.
+    async fn upload(&mut self, opened: &Response, blob: &Blob) -> Result<(), Error> {
+        let mut url = self.target.location(opened)?;
+        url.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
+        let content = self.content(blob).await?;
+        let mut request = self.target.transfer(Method::PUT, url);
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(blob.size));
+        *request.body_mut() = Some(Body::from(content));
+        let answer = self.target.send(request).await?;
+        if answer.status().is_success() { Ok(()) } else { Err(self.target.refusal(answer).await) }
+    }
+
+    async fn content(&mut self, blob: &Blob) -> Result<Response, Error> {
+        let url = self.source.request(Method::GET, &format!("blobs/{}", blob.digest))?.url().clone();
+        let answer = self.source.send(self.source.transfer(Method::GET, url)).await?;
+        match answer.status() {
+            StatusCode::OK if answer.content_length().is_none_or(|length| length == blob.size) => Ok(answer),
+            StatusCode::OK => Err(self.source.no_registry("gives a layer of another size than its manifest says")),
+            _ => Err(self.source.refusal(answer).await),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Pods that are left over: those of builds that are gone. Pods live in another namespace than their build, so
+//! that no owner reference can take them along; their Secrets go with them.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{cache::Key, execute::Error, world::World};
+use crate::api::{BUILD_LABEL, BUILD_NAMESPACE_LABEL, BUILD_UID_LABEL, build::ImageBuild};
+
+/// How often all pods are looked at.
+const EVERY: Duration = Duration::from_mins(3);
+
+/// Sweeps now and then until `end` comes. Everything else is looked at too then: what no watch tells of, such
+/// as a right that was granted, is noticed at last.
+pub async fn run(world: Arc<World>, end: CancellationToken) {
+    while timeout(EVERY, end.cancelled()).await.is_err() {
+        if world.execute.claim().is_current() {
+            for pod in world.pods.all() {
+                sweep(&world, &pod).await;
+            }
+            world.look_at_all();
+        }
+    }
+}
+
+/// Deletes the pods of a build that is gone.
+pub async fn after(world: Arc<World>, build: Arc<ImageBuild>) {
+    if !world.execute.claim().is_current() {
+        return;
+    }
+    for pod in world.pods.members(&build.uid().unwrap_or_default()) {
+        sweep(&world, &pod).await;
+    }
+}
+
+/// Deletes a pod if its build is gone. What fails is tried again the next time.
+async fn sweep(world: &World, pod: &Pod) {
+    let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+    if let Err(error) = try_sweep(world, pod).await {
+        tracing::warn!(namespace, name, %error, "a pod that is left over could not be deleted");
+    }
+}
+
+async fn try_sweep(world: &World, pod: &Pod) -> Result<(), Error> {
+    let label = |name: &str| pod.labels().get(name).map(String::as_str).unwrap_or_default();
+    let (build, uid) = (Key::new(label(BUILD_NAMESPACE_LABEL), label(BUILD_LABEL)), label(BUILD_UID_LABEL));
+    let is_there = |build: &ImageBuild| build.uid().as_deref() == Some(uid);
+    if pod.metadata.deletion_timestamp.is_some() || world.builds.get(&build).is_some_and(|build| is_there(&build)) {
+        return Ok(());
+    }
+    // What the cache does not show may be there all the same.
+    let builds: Api<ImageBuild> = Api::namespaced(world.client.clone(), &build.namespace);
+    if builds.get_opt(&build.name).await?.is_some_and(|build| is_there(&build)) {
+        return Ok(());
+    }
+    let pods: Api<Pod> = Api::namespaced(world.client.clone(), &pod.namespace().unwrap_or_default());
+    tracing::info!(namespace = pod.namespace(), name = pod.name_any(), "deleted: its build is gone");
+    world.execute.delete(&pods, &pod.name_any(), &pod.uid().unwrap_or_default(), false).await
+}

@@ -1,0 +1,309 @@
+//! Every order in which two replicas may act on a chain of two links, each on what it sees now or saw some
+//! time ago, with crashes, lost pods and a registry that is away: explored from each moment of an ordinary
+//! life, as far as the budget goes. The decisions are the real ones; the rest is tests/world.
+
+// A world that cannot go on is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod world;
+
+use std::{
+    collections::HashSet,
+    fmt::{self, Write},
+    hash::{DefaultHasher, Hash, Hasher},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use imagechain::api::{REQUESTED_AT, chain::LinkState};
+use serde_json::json;
+use stateright::{Checker, Model, Property};
+use world::{
+    World, chain, link,
+    operator::Operator,
+    pods::{self, Loss},
+};
+
+/// How many states CI explores at least, over all moments; `make test-long` sets `MODEL_STATES`.
+const STATES: usize = 15_000;
+/// One state in so many is let come to rest.
+const SAMPLE: u64 = 499;
+
+/// The world at one moment, and what may still go wrong.
+#[derive(Clone)]
+struct Moment {
+    world: Arc<World>,
+    /// Crashes, lost pods and registries that go away.
+    faults: u8,
+    /// Changes by users.
+    changes: u8,
+    /// Replicas that fall behind.
+    lags: u8,
+    /// The invariant that was broken on the way here.
+    broken: Option<String>,
+    /// Stands for all of it.
+    print: u64,
+}
+
+/// What may happen next. Replicas, builds and pods by their number.
+#[derive(Clone, Debug, PartialEq)]
+enum Step {
+    Chain(usize, Option<usize>),
+    Build(usize, usize, Option<usize>),
+    FallBehind(usize),
+    CatchUp(usize),
+    Pod(usize),
+    Disrupt(usize),
+    Delete(usize),
+    Registry,
+    Edit,
+    Push,
+    Time,
+}
+
+/// Writes a text into a hash, without keeping it.
+struct Printer(DefaultHasher);
+
+impl Write for Printer {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.write(text.as_bytes());
+        Ok(())
+    }
+}
+
+fn print(world: &World, budgets: (u8, u8, u8)) -> u64 {
+    let mut printer = Printer(DefaultHasher::new());
+    budgets.hash(&mut printer.0);
+    write!(printer, "{:?}{:?}{:?}{:?}", world.now, world.outage, world.files, world.pods).unwrap();
+    write!(printer, "{:?}{:?}", world.tags, world.staged).unwrap();
+    for chain in world.chains.values() {
+        write!(printer, "{:?}{:?}", chain.metadata, chain.status).unwrap();
+    }
+    for build in world.builds.values() {
+        write!(printer, "{:?}{:?}", build.metadata, build.status).unwrap();
+    }
+    for operator in &world.operators {
+        write!(printer, "{:?}", operator.memory()).unwrap();
+        // Nothing that is seen changes without a new version, but for pods.
+        let Some(old) = &operator.sees else { continue };
+        for version in old.chains.values().map(|chain| &chain.metadata.resource_version) {
+            write!(printer, "old {version:?}").unwrap();
+        }
+        for build in old.builds.values() {
+            write!(printer, "{:?}{:?}", build.metadata.name, build.metadata.resource_version).unwrap();
+        }
+        write!(printer, "{:?}", old.pods).unwrap();
+    }
+    printer.0.finish()
+}
+
+impl Moment {
+    fn of(world: World, (faults, changes, lags): (u8, u8, u8)) -> Self {
+        let print = print(&world, (faults, changes, lags));
+        let broken = print.is_multiple_of(SAMPLE).then(|| rest(&world)).flatten();
+        Self { world: Arc::new(world), faults, changes, lags, broken, print }
+    }
+}
+
+impl PartialEq for Moment {
+    fn eq(&self, other: &Self) -> bool {
+        self.print == other.print
+    }
+}
+
+impl Hash for Moment {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.print.hash(state);
+    }
+}
+
+impl fmt::Debug for Moment {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pods: Vec<_> = self.world.pods.iter().map(|pod| (&pod.name, pod.phase, pod.loss)).collect();
+        write!(out, "{:?} {pods:?} {:?}", self.world.now, self.broken)
+    }
+}
+
+/// What is wrong with a world's end, once the faults stop.
+fn rest(world: &World) -> Option<String> {
+    let mut world = world.clone();
+    let end = catch_unwind(AssertUnwindSafe(|| {
+        world.outage = world::Outage::default();
+        for operator in &mut world.operators {
+            operator.sees = None;
+        }
+        world.settle();
+        let ready = world.states("shop").iter().all(|(_, state)| *state == LinkState::Ready);
+        assert!(ready && world.condition("shop", "Ready").0 == "True", "no rest: {:#?}", world.status("shop").links);
+        assert_eq!(world.condition("shop", "UpToDate").0, "True");
+    }));
+    end.err().map(|panic| told(&*panic))
+}
+
+fn told(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
+}
+
+/// Two replicas, from one moment on.
+struct Replicas {
+    start: Moment,
+    /// All states that were seen, from this moment or another.
+    seen: Arc<Mutex<HashSet<u64>>>,
+}
+
+impl Step {
+    fn budget(&self, moment: &Moment) -> Option<(u8, u8, u8)> {
+        let Moment { faults, changes, lags, .. } = *moment;
+        match self {
+            Self::Chain(_, Some(_)) | Self::Build(_, _, Some(_)) | Self::Disrupt(_) | Self::Delete(_) => {
+                Some((faults.checked_sub(1)?, changes, lags))
+            }
+            Self::Registry if !moment.world.outage.registry => Some((faults.checked_sub(1)?, changes, lags)),
+            Self::Edit | Self::Push => Some((faults, changes.checked_sub(1)?, lags)),
+            Self::FallBehind(_) => Some((faults, changes, lags.checked_sub(1)?)),
+            _ => Some((faults, changes, lags)),
+        }
+    }
+
+    fn take(&self, world: &mut World) {
+        match *self {
+            Self::Chain(replica, writes) => {
+                world.reconcile_chain(replica, "shop", writes.unwrap_or(usize::MAX));
+            }
+            Self::Build(replica, build, writes) => {
+                let name = world.builds.keys().nth(build).unwrap().clone();
+                world.reconcile_build(replica, &name, writes.unwrap_or(usize::MAX));
+            }
+            Self::FallBehind(replica) => {
+                let mut old = world.clone();
+                old.operators.clear();
+                world.operators[replica].sees = Some(Arc::new(old));
+            }
+            Self::CatchUp(replica) => world.operators[replica].sees = None,
+            Self::Pod(index) => pods::advance(world, index),
+            Self::Disrupt(index) => {
+                world.pods[index].loss = Loss::Disrupted;
+                world.pods[index].phase = 2;
+            }
+            Self::Delete(index) => drop(world.pods.remove(index)),
+            Self::Registry => world.outage.registry = !world.outage.registry,
+            Self::Edit => world.edit("shop", |spec| {
+                spec["links"][0]["build"]["packer"]["variables"] = json!({"a": "1"});
+            }),
+            Self::Push => {
+                world.push(&["base"]);
+                world.annotate("shop", REQUESTED_AT, "now");
+            }
+            Self::Time => {
+                if let Some(wake) = world.next_wake() {
+                    world.now = wake;
+                }
+            }
+        }
+    }
+}
+
+impl Model for Replicas {
+    type State = Moment;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<Moment> {
+        vec![self.start.clone()]
+    }
+
+    fn actions(&self, moment: &Moment, steps: &mut Vec<Step>) {
+        if moment.broken.is_some() {
+            return;
+        }
+        for replica in 0..2 {
+            steps.extend([None, Some(1), Some(2)].map(|writes| Step::Chain(replica, writes)));
+            for build in 0..moment.world.builds.len() {
+                steps.extend([None, Some(1)].map(|writes| Step::Build(replica, build, writes)));
+            }
+            let behind = moment.world.operators[replica].sees.is_some();
+            steps.push(if behind { Step::CatchUp(replica) } else { Step::FallBehind(replica) });
+        }
+        for (index, _) in moment.world.pods.iter().enumerate().filter(|(_, pod)| pod.lives()) {
+            steps.extend([Step::Pod(index), Step::Disrupt(index), Step::Delete(index)]);
+        }
+        steps.extend([Step::Registry, Step::Edit, Step::Push]);
+        if moment.world.pods.iter().all(|pod| !pod.lives()) {
+            steps.push(Step::Time);
+        }
+    }
+
+    fn next_state(&self, moment: &Moment, step: Step) -> Option<Moment> {
+        let budgets = step.budget(moment)?;
+        let mut world = World::clone(&moment.world);
+        let result = catch_unwind(AssertUnwindSafe(|| step.take(&mut world)));
+        let next = match result {
+            Ok(()) => Moment::of(world, budgets),
+            Err(panic) => Moment { broken: Some(told(&*panic)), print: moment.print ^ 1, ..moment.clone() },
+        };
+        if next.print == moment.print {
+            return None;
+        }
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(next.print);
+        Some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![Property::always("what must hold holds", |_, moment: &Moment| moment.broken.is_none())]
+    }
+}
+
+/// The moments of a life without faults, until nothing happens any more: before each step of each party.
+fn life() -> Vec<World> {
+    let mut world = World::new();
+    world.operators = vec![Operator::default(); 2];
+    world.push(&["base", "web"]);
+    let mut spec = chain(&[link("base", None), link("web", Some("base"))]);
+    spec["parallelism"] = json!(1);
+    world.apply("shop", spec);
+    let mut moments = vec![world.clone()];
+    loop {
+        let before = print(&world, (0, 0, 0));
+        world.reconcile_chain(0, "shop", usize::MAX);
+        let builds: Vec<_> = world.builds.keys().cloned().collect();
+        for build in builds {
+            world.reconcile_build(0, &build, usize::MAX);
+        }
+        for index in 0..world.pods.len() {
+            pods::advance(&mut world, index);
+        }
+        if print(&world, (0, 0, 0)) == before {
+            return moments;
+        }
+        moments.push(world.clone());
+    }
+}
+
+#[test]
+fn two_replicas_do_no_harm_whatever_they_see() {
+    #[expect(clippy::disallowed_methods, reason = "how far to look is said by make test-long")]
+    let wanted = std::env::var("MODEL_STATES").ok().and_then(|text| text.parse().ok()).unwrap_or(STATES);
+    let seen = Arc::new(Mutex::new(HashSet::new()));
+    let moments = life();
+    assert!(moments.len() > 6, "a life has more than {} moments", moments.len());
+    let count = || seen.lock().unwrap_or_else(PoisonError::into_inner).len();
+    // Some moments have fewer states than their share, and others are gone through once more, further.
+    let rounds =
+        [2, 8, 32, 128].into_iter().flat_map(|factor| moments.iter().enumerate().map(move |each| (factor, each)));
+    for (factor, (index, world)) in rounds {
+        // What one moment leaves of the budget, the later ones use.
+        let left = wanted.saturating_sub(count()) / (moments.len() - index);
+        if left == 0 {
+            break;
+        }
+        let model = Replicas { start: Moment::of(world.clone(), (3, 1, 2)), seen: Arc::clone(&seen) };
+        // The same state is reached in several ways.
+        let checker = model.checker().threads(2).target_state_count(left * factor).spawn_bfs().join();
+        let found = checker.discoveries();
+        let path = found.values().next().map(|path| path.clone().into_actions());
+        let broken = found.values().next().map(|path| path.last_state().broken.clone());
+        assert!(found.is_empty(), "moment {index}: {path:?}: {broken:?}");
+    }
+    let count = count();
+    assert!(count >= wanted, "only {count} states of {wanted} were explored");
+}

@@ -1,0 +1,204 @@
+//! A proxy in front of a real HTTP server that fails as a test says, and remembers what it was asked.
+
+use std::{
+    convert::Infallible,
+    future::pending,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
+
+use http::{Request, Response, StatusCode, header::HOST};
+use http_body_util::{BodyExt, Either, Full};
+use hyper::{
+    body::{Body, Bytes, Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+/// A request that came.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The name that it was sent to.
+    pub host: String,
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    pub authorization: Option<String>,
+}
+
+impl Seen {
+    /// As `GET /v2/…`.
+    pub fn line(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+}
+
+/// What to do instead of passing a request on.
+pub enum Fault {
+    /// Answer this: status, headers, body.
+    Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
+    /// Never answer.
+    Silence,
+    /// Answer 200 with these headers and a body of so many bytes, made as they are read.
+    Flood(Vec<(&'static str, String)>, u64),
+    /// Pass it on, and answer this nevertheless.
+    After(u16),
+    /// Pass it on under this path and query.
+    As(String),
+    /// The same, and under the server's own name: its addresses lead past the proxy.
+    Past(String),
+}
+
+impl Fault {
+    pub fn status(status: u16) -> Self {
+        Self::Answer(status, Vec::new(), Vec::new())
+    }
+
+    pub fn redirect(to: &str) -> Self {
+        Self::Answer(307, vec![("location", to.to_owned())], Vec::new())
+    }
+}
+
+type Decide = dyn Fn(&Seen) -> Option<Fault> + Send + Sync;
+type Answer = Response<Either<Full<Bytes>, Flood>>;
+
+/// The proxy. It ends with this value.
+pub struct Faults {
+    address: SocketAddr,
+    serving: JoinHandle<()>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    upstream: String,
+    http: reqwest::Client,
+    decide: Box<Decide>,
+    seen: Mutex<Vec<Seen>>,
+}
+
+impl Faults {
+    /// Starts in front of a server, given as host and port.
+    pub async fn before(upstream: &str, decide: impl Fn(&Seen) -> Option<Fault> + Send + Sync + 'static) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let shared = Arc::new(Shared {
+            upstream: upstream.to_owned(),
+            http: http.build().expect("a client"),
+            decide: Box::new(decide),
+            seen: Mutex::default(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let serving = tokio::spawn(serve(listener, shared.clone()));
+        Self { address, serving, shared }
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// What came so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.seen.lock().expect("a lock").clone()
+    }
+
+    /// What came so far with a method other than GET and HEAD.
+    pub fn writes(&self) -> Vec<String> {
+        let is_write = |seen: &&Seen| !matches!(seen.method.as_str(), "GET" | "HEAD");
+        self.seen().iter().filter(is_write).map(Seen::line).collect()
+    }
+}
+
+impl Drop for Faults {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            let answer = service_fn(|request| answer(request, &shared));
+            // A client may go away at any time.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+        });
+    }
+}
+
+async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Answer, Infallible> {
+    let header = |name: &str| Some(request.headers().get(name)?.to_str().expect("text").to_owned());
+    let seen = Seen {
+        host: header("host").expect("a host"),
+        method: request.method().to_string(),
+        path: request.uri().to_string(),
+        authorization: header("authorization"),
+    };
+    shared.seen.lock().expect("a lock").push(seen.clone());
+    Ok(match (shared.decide)(&seen) {
+        None => forward(request, shared, &seen.path).await,
+        Some(Fault::As(path)) => forward(request, shared, &path).await,
+        Some(Fault::Past(path)) => {
+            let mut request = request;
+            let name = shared.upstream.parse().expect("a header");
+            request.headers_mut().insert(HOST, name);
+            forward(request, shared, &path).await
+        }
+        Some(Fault::Answer(status, headers, body)) => made(status, &headers, Either::Left(body.into())),
+        Some(Fault::Silence) => pending().await,
+        Some(Fault::Flood(headers, bytes)) => made(200, &headers, Either::Right(Flood(bytes))),
+        Some(Fault::After(status)) => {
+            forward(request, shared, &seen.path).await;
+            made(status, &[], Either::Left(Full::default()))
+        }
+    })
+}
+
+fn made(status: u16, headers: &[(&str, String)], body: Either<Full<Bytes>, Flood>) -> Answer {
+    let start = Response::builder().status(status);
+    headers.iter().fold(start, |answer, (name, value)| answer.header(*name, value)).body(body).expect("an answer")
+}
+
+/// Passes a request on under the name that it was sent to, so that the server's own addresses lead here.
+async fn forward(request: Request<Incoming>, shared: &Shared, path: &str) -> Answer {
+    let (head, body) = request.into_parts();
+    let url = format!("http://{}{path}", shared.upstream);
+    let body = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => return made(StatusCode::BAD_REQUEST.as_u16(), &[], Either::Left(Full::default())),
+    };
+    let mut headers = head.headers;
+    headers.remove("transfer-encoding");
+    assert!(headers.contains_key(HOST));
+    let answer = shared.http.request(head.method, url).headers(headers).body(body).send().await.expect("an answer");
+    let mut made = Response::builder().status(answer.status());
+    for (name, value) in answer.headers().iter().filter(|(name, _)| *name != "transfer-encoding") {
+        made = made.header(name, value);
+    }
+    let body = answer.bytes().await.expect("a body");
+    made.body(Either::Left(Full::new(body))).expect("an answer")
+}
+
+/// A body of so many bytes.
+pub struct Flood(u64);
+
+impl Body for Flood {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        static PART: [u8; 65536] = [b' '; 65536];
+        if self.0 == 0 {
+            return Poll::Ready(None);
+        }
+        let size = self.0.min(65536);
+        self.0 -= size;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&PART[..usize::try_from(size).expect("a size")])))))
+    }
+}

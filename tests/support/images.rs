@@ -1,0 +1,104 @@
+//! Images of a few bytes, pushed to a real registry.
+
+use imagechain::plan::image::Digest;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+
+pub const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// A manifest as it was pushed.
+#[derive(Clone, Debug)]
+pub struct Pushed {
+    pub digest: Digest,
+    /// The digest of the configuration; of an index none.
+    pub image: Option<Digest>,
+    pub body: Vec<u8>,
+    pub media_type: &'static str,
+}
+
+/// A repository, as somebody sees it who pushes images: by plain HTTP.
+pub struct Pusher {
+    http: Client,
+    base: String,
+    login: Option<(String, String)>,
+}
+
+impl Pusher {
+    pub fn new(registry: &str, repository: &str, login: Option<(&str, &str)>) -> Self {
+        // Whoever builds a client of reqwest needs a provider of TLS, used or not.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let login = login.map(|(user, password)| (user.to_owned(), password.to_owned()));
+        let http = Client::builder().no_proxy().build().expect("a client");
+        Self { http, base: format!("http://{registry}/v2/{repository}"), login }
+    }
+
+    pub fn request(&self, method: Method, url: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, url);
+        match &self.login {
+            Some((user, password)) => request.basic_auth(user, Some(password)),
+            None => request,
+        }
+    }
+
+    /// Pushes an image of one layer.
+    pub async fn image(&self, content: &[u8], tag: &str) -> Pushed {
+        let config = json!({"architecture": "amd64", "os": "linux", "about": Digest::of(content).to_string()});
+        let config = self.blob(config.to_string().as_bytes()).await;
+        let layer = self.blob(content).await;
+        let manifest = json!({"schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": [layer]});
+        let image = config["digest"].as_str().map(|digest| digest.parse().expect("a digest"));
+        Pushed { image, ..self.manifest(&manifest, IMAGE, Some(tag)).await }
+    }
+
+    /// Pushes an index of images by platform, such as `("linux", "amd64")`.
+    pub async fn index(&self, images: &[(&Pushed, &str, &str)], tag: &str) -> Pushed {
+        let manifest = |(pushed, os, architecture): &(&Pushed, &str, &str)| {
+            json!({"mediaType": IMAGE, "digest": pushed.digest.to_string(), "size": pushed.body.len(),
+                "platform": {"os": os, "architecture": architecture}})
+        };
+        let manifests: Vec<Value> = images.iter().map(manifest).collect();
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
+        self.manifest(&index, INDEX, Some(tag)).await
+    }
+
+    async fn manifest(&self, manifest: &Value, media_type: &'static str, tag: Option<&str>) -> Pushed {
+        let body = manifest.to_string().into_bytes();
+        let digest = Digest::of(&body);
+        let pushed = Pushed { digest, image: None, body, media_type };
+        self.put(&pushed, tag.unwrap_or(&pushed.digest.to_string())).await;
+        pushed
+    }
+
+    /// Puts a manifest under a tag or digest.
+    pub async fn put(&self, pushed: &Pushed, name: &str) {
+        let request = self.request(Method::PUT, &format!("{}/manifests/{name}", self.base));
+        let answer = request.header("Content-Type", pushed.media_type).body(pushed.body.clone()).send().await;
+        assert_eq!(answer.expect("an answer").status(), StatusCode::CREATED);
+    }
+
+    async fn blob(&self, content: &[u8]) -> Value {
+        let digest = Digest::of(content).to_string();
+        let opened =
+            self.request(Method::POST, &format!("{}/blobs/uploads/", self.base)).send().await.expect("an answer");
+        let location = opened.headers()["location"].to_str().expect("an address").to_owned();
+        let put = self.request(Method::PUT, &format!("{location}&digest={digest}")).body(content.to_vec());
+        assert_eq!(put.send().await.expect("an answer").status(), StatusCode::CREATED);
+        json!({"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": content.len()})
+    }
+
+    /// The digest that a tag or digest leads to.
+    pub async fn digest(&self, name: &str) -> Option<Digest> {
+        let request = self.request(Method::GET, &format!("{}/manifests/{name}", self.base));
+        let answer = request.header("Accept", format!("{IMAGE}, {INDEX}")).send().await.expect("an answer");
+        let status = answer.status();
+        let body = answer.bytes().await.expect("a body");
+        (status == StatusCode::OK).then(|| Digest::of(&body))
+    }
+
+    /// Deletes a manifest.
+    pub async fn delete(&self, digest: &Digest) {
+        let answer = self.request(Method::DELETE, &format!("{}/manifests/{digest}", self.base)).send().await;
+        assert_eq!(answer.expect("an answer").status(), StatusCode::ACCEPTED);
+    }
+}
