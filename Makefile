@@ -57,8 +57,9 @@ lint: ## formats, lints and documentation of all code, and what it depends on
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items
-	test -z "$$(gofmt -l sandbox)" || { gofmt -d sandbox; exit 1; }
+	test -z "$$(gofmt -l sandbox gitops)" || { gofmt -d sandbox gitops; exit 1; }
 	cd sandbox && go vet ./...
+	cd gitops/argocd && go vet ./...
 	@$(MAKE) --no-print-directory charts-lint
 	@$(MAKE) --no-print-directory deny
 
@@ -77,12 +78,13 @@ $(cargo_deny):
 .PHONY: test-long
 test-long: ## what CI has no time for: a million states, thousands of random worlds
 	MODEL_STATES=1000000 cargo test --release --locked --test model
-	PROPTEST_CASES=3000 cargo test --locked --test worlds
+	PROPTEST_CASES=3000 PROPTEST_RNG_SEED=$${PROPTEST_RNG_SEED:-$$(date +%s)} cargo test --release --locked --test worlds
 
 .PHONY: test-unit
 test-unit: ## what needs neither cluster nor root
 	cargo test --locked --lib --bins --test layers --test budgets --test chains --test plan --test conditions
 	cd sandbox && go test ./internal/...
+	cd gitops/argocd && go test ./...
 
 .PHONY: test-apiserver
 test-apiserver: ## against real API servers, without root

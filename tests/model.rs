@@ -8,7 +8,7 @@
 mod world;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt::{self, Write},
     hash::{DefaultHasher, Hash, Hasher},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -100,8 +100,7 @@ fn print(world: &World, budgets: (u8, u8, u8)) -> u64 {
 impl Moment {
     fn of(world: World, (faults, changes, lags): (u8, u8, u8)) -> Self {
         let print = print(&world, (faults, changes, lags));
-        let broken = print.is_multiple_of(SAMPLE).then(|| rest(&world)).flatten();
-        Self { world: Arc::new(world), faults, changes, lags, broken, print }
+        Self { world: Arc::new(world), faults, changes, lags, broken: None, print }
     }
 }
 
@@ -148,8 +147,35 @@ fn told(panic: &(dyn std::any::Any + Send)) -> String {
 /// Two replicas, from one moment on.
 struct Replicas {
     start: Moment,
-    /// All states that were seen, from this moment or another.
-    seen: Arc<Mutex<HashSet<u64>>>,
+    seen: Arc<Seen>,
+}
+
+/// What was seen, from any moment on.
+#[derive(Default)]
+struct Seen {
+    states: Mutex<HashSet<u64>>,
+    /// The ends of those that were let come to rest: the same state is reached in several ways.
+    ends: Mutex<HashMap<u64, Option<String>>>,
+}
+
+impl Seen {
+    fn count(&self) -> usize {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Takes a state down, and says what is wrong with its end, if it is one of the sample.
+    fn take(&self, next: &Moment) -> Option<String> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).insert(next.print);
+        if !next.print.is_multiple_of(SAMPLE) {
+            return None;
+        }
+        let known = self.ends.lock().unwrap_or_else(PoisonError::into_inner).get(&next.print).cloned();
+        known.unwrap_or_else(|| {
+            let end = rest(&next.world);
+            self.ends.lock().unwrap_or_else(PoisonError::into_inner).insert(next.print, end.clone());
+            end
+        })
+    }
 }
 
 impl Step {
@@ -237,14 +263,14 @@ impl Model for Replicas {
         let budgets = step.budget(moment)?;
         let mut world = World::clone(&moment.world);
         let result = catch_unwind(AssertUnwindSafe(|| step.take(&mut world)));
-        let next = match result {
-            Ok(()) => Moment::of(world, budgets),
-            Err(panic) => Moment { broken: Some(told(&*panic)), print: moment.print ^ 1, ..moment.clone() },
-        };
+        if let Err(panic) = result {
+            return Some(Moment { broken: Some(told(&*panic)), print: moment.print ^ 1, ..moment.clone() });
+        }
+        let mut next = Moment::of(world, budgets);
         if next.print == moment.print {
             return None;
         }
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(next.print);
+        next.broken = self.seen.take(&next);
         Some(next)
     }
 
@@ -283,27 +309,28 @@ fn life() -> Vec<World> {
 fn two_replicas_do_no_harm_whatever_they_see() {
     #[expect(clippy::disallowed_methods, reason = "how far to look is said by make test-long")]
     let wanted = std::env::var("MODEL_STATES").ok().and_then(|text| text.parse().ok()).unwrap_or(STATES);
-    let seen = Arc::new(Mutex::new(HashSet::new()));
+    let seen = Arc::new(Seen::default());
     let moments = life();
     assert!(moments.len() > 6, "a life has more than {} moments", moments.len());
-    let count = || seen.lock().unwrap_or_else(PoisonError::into_inner).len();
-    // Some moments have fewer states than their share, and others are gone through once more, further.
-    let rounds =
-        [2, 8, 32, 128].into_iter().flat_map(|factor| moments.iter().enumerate().map(move |each| (factor, each)));
+    // The same state is reached in several ways, and some moments have fewer than their share: where that is not
+    // enough, all are gone through once more, further.
+    let share = wanted.div_ceil(moments.len());
+    let rounds = [5, 20, 80].into_iter().flat_map(|factor| moments.iter().enumerate().map(move |each| (factor, each)));
     for (factor, (index, world)) in rounds {
-        // What one moment leaves of the budget, the later ones use.
-        let left = wanted.saturating_sub(count()) / (moments.len() - index);
-        if left == 0 {
+        if seen.count() >= wanted {
             break;
         }
         let model = Replicas { start: Moment::of(world.clone(), (3, 1, 2)), seen: Arc::clone(&seen) };
-        // The same state is reached in several ways.
-        let checker = model.checker().threads(2).target_state_count(left * factor).spawn_bfs().join();
+        let checker = model.checker().threads(2).target_state_count(share * factor).spawn_bfs().join();
         let found = checker.discoveries();
         let path = found.values().next().map(|path| path.clone().into_actions());
         let broken = found.values().next().map(|path| path.last_state().broken.clone());
         assert!(found.is_empty(), "moment {index}: {path:?}: {broken:?}");
     }
-    let count = count();
+    let count = seen.count();
+    println!(
+        "{count} states, {} of them let come to rest",
+        seen.ends.lock().unwrap_or_else(PoisonError::into_inner).len()
+    );
     assert!(count >= wanted, "only {count} states of {wanted} were explored");
 }

@@ -21,7 +21,11 @@ use imagechain::{
 };
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use proptest::{prelude::*, sample::Index, test_runner::TestCaseError};
+use proptest::{
+    prelude::*,
+    sample::Index,
+    test_runner::{RngSeed, TestCaseError},
+};
 use serde_json::{Value, json};
 use world::{World, chain, invariants, link, pods::Loss};
 
@@ -566,8 +570,16 @@ fn told(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
 }
 
+// CI plays the same worlds each time, so that what it says is about the change that it looks at; `make test-long`
+// draws new ones (PROPTEST_RNG_SEED).
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, max_shrink_iters: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 40,
+        rng_seed: RngSeed::Fixed(20_261_121),
+        failure_persistence: None,
+        max_shrink_iters: 400,
+        ..ProptestConfig::default()
+    })]
     #[test]
     fn whatever_happens_the_end_is_that_of_the_last_facts(
         tree in tree(),

@@ -2,6 +2,8 @@
 
 mod controller;
 mod definitions;
+mod grant;
+mod logs;
 mod manifest;
 mod plan;
 mod validate;
@@ -50,6 +52,10 @@ enum Command {
         #[command(flatten)]
         place: plan::Place,
     },
+    /// Show what the stages of a build print, of the pod that is at work or that is still kept.
+    Logs(logs::Flags),
+    /// Print the kubectl commands that let the operator read the Secrets and `ConfigMap`s that chains name.
+    Grant(grant::Flags),
 }
 
 /// Runs a command. Errors are printed to standard error.
@@ -67,6 +73,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
                 plan::Answer::Work => 2,
             })
         }
+        Command::Logs(flags) => logs::run(flags).map(|()| 0),
+        Command::Grant(flags) => grant::run(flags, &mut io::stdout().lock()).map(|()| 0),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -254,9 +254,13 @@ impl World {
         }
     }
 
-    /// The earliest wake of any plan, of the present facts.
+    /// The earliest wake of any plan, of the present facts. Who has something to do left looks again soon.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        let chains = self.chains.keys().filter_map(|chain| self.plan_chain(0, chain)?.wake);
+        let soon = Timestamp::from_second(self.now.as_second() + 1).unwrap();
+        let chains = self.chains.keys().filter_map(|chain| {
+            let plan = self.plan_chain(0, chain)?;
+            if plan.actions.is_empty() { plan.wake } else { Some(soon) }
+        });
         let builds = self.builds.keys().filter_map(|build| self.plan_build(0, build)?.wake);
         chains.chain(builds).filter(|wake| *wake > self.now).min()
     }

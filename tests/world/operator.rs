@@ -457,6 +457,7 @@ impl World {
                     created: self.now,
                     phase: 0,
                     loss,
+                    broken: false,
                 });
             }
             build::Action::DeletePod { uid, .. } => self.pods.retain(|pod| pod.uid != uid),

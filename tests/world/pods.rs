@@ -35,6 +35,8 @@ pub struct Pod {
     /// How far it is: 0 waits, 1 builds, 2 has ended.
     pub phase: u8,
     pub loss: Loss,
+    /// Whether what it has built could not be built: told once it has ended.
+    pub broken: bool,
 }
 
 impl Pod {
@@ -47,7 +49,7 @@ impl Pod {
         let state = match self.phase {
             0 => State::Waiting { stage: None, since: None, held: None },
             1 => State::Running(Stage::Build),
-            _ => self.end(world),
+            _ => self.end(),
         };
         let reports = if state == State::Succeeded { self.reports(world) } else { Vec::new() };
         let started = StageStatus { name: Stage::Build, started_at: Some(self.created.into()), finished_at: None };
@@ -55,14 +57,14 @@ impl Pod {
         Observation { state, over: self.phase == 2, deleting: None, stages, reports }
     }
 
-    fn end(&self, world: &World) -> State {
+    fn end(&self) -> State {
         let failed = |stage, reason, message: &str| {
             State::Failed(PodFailure { stage, reason, message: message.to_owned(), task: None, lacked: None })
         };
         match self.loss {
             Loss::Disrupted => failed(Some(Stage::Build), Reason::PodDisrupted, "the node is drained"),
             Loss::Registry => failed(Some(Stage::Publish), Reason::RegistryUnavailable, "the registry does not answer"),
-            Loss::None | Loss::Deleted if self.is_broken(world) => {
+            Loss::None | Loss::Deleted if self.broken => {
                 failed(Some(Stage::Build), Reason::TaskFailed, "«nginx : start» failed: port 80 is in use")
             }
             Loss::None | Loss::Deleted => State::Succeeded,
@@ -116,7 +118,8 @@ pub fn advance(world: &mut World, index: usize) {
         return;
     }
     pod.phase += 1;
-    if !pod.lives() && pod.end(world) == State::Succeeded {
+    pod.broken = !pod.lives() && pod.is_broken(world);
+    if !pod.lives() && pod.end() == State::Succeeded {
         world.staged.extend(pod.digest(world));
         world.pushed.extend(pod.digest(world));
     }

@@ -363,7 +363,8 @@ impl<'a> Next<'_, 'a> {
     }
 
     /// Whether somebody did not find an image, since it was made: what was missed before may be back, as
-    /// builds of the same inputs may make the same image.
+    /// builds of the same inputs may make the same image. A status tells whole seconds: what was missed in the
+    /// second in which it was made may be older.
     fn is_missed(&self, reference: &str, made: Option<Timestamp>) -> bool {
         let promoted = self.scene.promotions.iter().filter(|(promotion, _)| promotion.staged == reference);
         let looked_up = self
@@ -372,7 +373,10 @@ impl<'a> Next<'_, 'a> {
             .iter()
             .filter(|(subject, _)| matches!(subject, Subject::Artifact { reference: of, .. } if of == reference));
         let mut answers = promoted.map(|(_, answer)| answer).chain(looked_up.map(|(_, answer)| answer));
-        answers.any(|answer| answer.result == Ok(Found::Presence(false)) && made.is_none_or(|made| made < answer.at))
+        answers.any(|answer| {
+            let later = |made: Timestamp| made.as_second() < answer.at.as_second();
+            answer.result == Ok(Found::Presence(false)) && made.is_none_or(later)
+        })
     }
 
     /// A link whose build is to be made: not beside another one of the same link.
