@@ -356,9 +356,18 @@ fn other_layers_are_reported_however_they_are_named() {
         (
             "src/runner/a.rs",
             "use crate::plan::chain;",
-            "crate::plan::chain: `runner` may use api, plan::image, plan::job, outcome",
+            "crate::plan::chain: `runner` may use api, plan::dependency, plan::image, plan::job, plan::observed, plan::path, outcome, runtime::git, runtime::registry",
         ),
-        ("src/runner/a.rs", "use crate::plan;", "crate::plan: `runner` may use api, plan::image, plan::job, outcome"),
+        (
+            "src/runner/a.rs",
+            "use crate::plan;",
+            "crate::plan: `runner` may use api, plan::dependency, plan::image, plan::job, plan::observed, plan::path, outcome, runtime::git, runtime::registry",
+        ),
+        (
+            "src/runner/a.rs",
+            "use crate::runtime::clock;",
+            "crate::runtime::clock: `runner` may use api, plan::dependency, plan::image, plan::job, plan::observed, plan::path, outcome, runtime::git, runtime::registry",
+        ),
     ];
     for (path, text, expected) in refused {
         assert_eq!(wrong(path, text), [expected], "{path}: {text}");

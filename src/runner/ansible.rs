@@ -5,7 +5,7 @@ use std::{fs, io, path::PathBuf};
 use serde::Deserialize;
 
 use super::{
-    report::{failure, shortened},
+    report::{failure, read_bounded, shortened},
     stage::Context,
 };
 use crate::{api::condition::Reason, plan::observed::ReportedFailure};
@@ -13,8 +13,6 @@ use crate::{api::condition::Reason, plan::observed::ReportedFailure};
 /// By this variable the plugin knows where to write.
 pub(super) const REPORT_VARIABLE: &str = "IMAGECHAIN_ANSIBLE_REPORT";
 const PLUGIN: &str = include_str!("ansible_callback.py");
-/// The most of a file of ours that others could have written, in bytes.
-const LONGEST: u64 = 1 << 20;
 
 /// Where the plugin writes.
 pub(super) fn report_file(context: &Context) -> PathBuf {
@@ -59,8 +57,7 @@ pub(super) struct FailedTask {
 
 /// The task that ended the last run: those before it were rescued.
 pub(super) fn failed_task(context: &Context) -> Option<FailedTask> {
-    let file = fs::File::open(report_file(context)).ok()?;
-    let text = io::read_to_string(io::Read::take(file, LONGEST)).ok()?;
+    let text = read_bounded(&report_file(context))?;
     last(&text, &context.places.workspace.to_string_lossy())
 }
 

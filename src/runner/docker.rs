@@ -1,14 +1,13 @@
 //! The engine by its command line, which every builder image has: packer calls it too.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::collections::BTreeSet;
 
-use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{
     engine::Marker,
     process::{Tail, ending},
-    report::{failure, local},
+    report::failure,
     stage::Context,
 };
 use crate::{api::condition::Reason, plan::observed::ReportedFailure};
@@ -33,36 +32,23 @@ pub(super) enum Purpose {
     Push,
 }
 
-/// The command line with credentials. It wants to write into their folder, so they are copied to one that is
-/// gone when this is dropped.
+/// The command line with credentials: their folder is read where it is, and never copied.
 pub(super) struct Docker<'c> {
     context: &'c Context,
-    config: Option<TempDir>,
+    /// The folder of `config.json`.
+    config: Option<&'c str>,
 }
 
 impl<'c> Docker<'c> {
-    /// With the `config.json` of a folder.
-    ///
-    /// # Errors
-    /// It cannot be copied.
-    pub(super) fn new(context: &'c Context, credentials: Option<&str>) -> Result<Self, ReportedFailure> {
-        let copied = |folder: &str| {
-            // In memory where there is some, since the root may be read-only.
-            let shared = Path::new("/dev/shm");
-            let builder = &mut tempfile::Builder::new();
-            let copy = if shared.is_dir() { builder.tempdir_in(shared) } else { builder.tempdir() }?;
-            fs::copy(Path::new(folder).join("config.json"), copy.path().join("config.json"))?;
-            Ok(copy)
-        };
-        let config = credentials.map(copied).transpose();
-        Ok(Self { context, config: config.map_err(|error| local("the credentials cannot be read", &error))? })
+    pub(super) const fn new(context: &'c Context, config: Option<&'c str>) -> Self {
+        Self { context, config }
     }
 
     /// A call that finds the engine and the credentials.
     pub(super) fn prepare(&self, command: &mut Command) {
         command.env("DOCKER_HOST", format!("unix://{}", self.context.places.socket().display()));
-        if let Some(folder) = &self.config {
-            command.env("DOCKER_CONFIG", folder.path());
+        if let Some(folder) = self.config {
+            command.env("DOCKER_CONFIG", folder);
         }
     }
 
@@ -106,7 +92,7 @@ impl<'c> Docker<'c> {
     pub(super) async fn image_id(&self, name: &str) -> Result<Option<String>, ReportedFailure> {
         match self.call(&["image", "inspect", "--format", "{{.Id}}", name], false).await? {
             Ok(output) => Ok(Some(output.trim().to_owned())),
-            Err(complaint) if complaint.contains("No such image") => Ok(None),
+            Err(complaint) if complaint.to_lowercase().contains("no such image") => Ok(None),
             Err(complaint) => Err(failure(
                 Reason::StageInterrupted,
                 format!("the engine does not say what {name} is: {}", said(&complaint)),

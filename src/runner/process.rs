@@ -67,11 +67,12 @@ impl Processes {
         Ok((receiver, child))
     }
 
-    /// Asks the program that runs to end, and lets no other start.
-    pub(super) fn close(&self) {
+    /// Asks the program that runs to end, and lets no other start. The answer is whether one runs.
+    pub(super) fn close(&self) -> bool {
         let mut now = self.now();
         now.closed = true;
         signal(now.group, Signal::TERM);
+        now.group.is_some()
     }
 
     /// Ends what runs, whether it wants or not.
@@ -257,7 +258,7 @@ mod tests {
     #[tokio::test]
     async fn a_closed_stage_ends_what_runs_and_starts_nothing() {
         let processes = Processes::default();
-        let mut ready = |_: &str| processes.close();
+        let mut ready = |_: &str| assert!(processes.close());
         let status = processes.run(shell("echo up; sleep 1000 & wait"), &mut ready).await.unwrap();
         assert_eq!(ending(status), "signal 15");
         let refused = processes.run(shell("true"), &mut |_| {}).await.unwrap_err();

@@ -21,7 +21,7 @@ use crate::{
 /// Pushes the image that was tested.
 pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), ReportedFailure> {
     let staging = &context.job.staging;
-    let docker = Docker::new(context, staging.credentials.as_deref())?;
+    let docker = Docker::new(context, staging.credentials.as_deref());
     let tested = tested_image(context, &docker, Stage::Verify).await?;
     report.image_id = Some(tested.clone());
     let name = format!("{}:{}", staging.repository, staging.tag);

@@ -13,6 +13,9 @@ const LONGEST_MESSAGE: usize = 1000;
 /// The most of the name of a task or test that it keeps, in bytes.
 const LONGEST_TASK: usize = 512;
 
+/// The most of a file of results that is read, in bytes.
+const LONGEST_FILE: u64 = 16 << 20;
+
 /// A report that says nothing yet.
 pub(super) const fn empty(stage: Stage) -> Report {
     Report {
@@ -103,6 +106,12 @@ pub(super) fn shortened(text: &str, longest: usize) -> String {
     let tail = text.ceil_char_boundary(text.len() - (room - head));
     let (head, tail) = (text.get(..head).unwrap_or_default(), text.get(tail..).unwrap_or_default());
     format!("{head}{MARK}{tail}")
+}
+
+/// The beginning of a file that the user's programs write; `None` where there is none, or no text.
+pub(super) fn read_bounded(path: &Path) -> Option<String> {
+    let file = fs::File::open(path).ok()?;
+    io::read_to_string(io::Read::take(file, LONGEST_FILE)).ok()
 }
 
 /// Leaves the report where the kubelet reads it.

@@ -154,8 +154,7 @@ async fn bounded(stage: Stage, context: &Context, report: &mut Report) -> Result
         late = late(stage, context) => late,
     };
     context.log.say(&ending.message);
-    context.processes.close();
-    if timeout(PATIENCE, &mut work).await.is_err() {
+    if context.processes.close() && timeout(PATIENCE, &mut work).await.is_err() {
         context.processes.kill();
         // What it would say now is explained by why it was ended.
         let _ = timeout(AFTERMATH, &mut work).await;

@@ -26,27 +26,33 @@ use super::{
     environment,
     process::{Tail, ending},
     report::{failure, local, shortened},
-    source::{inside, root},
+    source,
     stage::Context,
 };
 use crate::{
     api::{build::Stage, condition::Reason},
-    plan::observed::{Report, ReportedFailure},
+    plan::{
+        image::{Reference, Repository},
+        job::Registry,
+        observed::{Report, ReportedFailure},
+    },
 };
 
+/// The registry whose mirrors the engine asks by itself.
+const HUB: &str = "docker.io";
 /// How many of packer's last lines explain a failure that nothing else does.
 const LINES: usize = 8;
 
 /// Builds the image.
 pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), ReportedFailure> {
-    let docker = Docker::new(context, context.job.parent.as_ref().and_then(|parent| parent.credentials.as_deref()))?;
+    let docker = Docker::new(context, context.job.parent.as_ref().and_then(|parent| parent.credentials.as_deref()));
     parent(context, &docker).await?;
     let packer = Packer { context, docker: &docker };
     let version = packer.version().await?;
-    let root = root(&context.job, &context.places.source())?;
+    let root = source::root(context)?;
     let template = prepare::template(context, &root, &packer, &version).await?;
     let files: Result<Vec<PathBuf>, _> =
-        context.job.packer.variable_files.iter().map(|file| inside(&root, file)).collect();
+        context.job.packer.variable_files.iter().map(|file| source::place(context, file)).collect();
     let selection = packer::selection(&context.job.packer, &files?);
     warn_of_groups(context, &template.text);
     if template.wants_plugins {
@@ -71,8 +77,24 @@ pub(super) fn image_file(stage: Stage) -> String {
 async fn parent(context: &Context, docker: &Docker<'_>) -> Result<(), ReportedFailure> {
     let Some(parent) = &context.job.parent else { return Ok(()) };
     let _step = context.log.step(format!("pulling {} as {}", parent.reference, parent.local_name));
-    docker.pull(&parent.reference, &context.job.registry.platform).await?;
+    let platform = &context.job.registry.platform;
+    if let Some(mirrored) = mirrored(&parent.reference, &context.job.registry) {
+        match docker.pull(&mirrored, platform).await {
+            Ok(()) => return docker.tag(&mirrored, &parent.local_name).await,
+            Err(failure) => context.log.say(failure.message),
+        }
+    }
+    docker.pull(&parent.reference, platform).await?;
     docker.tag(&parent.reference, &parent.local_name).await
+}
+
+/// Where a mirror has an image. Docker itself asks mirrors of its Hub only.
+fn mirrored(reference: &str, registry: &Registry) -> Option<String> {
+    let reference: Reference = reference.parse().ok()?;
+    let mirror =
+        registry.mirrors.get(&reference.repository.registry).filter(|_| reference.repository.registry != HUB)?;
+    let repository = Repository { registry: mirror.clone(), path: reference.repository.path.clone() };
+    Some(Reference { repository, ..reference }.to_string())
 }
 
 /// Says beforehand what would otherwise be a container that freezes.
@@ -189,13 +211,15 @@ impl Packer<'_> {
         if let Some(failure) = self.docker.out_of_memory(seconds).await {
             return Err(failure);
         }
-        Err(failed(
-            &outcome,
-            &tail,
+        let known = Known {
+            outcome: &outcome,
+            tail: &tail,
             status,
-            ansible::failed_task(self.context),
-            is_broken_here(self.context, &template.text),
-        ))
+            task: ansible::failed_task(self.context),
+            groups: is_broken_here(self.context, &template.text),
+            local: self.context.job.parent.as_ref().map(|parent| parent.local_name.as_str()),
+        };
+        Err(known.failure())
     }
 
     /// Runs a command of packer and shows what it says to people.
@@ -233,30 +257,47 @@ fn complaint(outcome: &Outcome, tail: &Tail) -> String {
     if errors.trim().is_empty() { tail.last(LINES) } else { shortened(&errors, 800) }
 }
 
-/// Why `packer build` failed, by the best that is known.
-fn failed(
-    outcome: &Outcome,
-    tail: &Tail,
+/// What is known of a run of packer that failed.
+struct Known<'k> {
+    outcome: &'k Outcome,
+    tail: &'k Tail,
     status: ExitStatus,
+    /// The task of a playbook that ended it.
     task: Option<FailedTask>,
+    /// Its containers cannot start on this node.
     groups: bool,
-) -> ReportedFailure {
-    if groups {
-        let message =
-            format!("{} Packer said: {}", template::READ_ONLY_GROUPS_ADVICE, shortened(&complaint(outcome, tail), 400));
-        return failure(Reason::BuildFailed, message);
-    }
-    match task {
-        Some(task) => task.failure(Reason::TaskFailed),
-        None => {
-            let message = format!(
-                "packer build ended with {}: {}\nIts last lines: {}",
-                ending(status),
-                shortened(&complaint(outcome, tail), 400),
-                tail.last(LINES)
-            );
-            failure(Reason::BuildFailed, message)
+    /// The parent's name in the engine.
+    local: Option<&'k str>,
+}
+
+impl Known<'_> {
+    /// Why it failed, by the best that is known.
+    fn failure(self) -> ReportedFailure {
+        let said = complaint(self.outcome, self.tail);
+        let said = shortened(&said, 400);
+        if self.groups {
+            let message = format!("{} Packer said: {said}", template::READ_ONLY_GROUPS_ADVICE);
+            return failure(Reason::BuildFailed, message);
         }
+        if let Some(local) = self.pulled_local(&said) {
+            let message = format!(
+                "the template pulls {local}, which is only in the engine: name $(parent.reference), or set pull = false"
+            );
+            return failure(Reason::BuildFailed, message);
+        }
+        if let Some(task) = self.task {
+            return task.failure(Reason::TaskFailed);
+        }
+        let (ending, last) = (ending(self.status), self.tail.last(LINES));
+        failure(Reason::BuildFailed, format!("packer build ended with {ending}: {said}\nIts last lines: {last}"))
+    }
+
+    fn pulled_local(&self, said: &str) -> Option<&str> {
+        let last = self.tail.last(usize::MAX);
+        let is_pulled = |local: &&str| {
+            said.contains("Error pulling Docker image") && last.contains(&format!("Pulling Docker image: {local}"))
+        };
+        self.local.filter(is_pulled)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use super::{
     super::{
         report::{failure, local},
-        source::inside,
+        source,
         stage::Context,
     },
     Packer,
@@ -37,7 +37,7 @@ pub(super) async fn template(
     version: &Version,
 ) -> Result<Template, ReportedFailure> {
     let written = &context.job.packer.template;
-    let path = inside(root, written)?;
+    let path = source::place(context, written)?;
     let files = files(&path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             failure(Reason::TemplateInvalid, format!("the source has no file {written}: correct build.packer.template"))

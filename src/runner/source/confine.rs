@@ -14,7 +14,7 @@ use crate::{api::condition::Reason, plan::observed::ReportedFailure};
 const MOST: usize = 500_000;
 
 /// A path inside the source, as the kernel sees it now: a stage before may have changed what is there.
-pub(in super::super) fn inside(source: &Path, path: &str) -> Result<PathBuf, ReportedFailure> {
+pub(super) fn inside(source: &Path, path: &str) -> Result<PathBuf, ReportedFailure> {
     let opened = openat2(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty())
         .and_then(|root| openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::BENEATH));
     match opened.map_err(io::Error::from) {

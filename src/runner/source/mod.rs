@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(super) use self::confine::inside;
+use self::confine::inside;
 use super::{
     report::{failure, local},
     stage::Context,
@@ -44,24 +44,30 @@ pub(super) async fn run(context: &Context) -> Result<(), ReportedFailure> {
     if folder.join(".gitmodules").exists() {
         context.log.say("the repository names submodules: they are not fetched");
     }
-    let root = root(&context.job, &folder)?;
-    if root.is_dir() {
+    if root(context)?.is_dir() {
         return Ok(());
     }
-    let message = format!("the source has no folder {}: correct source.git.directory", directory(&context.job));
+    let directory = directory(&context.job).unwrap_or_default();
+    let message = format!("the source has no folder {directory}: correct source.git.directory");
     Err(failure(Reason::SourceRejected, message))
 }
 
-fn directory(job: &Job) -> &str {
+fn directory(job: &Job) -> Option<&str> {
     match &job.source {
-        Source::Git { directory: Some(directory), .. } => directory,
-        _ => ".",
+        Source::Git { directory, .. } => directory.as_deref(),
+        Source::Files(_) => None,
     }
 }
 
 /// The folder that all paths of a job are relative to.
-pub(super) fn root(job: &Job, source: &Path) -> Result<PathBuf, ReportedFailure> {
-    inside(source, directory(job))
+pub(super) fn root(context: &Context) -> Result<PathBuf, ReportedFailure> {
+    inside(&context.places.source(), directory(&context.job).unwrap_or("."))
+}
+
+/// A path of a job: links on the way may lead anywhere in the source, and not out of it.
+pub(super) fn place(context: &Context, path: &str) -> Result<PathBuf, ReportedFailure> {
+    let whole = directory(&context.job).map_or_else(|| path.to_owned(), |directory| format!("{directory}/{path}"));
+    inside(&context.places.source(), &whole)
 }
 
 /// By its own image it is there already, and the others do not have it.

@@ -19,8 +19,8 @@ use super::{
     docker::Docker,
     environment,
     process::{Tail, ending},
-    report::{failure, local, plain, shortened},
-    source::{inside, root},
+    report::{failure, local, plain, read_bounded, shortened},
+    source,
     stage::Context,
 };
 use crate::{
@@ -41,12 +41,11 @@ const NO_TESTS: i32 = 5;
 
 /// Runs all steps, up to the first that fails.
 pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), ReportedFailure> {
-    let docker = Docker::new(context, None)?;
+    let docker = Docker::new(context, None);
     let image = tested_image(context, &docker, Stage::Build).await?;
     report.image_id = Some(image.clone());
-    let root = root(&context.job, &context.places.source())?;
     for (index, step) in context.job.verify.iter().enumerate() {
-        let (result, failure) = Running { context, docker: &docker, step, root: &root, index }.run().await?;
+        let (result, failure) = Running { context, docker: &docker, step, index }.run().await?;
         report.verification.push(result);
         if let Some(failure) = failure {
             return Err(failure);
@@ -81,7 +80,6 @@ struct Running<'r> {
     context: &'r Context,
     docker: &'r Docker<'r>,
     step: &'r Step,
-    root: &'r Path,
     index: usize,
 }
 
@@ -95,7 +93,10 @@ struct Said {
 
 impl Running<'_> {
     async fn run(&self) -> Result<(Verification, Option<ReportedFailure>), ReportedFailure> {
-        let folder = inside(self.root, self.step.directory.as_deref().unwrap_or("."))?;
+        let folder = match &self.step.directory {
+            Some(directory) => source::place(self.context, directory),
+            None => source::root(self.context),
+        }?;
         if !folder.is_dir() {
             let directory = self.step.directory.as_deref().unwrap_or(".");
             let message =
@@ -196,7 +197,7 @@ impl Running<'_> {
 
     /// The results, by file or else by what pytest printed.
     fn tests(&self, said: &Said) -> Option<Tests> {
-        let text = fs::read_to_string(self.results()).ok();
+        let text = read_bounded(&self.results());
         text.and_then(|text| junit::parse(&text)).or_else(|| said.summary.tests())
     }
 
