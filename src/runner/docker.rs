@@ -14,7 +14,7 @@ use crate::{api::condition::Reason, plan::observed::ReportedFailure};
 
 /// How a container is started whose first process may be systemd. Its standard input stays open, so that a
 /// shell does not end either.
-const START: [&str; 8] = [
+const START: [&str; 7] = [
     "run",
     "--detach",
     "--interactive",
@@ -22,7 +22,6 @@ const START: [&str; 8] = [
     "--cgroupns=private",
     "--tmpfs=/run",
     "--tmpfs=/run/lock",
-    "--",
 ];
 
 /// What is asked of a registry.
@@ -109,13 +108,13 @@ impl<'c> Docker<'c> {
         })
     }
 
-    /// Starts a container with an image's own command, so that systemd can be its first process; its ID.
-    pub(super) async fn start(&self, image: &str) -> Result<String, ReportedFailure> {
-        let output = self.call(&[&START, [image].as_slice()].concat(), false).await?;
-        let output = output.map_err(|complaint| {
+    /// Starts a container of that name with an image's own command, so that systemd can be its first process.
+    pub(super) async fn start(&self, name: &str, image: &str) -> Result<(), ReportedFailure> {
+        let named = ["--name", name, "--", image];
+        let started = self.call(&[START.as_slice(), &named].concat(), false).await?;
+        started.map(drop).map_err(|complaint| {
             failure(Reason::VerificationFailed, format!("no container of {image} can be started: {}", said(&complaint)))
-        })?;
-        Ok(output.lines().last().unwrap_or_default().trim().to_owned())
+        })
     }
 
     /// Why a container does not run any more, with its last lines; `None` where it does.

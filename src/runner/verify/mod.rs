@@ -104,10 +104,7 @@ impl Running<'_> {
             return Err(failure(Reason::VerificationFailed, message));
         }
         ansible::install(self.context);
-        let container = match self.step.run {
-            Run::Pytest => Some(self.docker.start(&self.context.job.image).await?),
-            _ => None,
-        };
+        let container = self.container().await?;
         let call = self.call(container.as_deref());
         let running = self.context.log.step(format!("verify {}: {}", self.name(), call.join(" ")));
         let (status, said) = self.execute(&folder, &call).await?;
@@ -139,6 +136,17 @@ impl Running<'_> {
             Run::Command(_) => "command",
         };
         format!("{} {kind}", self.index + 1)
+    }
+
+    /// Of pytest, the container that the tests look at.
+    async fn container(&self) -> Result<Option<String>, ReportedFailure> {
+        if self.step.run != Run::Pytest {
+            return Ok(None);
+        }
+        // It stands in the names of the tests.
+        let name = format!("image-{}", self.index + 1);
+        self.docker.start(&name, &self.context.job.image).await?;
+        Ok(Some(name))
     }
 
     /// Tests fail for a container that has ended: that comes first.
