@@ -163,7 +163,7 @@ fn a_stage_ends_in_time() {
     let (reason, message, _) = container.failure();
     assert_eq!(
         (reason, message.as_str()),
-        (Reason::TransferTimeout, "fetching the source took longer than 0 s, and was ended")
+        (Reason::TransferTimeout, "fetching the source took longer than 0 s: the stage was ended")
     );
 }
 

@@ -14,15 +14,8 @@ use crate::{api::condition::Reason, plan::observed::ReportedFailure};
 
 /// How a container is started whose first process may be systemd. Its standard input stays open, so that a
 /// shell does not end either.
-const START: [&str; 7] = [
-    "run",
-    "--detach",
-    "--interactive",
-    "--privileged",
-    "--cgroupns=private",
-    "--tmpfs=/run",
-    "--tmpfs=/run/lock",
-];
+const START: [&str; 7] =
+    ["run", "--detach", "--interactive", "--privileged", "--cgroupns=private", "--tmpfs=/run", "--tmpfs=/run/lock"];
 
 /// What is asked of a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,9 +155,10 @@ fn pushed_digest(output: &str) -> Option<String> {
     line.split_whitespace().next().map(str::to_owned)
 }
 
-/// What the engine said, without its own beginning.
+/// What the engine said: the last line, without its own beginning. Before it stands how far it came.
 fn said(complaint: &str) -> &str {
-    complaint.rsplit_once("Error response from daemon: ").map_or(complaint, |(_, said)| said).trim()
+    let last = complaint.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+    last.strip_prefix("Error response from daemon: ").unwrap_or(last)
 }
 
 /// What a registry's refusal means, as dockerd passes it on.
@@ -228,6 +222,11 @@ mod tests {
         }
         let told = refusal(Purpose::Pull, "a", "x\nError response from daemon: manifest unknown\n");
         assert_eq!(told.message, "a cannot be pulled: manifest unknown");
+        let pushed = "The push refers to repository [r.example/a]\n047217a96a5c: Preparing\nunauthorized: authentication required";
+        assert_eq!(
+            refusal(Purpose::Push, "a", pushed).message,
+            "a cannot be pushed: unauthorized: authentication required"
+        );
     }
 
     #[test]

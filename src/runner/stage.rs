@@ -200,5 +200,5 @@ async fn late(stage: Stage, context: &Context) -> ReportedFailure {
         Stage::Publish => (Reason::TransferTimeout, "pushing the image", limits.publish),
     };
     let _ = timeout(Duration::from_secs(seconds), pending::<()>()).await;
-    failure(reason, format!("{what} took longer than {seconds} s, and was ended"))
+    failure(reason, format!("{what} took longer than {seconds} s: the stage was ended"))
 }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 pub(super) enum Line {
     /// For people, in one or several lines.
     Text(String),
+    /// For people, from what runs in the build.
+    Output(String),
     /// For people, about what went wrong.
     Error(String),
     /// Why a build failed.
@@ -25,6 +27,7 @@ pub(super) fn line(text: &str) -> Line {
     let Some(([_, target, kind], data)) = head(&mut fields) else { return Line::Text(text.to_owned()) };
     match (kind, data.as_slice()) {
         ("ui", [kind, text]) if kind == "error" => Line::Error(text.clone()),
+        ("ui", [kind, text]) if kind == "message" => Line::Output(text.clone()),
         ("ui", [_, text]) => Line::Text(text.clone()),
         ("error", [why, ..]) => Line::Failure { build: target.to_owned(), why: why.clone() },
         ("artifact", [index, key, rest @ ..]) => Line::Artifact {
@@ -52,10 +55,33 @@ fn unescaped(field: &str) -> String {
     field.replace("%!(PACKER_COMMA)", ",").replace("\\n", "\n").replace("\\r", "\r")
 }
 
+impl Line {
+    /// What it says to people.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) | Self::Output(text) | Self::Error(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether it tells what went on in the build: not what packer says of itself, nor its summary, which it
+    /// writes as errors, too.
+    pub(super) fn tells(&self) -> bool {
+        const SUMMARY: [&str; 3] = ["Build '", "\n==> Some builds", "--> "];
+        match self {
+            Self::Output(_) => true,
+            Self::Error(text) => !SUMMARY.iter().any(|beginning| text.starts_with(beginning)),
+            _ => false,
+        }
+    }
+}
+
 /// What packer made, and what it complained of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     artifacts: BTreeMap<(String, String), BTreeMap<String, String>>,
+    /// The image that was pulled last.
+    pulled: Option<String>,
     /// Why builds failed.
     failures: Vec<String>,
     /// The first lines about what went wrong: also what scripts write to their standard error.
@@ -72,12 +98,22 @@ impl Outcome {
             Line::Artifact { build, index, key, value } => {
                 self.artifacts.entry((build, index)).or_default().insert(key, value);
             }
+            Line::Text(text) => {
+                let pulled = text.split_once(": Pulling Docker image: ").map(|(_, image)| image.trim().to_owned());
+                self.pulled = pulled.or(self.pulled.take());
+            }
             Line::Failure { build, why } if self.failures.len() < MOST_ERRORS => {
                 self.failures.push(format!("{build}: {}", why.trim()));
             }
             Line::Error(text) if self.errors.len() < MOST_ERRORS => self.errors.push(text),
             _ => {}
         }
+    }
+
+    /// Whether it could not pull that image.
+    pub(super) fn has_not_pulled(&self, image: &str) -> bool {
+        let is_about_pulling = |why: &String| why.contains("Error pulling Docker image");
+        self.pulled.as_deref() == Some(image) && self.failures.iter().any(is_about_pulling)
     }
 
     /// What it complained of: why builds failed, or else all that it said about errors.

@@ -126,7 +126,8 @@ async fn image(context: &Context, docker: &Docker<'_>, outcome: &Outcome) -> Res
         (Some((image, _)), None) => Ok(image),
         (None, _) => {
             let message = "packer ended well and made no image: the docker builder makes one with commit = true, or \
-                           with export_path and the post-processor docker-import";
+                           with export_path and the post-processor docker-import; and build.packer.only must name \
+                           a build of the template";
             Err(failure(Reason::NoImage, message))
         }
         (Some((_, first)), Some((_, second))) => {
@@ -238,10 +239,10 @@ impl Packer<'_> {
         let (mut outcome, mut tail) = (Outcome::default(), Tail::default());
         let mut lines = |line: &str| {
             let line = machine::line(line);
-            if let Line::Text(text) | Line::Error(text) = &line {
-                for line in text.lines() {
-                    self.context.log.line(line);
-                    tail.push(line);
+            for text in line.text().into_iter().flat_map(str::lines) {
+                self.context.log.line(text);
+                if line.tells() {
+                    tail.push(text);
                 }
             }
             outcome.add(line);
@@ -279,7 +280,7 @@ impl Known<'_> {
             let message = format!("{} Packer said: {said}", template::READ_ONLY_GROUPS_ADVICE);
             return failure(Reason::BuildFailed, message);
         }
-        if let Some(local) = self.pulled_local(&said) {
+        if let Some(local) = self.local.filter(|local| self.outcome.has_not_pulled(local)) {
             let message = format!(
                 "the template pulls {local}, which is only in the engine: name $(parent.reference), or set pull = false"
             );
@@ -290,14 +291,6 @@ impl Known<'_> {
         }
         let (ending, last) = (ending(self.status), self.tail.last(LINES));
         failure(Reason::BuildFailed, format!("packer build ended with {ending}: {said}\nIts last lines: {last}"))
-    }
-
-    fn pulled_local(&self, said: &str) -> Option<&str> {
-        let last = self.tail.last(usize::MAX);
-        let is_pulled = |local: &&str| {
-            said.contains("Error pulling Docker image") && last.contains(&format!("Pulling Docker image: {local}"))
-        };
-        self.local.filter(is_pulled)
     }
 }
 

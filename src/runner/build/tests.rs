@@ -8,8 +8,8 @@ fn ran(lines: &[&str]) -> (Outcome, Tail) {
     let (mut outcome, mut tail) = (Outcome::default(), Tail::default());
     for line in lines {
         let line = machine::line(line);
-        if let Line::Text(text) | Line::Error(text) = &line {
-            text.lines().for_each(|line| tail.push(line));
+        if line.tells() {
+            line.text().into_iter().flat_map(str::lines).for_each(|text| tail.push(text));
         }
         outcome.add(line);
     }
@@ -21,12 +21,17 @@ fn a_failure_without_a_task_has_packers_words() {
     let (outcome, tail) = ran(&[
         "1795259801,,ui,message,    docker.web: hello%!(PACKER_COMMA) world",
         "1795259801,,ui,error,==> docker.web: E: Unable to locate package ngninx",
+        "1795259801,,ui,say,==> docker.web: Killing the container: 598a13e93b15524f21df256603fa761968bd87d8143f95eec605a0b46d7ad156",
+        "1795259801,,ui,error,Build 'docker.web' errored after 1 second 6 milliseconds: Script exited with non-zero exit status: 100.Allowed exit codes are: [0]",
         "1795259801,docker.web,error,Script exited with non-zero exit status: 100.Allowed exit codes are: [0]",
     ]);
     let told = known(&outcome, &tail).failure();
     assert_eq!(told.reason, Reason::BuildFailed);
-    assert!(told.message.starts_with("packer build ended with exit code 1: docker.web: Script exited"), "{told:?}");
-    assert!(told.message.contains("E: Unable to locate package ngninx"), "{told:?}");
+    assert_eq!(
+        told.message,
+        "packer build ended with exit code 1: docker.web: Script exited with non-zero exit status: 100.Allowed exit \
+         codes are: [0]\nIts last lines:     docker.web: hello, world\n==> docker.web: E: Unable to locate package ngninx"
+    );
 }
 
 fn known<'k>(outcome: &'k Outcome, tail: &'k Tail) -> Known<'k> {

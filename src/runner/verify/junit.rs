@@ -72,7 +72,10 @@ fn name(case: Node<'_, '_>) -> String {
 fn why(wrong: Node<'_, '_>) -> String {
     let text = plain(wrong.text().unwrap_or_default());
     let message = plain(wrong.attribute("message").unwrap_or_default());
-    let marked: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("E  ")).map(str::trim).collect();
+    // How a value came about is for whoever reads the log.
+    let is_origin = |line: &&str| line.starts_with('+') && line.contains(" where ");
+    let marked = text.lines().filter_map(|line| line.strip_prefix("E  ")).map(str::trim);
+    let marked: Vec<&str> = marked.filter(|line| !line.is_empty() && !is_origin(line)).collect();
     let place = text.lines().rev().find(|line| line.contains(": ") && line.contains(".py:"));
     let said = if marked.is_empty() { message } else { marked.join("; ") };
     match place.and_then(|line| line.split_once(": ")) {

@@ -17,6 +17,10 @@ fn a_line_is_for_people_or_for_us() {
             "1795257743,,ui,error,Error: Unsupported block type\\n\\n  on null.pkr.hcl line 2%!(PACKER_COMMA) in packer:\\n",
             Line::Error("Error: Unsupported block type\n\n  on null.pkr.hcl line 2, in packer:\n".to_owned()),
         ),
+        (
+            "1795259801,,ui,message,    docker.web: hello%!(PACKER_COMMA) world",
+            Line::Output("    docker.web: hello, world".to_owned()),
+        ),
         ("Error: a program's own, with commas, in it", text("Error: a program's own, with commas, in it")),
         ("1,2,3", text("1,2,3")),
         ("", text("")),
