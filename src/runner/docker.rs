@@ -127,10 +127,10 @@ impl<'c> Docker<'c> {
 
     /// Whether the kernel ended containers for lack of memory within the last seconds, as a failure.
     pub(super) async fn out_of_memory(&self, seconds: u64) -> Option<ReportedFailure> {
-        // A span of time is what the command line takes from its own clock.
-        let since = format!("{}s", seconds + 1);
-        let form = "{{.Actor.Attributes.name}}";
-        let arguments = ["events", "--since", &since, "--until", "0s", "--filter", "event=oom", "--format", form];
+        // Spans of time are what the command line takes from its own clock, in whole seconds: one more at both ends.
+        let since = format!("--since={}s", seconds + 1);
+        let form = "--format={{.Actor.Attributes.name}}";
+        let arguments = ["events", &since, "--until=-1s", "--filter=event=oom", form];
         let events = self.call(&arguments, false).await.ok()?.ok()?;
         let memory = Marker::read(&self.context.places.marker()).ok()?.memory;
         starved(&events, memory)

@@ -2,6 +2,7 @@
 //! it started when time is up.
 
 use std::{
+    collections::VecDeque,
     io,
     os::fd::OwnedFd,
     path::Path,
@@ -18,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::report::{failure, local};
+use super::report::{failure, local, plain, shortened};
 use crate::{api::condition::Reason, plan::observed::ReportedFailure};
 
 /// How long lines may still come when the program has ended: what it started may hold its output open.
@@ -178,7 +179,7 @@ impl Splitter {
 /// The last lines of a program, for what nothing better explains.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
-    lines: std::collections::VecDeque<String>,
+    lines: VecDeque<String>,
 }
 
 impl Tail {
@@ -186,12 +187,13 @@ impl Tail {
 
     /// Keeps a line.
     pub(super) fn push(&mut self, line: &str) {
+        if line.trim().is_empty() {
+            return;
+        }
         if self.lines.len() == Self::MOST {
             self.lines.pop_front();
         }
-        if !line.trim().is_empty() {
-            self.lines.push_back(super::report::shortened(&super::report::plain(line), 400));
-        }
+        self.lines.push_back(shortened(&plain(line), 400));
     }
 
     /// The last of them, in one text.

@@ -30,7 +30,7 @@ fn a_failure_without_a_task_has_packers_words() {
     assert_eq!(
         told.message,
         "packer build ended with exit code 1: docker.web: Script exited with non-zero exit status: 100.Allowed exit \
-         codes are: [0]\nIts last lines:     docker.web: hello, world\n==> docker.web: E: Unable to locate package ngninx"
+         codes are: [0]\nIts last lines: docker.web: hello, world\n==> docker.web: E: Unable to locate package ngninx"
     );
 }
 
