@@ -77,17 +77,15 @@ impl FailedTask {
     fn sentence(&self) -> String {
         let verb = if self.kind == "unreachable" { "did not reach" } else { "failed on" };
         let place = if self.path.is_empty() { String::new() } else { format!(" ({})", self.path) };
-        let mut text = format!("{} {verb} {}{place}: {}", self.action, self.host, shortened(&self.message, 500));
-        if let Some(rc) = self.rc.filter(|rc| *rc != 0) {
-            text.push_str(&format!("; return code {rc}"));
-        }
+        let mut parts = vec![format!("{} {verb} {}{place}: {}", self.action, self.host, shortened(&self.message, 500))];
+        parts.extend(self.rc.filter(|rc| *rc != 0).map(|rc| format!("return code {rc}")));
         for (name, output) in [("stderr", &self.stderr), ("stdout", &self.stdout)] {
             // Modules often say the same twice.
             if !output.trim().is_empty() && !self.message.contains(output.trim()) {
-                text.push_str(&format!("; {name}: {}", shortened(output, 300)));
+                parts.push(format!("{name}: {}", shortened(output, 300)));
             }
         }
-        text
+        parts.join("; ")
     }
 }
 

@@ -82,21 +82,21 @@ enum Begun {
 
 /// The kubelet may start a container again that has ended, or that was lost with the node.
 fn begin(stage: Stage, places: &Places) -> Result<Begun, ReportedFailure> {
-    let state = places.state();
+    let marks = places.state();
     let failed = |error: io::Error| local("the workspace cannot be written", &error);
     if stage == Stage::Source {
-        for folder in [&state, &places.temporary()] {
+        for folder in [&marks, &places.temporary()] {
             fs::create_dir_all(folder).map_err(failed)?;
             // Each stage is another user, or has other capabilities.
             fs::set_permissions(folder, fs::Permissions::from_mode(0o1777)).map_err(failed)?;
         }
     }
-    if let Ok(text) = fs::read_to_string(state.join(done(stage)))
+    if let Ok(text) = fs::read_to_string(marks.join(done(stage)))
         && let Ok(report) = crate::outcome::report::parse(stage, &text)
     {
         return Ok(Begun::Before(report));
     }
-    match fs::OpenOptions::new().write(true).create_new(true).open(state.join(stage.container())) {
+    match fs::OpenOptions::new().write(true).create_new(true).open(marks.join(stage.container())) {
         Ok(_) => Ok(Begun::First),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(failure(
             Reason::StageInterrupted,

@@ -1,6 +1,8 @@
 //! Templates: what packer gets of them, where it would not take them as they are. The user's file is never
 //! changed; a copy beside it is.
 
+use std::path::Path;
+
 use hcl_edit::structure::Body;
 use serde_json::Value;
 
@@ -57,7 +59,7 @@ pub(super) enum Kind {
 pub(super) fn kind(name: &str) -> Kind {
     if name.ends_with(".pkr.json") {
         Kind::HclJson
-    } else if name.ends_with(".json") {
+    } else if Path::new(name).extension().is_some_and(|extension| extension == "json") {
         Kind::Json
     } else {
         Kind::Hcl

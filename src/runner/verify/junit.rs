@@ -1,4 +1,4 @@
-//! Results of tests as JUnit's XML, the form that pytest and many others write.
+//! Results of tests as `JUnit`'s XML, the form that pytest and many others write.
 
 use roxmltree::{Document, Node};
 
