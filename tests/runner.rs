@@ -2,6 +2,8 @@
 
 // Tests say what they expect: an answer that is not there ends them.
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unwrap_used)]
+// Support for tests starts servers and waits for them.
+#![allow(clippy::disallowed_methods)]
 
 mod support;
 
