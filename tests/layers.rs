@@ -45,7 +45,19 @@ const LAYERS: &[Layer] = &[
     Layer { name: "outcome", may_use: Only(&["api", "plan"]), pure: true, infallible: false },
     Layer {
         name: "runner",
-        may_use: Only(&["api", "plan::image", "plan::job", "outcome"]),
+        // Words and names of `plan`, no decisions; of `runtime`, the clients of git servers and registries, which
+        // know nothing of the cluster.
+        may_use: Only(&[
+            "api",
+            "plan::dependency",
+            "plan::image",
+            "plan::job",
+            "plan::observed",
+            "plan::path",
+            "outcome",
+            "runtime::git",
+            "runtime::registry",
+        ]),
         pure: false,
         infallible: false,
     },
@@ -344,9 +356,18 @@ fn other_layers_are_reported_however_they_are_named() {
         (
             "src/runner/a.rs",
             "use crate::plan::chain;",
-            "crate::plan::chain: `runner` may use api, plan::image, plan::job, outcome",
+            "crate::plan::chain: `runner` may use api, plan::dependency, plan::image, plan::job, plan::observed, plan::path, outcome, runtime::git, runtime::registry",
         ),
-        ("src/runner/a.rs", "use crate::plan;", "crate::plan: `runner` may use api, plan::image, plan::job, outcome"),
+        (
+            "src/runner/a.rs",
+            "use crate::plan;",
+            "crate::plan: `runner` may use api, plan::dependency, plan::image, plan::job, plan::observed, plan::path, outcome, runtime::git, runtime::registry",
+        ),
+        (
+            "src/runner/a.rs",
+            "use crate::runtime::clock;",
+            "crate::runtime::clock: `runner` may use api, plan::dependency, plan::image, plan::job, plan::observed, plan::path, outcome, runtime::git, runtime::registry",
+        ),
     ];
     for (path, text, expected) in refused {
         assert_eq!(wrong(path, text), [expected], "{path}: {text}");

@@ -172,6 +172,19 @@ async fn a_name_leads_to_a_digest_and_an_index_to_that_of_the_platform() {
 }
 
 #[tokio::test]
+async fn a_manifest_says_which_image_it_is_of() {
+    let pushed = pusher("image").image(b"twelve bytes", "1").await;
+    let (client, here) = (client(&[registry()]), repository(registry(), "image"));
+    let found = client.image(&here, &pushed.digest, &nobody()).await.expect("an answer").expect("an image");
+    assert_eq!((Some(found.config), found.size), (pushed.image.clone(), 12));
+    let absent = format!("sha256:{}", "0".repeat(64)).parse().expect("a digest");
+    assert_eq!(client.image(&here, &absent, &nobody()).await.expect("an answer"), None);
+    let index = pusher("image").index(&[(&pushed, "linux", "amd64")], "2").await;
+    let refused = client.image(&here, &index.digest, &nobody()).await.expect_err("an index");
+    assert_eq!(refused.reason(), Reason::RegistryUnavailable, "{refused}");
+}
+
+#[tokio::test]
 async fn tags_are_put_on_the_digest_in_the_same_and_in_another_repository() {
     let staging = pusher("promote/staging");
     let first = staging.image(b"first", "build-1").await;

@@ -64,7 +64,7 @@ pub struct BuildStep {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Packer {
-    /// The template: a file `*.pkr.hcl` or `*.json`, or a folder of HCL2 files.
+    /// The template: a file `*.pkr.hcl` or `*.json` (packer runs in its folder), or a folder of HCL2 (in the root).
     pub template: RelativePath,
     /// Values of the template's variables; they may hold placeholders.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -1,0 +1,80 @@
+//! What a failed run of packer is told as.
+
+use std::os::unix::process::ExitStatusExt;
+
+use super::*;
+
+fn ran(lines: &[&str]) -> (Outcome, Tail) {
+    let (mut outcome, mut tail) = (Outcome::default(), Tail::default());
+    for line in lines {
+        let line = machine::line(line);
+        if line.tells() {
+            line.text().into_iter().flat_map(str::lines).for_each(|text| tail.push(text));
+        }
+        outcome.add(line);
+    }
+    (outcome, tail)
+}
+
+#[test]
+fn a_failure_without_a_task_has_packers_words() {
+    let (outcome, tail) = ran(&[
+        "1795259801,,ui,message,    docker.web: hello%!(PACKER_COMMA) world",
+        "1795259801,,ui,error,==> docker.web: E: Unable to locate package ngninx",
+        "1795259801,,ui,say,==> docker.web: Killing the container: 598a13e93b15524f21df256603fa761968bd87d8143f95eec605a0b46d7ad156",
+        "1795259801,,ui,error,Build 'docker.web' errored after 1 second 6 milliseconds: Script exited with non-zero exit status: 100.Allowed exit codes are: [0]",
+        "1795259801,docker.web,error,Script exited with non-zero exit status: 100.Allowed exit codes are: [0]",
+    ]);
+    let told = known(&outcome, &tail).failure();
+    assert_eq!(told.reason, Reason::BuildFailed);
+    assert_eq!(
+        told.message,
+        "packer build ended with exit code 1: docker.web: Script exited with non-zero exit status: 100.Allowed exit \
+         codes are: [0]\nIts last lines: docker.web: hello, world\n==> docker.web: E: Unable to locate package ngninx"
+    );
+}
+
+fn known<'k>(outcome: &'k Outcome, tail: &'k Tail) -> Known<'k> {
+    let local = Some("imagechain.local/web:parent");
+    Known { outcome, tail, status: ExitStatus::from_raw(1 << 8), task: None, groups: false, local }
+}
+
+#[test]
+fn a_mount_that_cannot_work_here_is_said_first() {
+    let (outcome, tail) = ran(&[]);
+    let told = Known { groups: true, ..known(&outcome, &tail) }.failure();
+    assert!(told.message.starts_with("The template starts its container with -v"), "{told:?}");
+}
+
+#[test]
+fn whoever_pulls_a_local_name_is_told_what_to_write() {
+    let pulled = |name: &str| {
+        let (outcome, tail) = ran(&[
+            &format!("1795260026,,ui,say,==> docker.web: Pulling Docker image: {name}"),
+            "1795260027,,ui,error,==> docker.web: Error pulling Docker image: Bad exit status: 1",
+            "1795260027,docker.web,error,Error pulling Docker image: Bad exit status: 1",
+        ]);
+        known(&outcome, &tail).failure().message
+    };
+    assert!(pulled("imagechain.local/web:parent").contains("or set pull = false"));
+    assert!(pulled("debian:13").starts_with("packer build ended"));
+}
+
+#[test]
+fn a_mirror_is_asked_where_docker_does_not() {
+    let mirrors = [("docker.io", "m.example"), ("quay.io", "m.example:5000")];
+    let registry = Registry {
+        platform: "linux/amd64".to_owned(),
+        mirrors: mirrors.map(|(of, at)| (of.to_owned(), at.to_owned())).into(),
+        insecure: vec![],
+        certificate_authority: None,
+    };
+    let digest = format!("sha256:{}", "0".repeat(64));
+    for (reference, expected) in [
+        (format!("quay.io/a/b@{digest}"), Some(format!("m.example:5000/a/b@{digest}"))),
+        (format!("docker.io/library/debian@{digest}"), None),
+        (format!("r.example/a@{digest}"), None),
+    ] {
+        assert_eq!(mirrored(&reference, &registry), expected, "{reference}");
+    }
+}

@@ -1,0 +1,202 @@
+//! The stage `source` as a pod runs it, with a real git server.
+
+// Tests say what they expect: an answer that is not there ends them.
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unwrap_used)]
+// Support for tests starts servers and waits for them.
+#![allow(clippy::disallowed_methods)]
+
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    process::ExitCode,
+    sync::LazyLock,
+};
+
+use imagechain::{
+    api::{build::Stage, condition::Reason},
+    outcome::report::parse,
+    plan::observed::Report,
+    runner::{places::Places, run},
+};
+use serde_json::{Value, json};
+use support::servers::{Servers, Worktree, git};
+use tempfile::TempDir;
+
+/// One for all tests, each with repositories of its own.
+static SERVERS: LazyLock<Servers> = LazyLock::new(Servers::start);
+
+/// A container's files.
+struct Container {
+    folder: TempDir,
+    places: Places,
+}
+
+impl Container {
+    fn new(source: &Value, revision: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let places = Places::below(folder.path());
+        for file in [&places.job, &places.program, &places.termination] {
+            fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        }
+        fs::create_dir_all(&places.workspace).expect("a folder");
+        let made = Self { folder, places };
+        made.give(&job(source, revision));
+        made
+    }
+
+    fn give(&self, job: &Value) {
+        fs::write(&self.places.job, job.to_string()).expect("a file");
+    }
+
+    /// Runs the stage; whether it ended well, and what it said.
+    fn source(&self) -> (bool, Report) {
+        let code = run(Stage::Source, &self.places);
+        let text = fs::read_to_string(&self.places.termination).expect("a report");
+        (code == ExitCode::SUCCESS, parse(Stage::Source, &text).expect("a report"))
+    }
+
+    fn failure(&self) -> (Reason, String, Option<String>) {
+        let (good, report) = self.source();
+        let failure = report.failure.expect("a failure");
+        assert!(!good, "{failure:?}");
+        (failure.reason, failure.message, failure.lacked)
+    }
+}
+
+fn job(source: &Value, revision: &str) -> Value {
+    json!({
+        "format": 1, "build": "web", "attempt": 1, "source": source, "revision": revision, "files": "",
+        "packer": {"template": "a.json", "variables": {}, "variableFiles": [], "only": [], "except": []},
+        "verify": [], "image": "imagechain.local/web:1", "staging": {"repository": "r.example/a", "tag": "1"},
+        "registry": {"platform": "linux/amd64", "mirrors": {}, "insecure": []},
+        "timeouts": {"source": 60, "build": 60, "verify": 60, "publish": 60},
+    })
+}
+
+fn pushed(name: &str) -> (String, Worktree) {
+    let url = format!("{}/runner-{name}.git", SERVERS.git());
+    let work = Worktree::new(&url);
+    (url, work)
+}
+
+fn of_git(url: &str, directory: Option<&str>) -> Value {
+    let mut source = json!({"git": {"url": url, "written": "main"}});
+    if let Some(directory) = directory {
+        source["git"]["directory"] = json!(directory);
+    }
+    source
+}
+
+#[test]
+fn a_commit_is_fetched_with_its_files_and_the_program_is_there() {
+    let (url, work) = pushed("files");
+    let commit = work.commit(&[("images/packer/web.json", "{}"), ("top", "1")]);
+    work.push(&["main"]);
+    // What comes later is not what was asked for.
+    work.commit(&[("top", "2")]);
+    work.push(&["main"]);
+    let container = Container::new(&of_git(&url, Some("images")), &commit);
+    let (good, report) = container.source();
+    assert!(good, "{report:?}");
+    let source = container.places.source();
+    assert_eq!(fs::read_to_string(source.join("images/packer/web.json")).unwrap(), "{}");
+    assert_eq!(fs::read_to_string(source.join("top")).unwrap(), "1");
+    assert_eq!(git(&source, &["rev-parse", "HEAD"]), commit);
+    assert_eq!(git(&source, &["status", "--porcelain"]), "");
+    assert_eq!(git(&source, &["rev-list", "--count", "HEAD"]), "1");
+    let program = fs::metadata(&container.places.program).unwrap();
+    assert_eq!(program.permissions().mode() & 0o777, 0o755);
+    assert_eq!(program.len(), fs::metadata("/proc/self/exe").unwrap().len());
+    let left: Vec<_> = fs::read_dir(container.places.temporary()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_stage_runs_once() {
+    let (url, work) = pushed("once");
+    let commit = work.commit(&[("top", "1")]);
+    work.push(&["main"]);
+    let container = Container::new(&of_git(&url, None), &commit);
+    let first = container.source();
+    // The kubelet starts a container again whose end it did not see.
+    fs::remove_file(&container.places.termination).unwrap();
+    assert_eq!(container.source(), first);
+    // Of one that was cut off nobody knows what it did.
+    fs::remove_file(container.places.state().join("source.json")).unwrap();
+    let (reason, message, _) = container.failure();
+    assert_eq!(reason, Reason::StageInterrupted, "{message}");
+}
+
+#[test]
+fn a_commit_that_is_gone_is_waited_for() {
+    let (url, work) = pushed("gone");
+    work.commit(&[("top", "1")]);
+    work.push(&["main"]);
+    let container = Container::new(&of_git(&url, None), &"0".repeat(40));
+    let (reason, message, lacked) = container.failure();
+    assert_eq!(reason, Reason::RevisionNotFound, "{message}");
+    assert_eq!(lacked, Some(format!("git/{url}#main")));
+}
+
+#[test]
+fn what_leads_out_of_the_source_is_refused() {
+    let (url, work) = pushed("links");
+    work.commit(&[("a", "1")]);
+    let top = work.git(&["rev-parse", "--show-toplevel"]);
+    symlink("/etc/passwd", format!("{top}/link")).unwrap();
+    let commit = work.commit(&[]);
+    work.push(&["main"]);
+    let (reason, message, _) = Container::new(&of_git(&url, None), &commit).failure();
+    assert_eq!(reason, Reason::PathEscapesSource);
+    assert!(message.starts_with("the link link of the source leads out of it, to /etc/passwd"), "{message}");
+}
+
+#[test]
+fn a_stage_ends_in_time() {
+    let (url, work) = pushed("slow");
+    let commit = work.commit(&[("a", "1")]);
+    work.push(&["main"]);
+    let mut job = job(&of_git(&url, None), &commit);
+    job["timeouts"]["source"] = json!(0);
+    let container = Container::new(&json!({}), "");
+    container.give(&job);
+    let (reason, message, _) = container.failure();
+    assert_eq!(
+        (reason, message.as_str()),
+        (Reason::TransferTimeout, "fetching the source took longer than 0 s: the stage was ended")
+    );
+}
+
+#[test]
+fn a_job_of_another_version_is_refused() {
+    let container = Container::new(&json!({}), "");
+    container.give(&json!({"format": 2}));
+    let (reason, message, _) = container.failure();
+    assert_eq!(reason, Reason::SpecInvalid);
+    assert!(message.contains("operator and runner must be of the same version"), "{message}");
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named() {
+    let (url, work) = pushed("folder");
+    let commit = work.commit(&[("a", "1")]);
+    work.push(&["main"]);
+    let (reason, message, _) = Container::new(&of_git(&url, Some("b")), &commit).failure();
+    assert_eq!(
+        (reason, message.as_str()),
+        (Reason::SourceRejected, "the source has no folder b: correct source.git.directory")
+    );
+}
+
+#[test]
+fn files_of_the_build_itself_are_written() {
+    let list = tempfile::NamedTempFile::new().unwrap();
+    // "text" in base 64.
+    fs::write(list.path(), json!({"packer/web.json": "dGV4dA=="}).to_string()).unwrap();
+    let container = Container::new(&json!({"files": list.path()}), "hash");
+    assert!(container.source().0);
+    assert_eq!(fs::read_to_string(container.places.source().join("packer/web.json")).unwrap(), "text");
+    assert!(container.folder.path().exists());
+}
