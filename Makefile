@@ -105,3 +105,7 @@ test-apiserver: ## against real API servers, without root
 sandbox-test: ## the sandbox proves itself on real pods; needs root
 	@./sandbox/sandbox build
 	cd sandbox && go test -count=1 -timeout 30m -v ./selftest
+
+.PHONY: test-demo
+test-demo: release ## the demo and what goes wrong in a chain, on real pods; needs root, or KUBECONFIG=… REGISTRY=… GIT_SERVER=… of a cluster
+	cd sandbox && PROGRAM=$(abspath $(program)) go test -count=1 -timeout 90m -v ./demotest

@@ -13,7 +13,7 @@ const bootedLink = "web"
 // boot starts the published image in a pod of its own, as anybody would who uses it, and fetches its page.
 // The pod stays, for a look; a pod of the same image is left as it is.
 func (d Demo) boot(ctx context.Context, seen world) (string, error) {
-	image := seen.chain.link(bootedLink).Published
+	image := seen.chain.Link(bootedLink).Published
 	if image == nil {
 		return "", fmt.Errorf("the link %s has published nothing", bootedLink)
 	}

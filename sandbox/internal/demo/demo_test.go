@@ -15,7 +15,7 @@ import (
 // seenAt plays events, as kubectl writes them, of a chain with two links.
 func seenAt(t *testing.T, conditions, links string, builds ...string) world {
 	t.Helper()
-	seen := world{builds: map[string]build{}}
+	seen := world{builds: map[string]Build{}}
 	seen.note("ADDED", fmt.Appendf(nil, `{"kind": "ImageChain", "metadata": {"name": "takelage", "generation": 2},
 		"spec": {"links": [{"name": "systemd"}, {"name": "web"}]},
 		"status": {"observedGeneration": 2, "conditions": [%s], "links": [%s]}}`, conditions, links))
@@ -79,11 +79,11 @@ func TestWhenItEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			seen := seenAt(t, test.conditions, "")
-			if seen.chain.done() != test.done || seen.chain.failed() != test.failed {
-				t.Errorf("done %v, failed %q", seen.chain.done(), seen.chain.failed())
+			if seen.chain.Done() != test.done || seen.chain.Failed() != test.failed {
+				t.Errorf("done %v, failed %q", seen.chain.Done(), seen.chain.Failed())
 			}
 			seen.chain.Metadata.Generation++
-			if seen.chain.done() || seen.chain.failed() != "" {
+			if seen.chain.Done() || seen.chain.Failed() != "" {
 				t.Error("a status of an earlier generation counts")
 			}
 		})

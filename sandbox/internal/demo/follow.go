@@ -17,7 +17,7 @@ func (d Demo) follow(ctx context.Context) (world, error) {
 	for _, kind := range []string{"imagechains.imagechain.dev", "imagebuilds.imagechain.dev"} {
 		go watch(ctx, kind, events)
 	}
-	seen := world{builds: map[string]build{}}
+	seen := world{builds: map[string]Build{}}
 	view := view{out: d.Out, terminal: d.Terminal, printer: d.Printer}
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -30,11 +30,11 @@ func (d Demo) follow(ctx context.Context) (world, error) {
 			return seen, fmt.Errorf("the chain is not done: %w", ctx.Err())
 		}
 		view.show(seen, time.Now())
-		if seen.chain.done() {
+		if seen.chain.Done() {
 			view.end()
 			return seen, nil
 		}
-		if why := seen.chain.failed(); why != "" {
+		if why := seen.chain.Failed(); why != "" {
 			view.end()
 			return seen, failure(seen, why)
 		}
@@ -101,12 +101,12 @@ func (w *world) note(event string, object []byte) {
 	}
 	switch kind.Kind {
 	case "ImageChain":
-		var found chain
+		var found Chain
 		if json.Unmarshal(object, &found) == nil && found.Metadata.Name == chainName {
 			w.chain = found
 		}
 	case "ImageBuild":
-		var found build
+		var found Build
 		if json.Unmarshal(object, &found) != nil || found.Spec.ChainRef.Name != chainName {
 			return
 		}

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// chain is what is read of an ImageChain.
-type chain struct {
+// Chain is what is read of an ImageChain.
+type Chain struct {
 	Metadata struct {
 		Name       string
 		Generation int64
@@ -16,39 +16,41 @@ type chain struct {
 	}
 	Status struct {
 		ObservedGeneration int64
-		Conditions         []condition
-		Links              []linkStatus
+		Conditions         []Condition
+		Links              []LinkStatus
 	}
 }
 
-type condition struct{ Type, Status, Reason, Message string }
+// Condition is one of a status.
+type Condition struct{ Type, Status, Reason, Message string }
 
-type linkStatus struct {
+// LinkStatus is where a link stands.
+type LinkStatus struct {
 	Name, State, Reason, Message, Build string
 	Verified                            *struct{ ImageID, Build string }
-	Published                           *published
+	Published                           *Published
 }
 
-type published struct {
+// Published is what the tags of a link lead to.
+type Published struct {
 	Repository string
 	Tags       []string
 	Digest     string
 	Build      string
 }
 
-// build is what is read of an ImageBuild.
-type build struct {
-	Metadata struct{ Name string }
+// Build is what is read of an ImageBuild.
+type Build struct {
+	Metadata struct{ Name, UID string }
 	Spec     struct {
 		ChainRef struct{ Name, Link string }
 		Causes   []struct{ Type string }
 	}
 	Status struct {
-		Conditions   []condition
-		Stages       []stage
-		Duration     string
+		Conditions   []Condition
+		Stages       []Stage
 		Attempts     []struct{ Pod string }
-		Artifact     *struct{ ImageID string }
+		Artifact     *struct{ Digest, ImageID string }
 		Verification []struct {
 			Step            string
 			Tests, Failures int
@@ -57,71 +59,74 @@ type build struct {
 	}
 }
 
-type stage struct {
+// Stage is when a container of the build pod ran.
+type Stage struct {
 	Name                  string
 	StartedAt, FinishedAt *time.Time
 }
 
 // world is the last that was seen of all of them.
 type world struct {
-	chain  chain
-	builds map[string]build
+	chain  Chain
+	builds map[string]Build
 }
 
-func find(conditions []condition, kind string) condition {
+// Find is the condition of a type, or an empty one.
+func Find(conditions []Condition, kind string) Condition {
 	for _, each := range conditions {
 		if each.Type == kind {
 			return each
 		}
 	}
-	return condition{}
+	return Condition{}
 }
 
-func (c chain) link(name string) linkStatus {
+// Link is where one stands, by name.
+func (c Chain) Link(name string) LinkStatus {
 	for _, each := range c.Status.Links {
 		if each.Name == name {
 			return each
 		}
 	}
-	return linkStatus{Name: name, State: "Pending"}
+	return LinkStatus{Name: name, State: "Pending"}
 }
 
-// done tells whether all is published, for the object as it is now.
-func (c chain) done() bool {
-	return c.observed() && find(c.Status.Conditions, "Ready").Status == "True" &&
-		find(c.Status.Conditions, "UpToDate").Status == "True"
+// Done tells whether all is published, for the object as it is now.
+func (c Chain) Done() bool {
+	return c.observed() && Find(c.Status.Conditions, "Ready").Status == "True" &&
+		Find(c.Status.Conditions, "UpToDate").Status == "True"
 }
 
-// failed is the sentence that says what somebody must do; empty while there is hope.
-func (c chain) failed() string {
+// Failed is the sentence that says what somebody must do; empty while there is hope.
+func (c Chain) Failed() string {
 	if !c.observed() {
 		return ""
 	}
 	for _, kind := range []string{"Stalled", "Degraded"} {
-		if found := find(c.Status.Conditions, kind); found.Status == "True" {
+		if found := Find(c.Status.Conditions, kind); found.Status == "True" {
 			return found.Reason + ": " + found.Message
 		}
 	}
 	return ""
 }
 
-func (c chain) observed() bool {
+func (c Chain) observed() bool {
 	return c.Metadata.Generation > 0 && c.Status.ObservedGeneration == c.Metadata.Generation
 }
 
 // running is the stage that a build is in; the engine runs beside the others.
-func (b build) running() (stage, bool) {
-	stages := slices.DeleteFunc(slices.Clone(b.Status.Stages), func(each stage) bool {
+func (b Build) running() (Stage, bool) {
+	stages := slices.DeleteFunc(slices.Clone(b.Status.Stages), func(each Stage) bool {
 		return each.Name == "engine" || each.StartedAt == nil || each.FinishedAt != nil
 	})
 	if len(stages) == 0 {
-		return stage{}, false
+		return Stage{}, false
 	}
 	return stages[len(stages)-1], true
 }
 
-// seconds is how long a stage took.
-func (b build) seconds(name string) (time.Duration, bool) {
+// took is how long a stage took.
+func (b Build) took(name string) (time.Duration, bool) {
 	for _, each := range b.Status.Stages {
 		if each.Name == name && each.StartedAt != nil && each.FinishedAt != nil {
 			return each.FinishedAt.Sub(*each.StartedAt), true

@@ -17,7 +17,7 @@ func summary(seen world, page string, settings Settings) string {
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "LINK\tPUBLISHED AS\tDIGEST\tTESTS\t%s\n", strings.ToUpper(strings.Join(shownStages, "\t")))
 	for _, link := range seen.chain.Spec.Links {
-		fmt.Fprintln(table, strings.Join(summaryRow(seen, seen.chain.link(link.Name)), "\t"))
+		fmt.Fprintln(table, strings.Join(summaryRow(seen, seen.chain.Link(link.Name)), "\t"))
 	}
 	_ = table.Flush() // A strings.Builder takes everything.
 	fmt.Fprintf(&text, "\nThe image of %s was booted in the pod web of the namespace %s, and serves «%s».\n\n", bootedLink, shown, page)
@@ -39,7 +39,7 @@ func sandboxArgument(number int) string {
 	return fmt.Sprintf(" SANDBOX=%d", number)
 }
 
-func summaryRow(seen world, link linkStatus) []string {
+func summaryRow(seen world, link LinkStatus) []string {
 	if link.Published == nil {
 		return []string{link.Name, "-", "-", "-"}
 	}
@@ -51,7 +51,7 @@ func summaryRow(seen world, link linkStatus) []string {
 		tests(made),
 	}
 	for _, name := range shownStages {
-		took, known := made.seconds(name)
+		took, known := made.took(name)
 		if !known {
 			row = append(row, "-")
 			continue
@@ -61,7 +61,7 @@ func summaryRow(seen world, link linkStatus) []string {
 	return row
 }
 
-func tests(made build) string {
+func tests(made Build) string {
 	run, bad := 0, 0
 	for _, step := range made.Status.Verification {
 		run, bad = run+step.Tests, bad+step.Failures

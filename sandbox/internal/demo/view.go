@@ -31,11 +31,11 @@ type row struct {
 func rows(seen world, now time.Time) []row {
 	var made []row
 	for _, link := range seen.chain.Spec.Links {
-		status := seen.chain.link(link.Name)
+		status := seen.chain.Link(link.Name)
 		shown := row{link: link.Name, state: status.State, detail: status.Reason}
 		running, there := seen.builds[status.Build]
 		if there && status.State == "Building" {
-			shown.detail = find(running.Status.Conditions, "Ready").Reason
+			shown.detail = Find(running.Status.Conditions, "Ready").Reason
 			if stage, is := running.running(); is {
 				shown.state, shown.since = stage.Name, now.Sub(*stage.StartedAt)
 			}
@@ -49,7 +49,7 @@ func rows(seen world, now time.Time) []row {
 	return made
 }
 
-func causes(found build) string {
+func causes(found Build) string {
 	if len(found.Spec.Causes) == 0 {
 		return ""
 	}
