@@ -160,9 +160,9 @@ func TestAProfileFitsTheLargestNode(t *testing.T) {
 		nodes []node
 		want  map[string]string
 	}{
-		"two cores":   {[]node{{2000, 24000}}, map[string]string{"cpu": "1600m", "memory": "8192Mi", "storage": "20Gi"}},
+		"two cores":   {[]node{{2000, 24000}}, map[string]string{"cpu": "1800m", "memory": "8192Mi", "storage": "20Gi"}},
 		"a large one": {[]node{{1000, 2000}, {16000, 64000}}, map[string]string{"cpu": "4000m", "memory": "8192Mi", "storage": "20Gi"}},
-		"a small one": {[]node{{1000, 3000}}, map[string]string{"cpu": "600m", "memory": "2048Mi", "storage": "20Gi"}},
+		"a small one": {[]node{{1000, 3000}}, map[string]string{"cpu": "800m", "memory": "2048Mi", "storage": "20Gi"}},
 	} {
 		if found := fit(test.nodes); !maps.Equal(found, test.want) {
 			t.Errorf("%s: %v, not %v", name, found, test.want)

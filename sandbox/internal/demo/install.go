@@ -110,7 +110,7 @@ func number(text string) int64 {
 
 // What is left for others on a node: the operator, and what a cluster has besides.
 const (
-	othersMilliCPU  = 400
+	othersMilliCPU  = 200
 	othersMemoryMiB = 1024
 )
 
