@@ -45,7 +45,19 @@ const LAYERS: &[Layer] = &[
     Layer { name: "outcome", may_use: Only(&["api", "plan"]), pure: true, infallible: false },
     Layer {
         name: "runner",
-        may_use: Only(&["api", "plan::image", "plan::job", "outcome"]),
+        // Words and names of `plan`, no decisions; of `runtime`, the clients of git servers and registries, which
+        // know nothing of the cluster.
+        may_use: Only(&[
+            "api",
+            "plan::dependency",
+            "plan::image",
+            "plan::job",
+            "plan::observed",
+            "plan::path",
+            "outcome",
+            "runtime::git",
+            "runtime::registry",
+        ]),
         pure: false,
         infallible: false,
     },

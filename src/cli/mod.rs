@@ -4,6 +4,7 @@ mod controller;
 mod definitions;
 mod manifest;
 mod plan;
+mod runner;
 mod validate;
 
 use std::{io, path::PathBuf, process::ExitCode};
@@ -34,6 +35,9 @@ enum Command {
         #[arg(short = 'f', long = "filename", required = true, num_args = 1.., value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Run a stage of a build, in a container of its pod. Nobody calls this but the operator's pods.
+    #[command(hide = true)]
+    Runner(runner::Flags),
     /// Tell what the operator would do with each link of a chain, and why. Ends with 2 if
     /// something would be built or published, with 1 if something is wrong, with 0 if there is nothing to do.
     ///
@@ -57,6 +61,7 @@ enum Command {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let result = match &arguments.command {
         Command::Controller(flags) => controller::run(flags).map(|good| u8::from(!good)),
+        Command::Runner(flags) => return runner::run(flags),
         Command::Crd { directory: Some(folder) } => definitions::write(folder).map(|()| 0),
         Command::Crd { directory: None } => definitions::print(&mut io::stdout().lock()).map(|()| 0),
         Command::Validate { files } => validate::run(files, &mut io::stdout().lock()).map(|good| u8::from(!good)),

@@ -1,5 +1,5 @@
 //! Git servers: which commit a revision leads to, and which objects are at some paths of it. Files are not
-//! fetched where the server can leave them out.
+//! fetched where the server can leave them out, unless they are what is wanted.
 //!
 //! All is done by the `git` command line: it knows every protocol and server that users have.
 
@@ -11,7 +11,7 @@ mod workplace;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 pub use self::{credentials::Credentials, error::Error};
 use self::{
     error::Failure,
-    workplace::{Workplace, fetched, objects},
+    workplace::{Content, Workplace, fetched, objects},
 };
 use crate::plan::validate::source::{check_revision, check_url};
 
@@ -100,9 +100,34 @@ pub async fn look_up(query: &Query, settings: &Settings) -> Result<Found, Error>
     }
 }
 
+/// Fetches a commit with its files into a new folder, which is a repository of that commit alone. Submodules
+/// are not fetched. What a server cannot give within the limits is an error, as with [`look_up`].
+///
+/// # Errors
+/// The revision does not exist, the server does not give it, or the files cannot be written.
+pub async fn check_out(query: &Query, settings: &Settings, folder: &Path) -> Result<(), Error> {
+    let work = async {
+        let workplace = Workplace::new(query, settings)?;
+        match unpack(&workplace, query, folder).await {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(probe::explain(failure, query, settings).await),
+        }
+    };
+    match timeout(settings.time, work).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Error::Slow { url: query.url.clone(), limit: settings.time }),
+    }
+}
+
+async fn unpack(workplace: &Workplace, query: &Query, folder: &Path) -> Result<(), Failure> {
+    let wanted = wanted(workplace, query).await?;
+    let commit = fetched(workplace, query, &wanted, Content::Files).await?;
+    workplace.unpack(&commit, folder).await
+}
+
 async fn find(workplace: &Workplace, query: &Query) -> Result<Found, Failure> {
     let wanted = wanted(workplace, query).await?;
-    let commit = fetched(workplace, query, &wanted).await?;
+    let commit = fetched(workplace, query, &wanted, Content::Names).await?;
     let objects = objects(workplace, &commit, &query.paths).await?;
     Ok(Found { commit, objects })
 }

@@ -68,6 +68,15 @@ impl Default for Settings {
     }
 }
 
+/// What a manifest says of its image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The digest of its config, which is the image's ID.
+    pub config: Digest,
+    /// The size of its layers, in bytes.
+    pub size: u64,
+}
+
 /// What became of a tag that was to be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletion {
@@ -176,6 +185,29 @@ impl Registry {
     ) -> Result<bool, Error> {
         let mut session = self.session(repository, credentials, Purpose::Read)?;
         Ok(session.head(&digest.to_string()).await?.is_some())
+    }
+
+    /// The image of a manifest; `None` where there is none of that digest.
+    ///
+    /// # Errors
+    /// The registry does not give it, or it is an index.
+    pub async fn image(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        credentials: &Credentials,
+    ) -> Result<Option<Image>, Error> {
+        let mut session = self.session(repository, credentials, Purpose::Read)?;
+        let Some(found) = session.manifest(&digest.to_string()).await? else { return Ok(None) };
+        session.expect(found.digest, Some(digest))?;
+        match found.manifest {
+            Manifest::Image { config, layers } => {
+                // What a registry says is not added up unseen.
+                let size = layers.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size));
+                Ok(Some(Image { config: config.digest, size }))
+            }
+            Manifest::Index(_) => Err(session.no_registry("gives an index where an image was pushed")),
+        }
     }
 
     /// Deletes a tag, and only the tag: the manifest stays while anything else leads to it. By the

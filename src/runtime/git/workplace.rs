@@ -49,6 +49,15 @@ const CONFIG: &str = "\
 	version = 2
 ";
 
+/// What of a commit is fetched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Which objects it has at which paths.
+    Names,
+    /// All of it.
+    Files,
+}
+
 pub(super) struct Workplace {
     folder: TempDir,
     /// In bytes.
@@ -142,29 +151,30 @@ impl Workplace {
         Ok(refs.map(|(hash, name)| (name.to_owned(), hash.to_owned())).collect())
     }
 
-    /// Fetches one commit, without files where the server can leave them out: where it cannot, git says so
-    /// and goes on.
-    async fn fetch(&self, query: &Query, what: &str) -> Result<(), Failure> {
-        let output = self
-            .ask(&[
-                "--git-dir",
-                REPOSITORY,
-                "fetch",
-                "--quiet",
-                "--no-tags",
-                "--no-recurse-submodules",
-                "--depth=1",
-                "--filter=blob:none",
-                "--",
-                &query.url,
-                what,
-            ])
-            .await?;
+    /// Fetches one commit, on demand without files where the server can leave them out: where it cannot, git
+    /// says so and goes on.
+    async fn fetch(&self, query: &Query, what: &str, content: Content) -> Result<(), Failure> {
+        let mut arguments = vec!["--git-dir", REPOSITORY, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
+        arguments.push("--depth=1");
+        if content == Content::Names {
+            arguments.push("--filter=blob:none");
+        }
+        arguments.extend(["--", &query.url, what]);
+        let output = self.ask(&arguments).await?;
         match output.status.success() {
             true => Ok(()),
             false if self.is_full()? => Err(Failure::TooLarge),
             false => Err(Failure::Git(output.complaint)),
         }
+    }
+
+    /// Writes the files of a commit into a new folder, and makes that the repository.
+    pub(super) async fn unpack(&self, commit: &str, folder: &Path) -> Result<(), Failure> {
+        fs::create_dir_all(folder)?;
+        let tree = folder.to_str().ok_or_else(|| io::Error::other("the folder has a name that is no text"))?;
+        self.local(&["--work-tree", tree, "checkout", "--quiet", "--force", "--detach", commit]).await?;
+        self.local(&["config", "core.bare", "false"]).await?;
+        Ok(fs::rename(self.path().join(REPOSITORY), folder.join(".git"))?)
     }
 
     /// Whether what was being fetched had reached the limit: whoever is ended for it leaves its file.
@@ -176,16 +186,21 @@ impl Workplace {
 }
 
 /// Fetches the commit, and says which it is.
-pub(super) async fn fetched(workplace: &Workplace, query: &Query, wanted: &Wanted) -> Result<String, Failure> {
+pub(super) async fn fetched(
+    workplace: &Workplace,
+    query: &Query,
+    wanted: &Wanted,
+    content: Content,
+) -> Result<String, Failure> {
     let mut initialise = command::unlimited(workplace.path());
     initialise.args(["init", "--quiet", "--bare", "--template=", REPOSITORY]);
     let made = command::run(initialise).await?;
     if !made.status.success() {
         return Err(Failure::Git(made.complaint));
     }
-    match workplace.fetch(query, &wanted.hash).await {
+    match workplace.fetch(query, &wanted.hash, content).await {
         // Some servers hand out what they have a name for, and nothing else.
-        Err(Failure::Git(_)) => workplace.fetch(query, &name(workplace, query, wanted).await?).await?,
+        Err(Failure::Git(_)) => workplace.fetch(query, &name(workplace, query, wanted).await?, content).await?,
         answer => answer?,
     }
     let hash = workplace.local(&["rev-parse", "--verify", "--quiet", "FETCH_HEAD^{commit}"]).await?;

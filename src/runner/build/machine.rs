@@ -1,0 +1,110 @@
+//! What packer says with `-machine-readable`: lines `TIME,TARGET,TYPE,DATA,…`.
+
+use std::collections::BTreeMap;
+
+/// A line of packer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// For people, in one or several lines.
+    Text(String),
+    /// For people, about what went wrong.
+    Error(String),
+    /// Why a build failed.
+    Failure { build: String, why: String },
+    /// A property of an artifact.
+    Artifact { build: String, index: String, key: String, value: String },
+    /// Its version.
+    Version(String),
+    /// For programs, of no use to us.
+    Other,
+}
+
+/// Reads a line; what is not of packer's form is text of a program that it ran.
+pub(super) fn line(text: &str) -> Line {
+    let mut fields = text.split(',');
+    let Some(([_, target, kind], data)) = head(&mut fields) else { return Line::Text(text.to_owned()) };
+    match (kind, data.as_slice()) {
+        ("ui", [kind, text]) if kind == "error" => Line::Error(text.clone()),
+        ("ui", [_, text]) => Line::Text(text.clone()),
+        ("error", [why, ..]) => Line::Failure { build: target.to_owned(), why: why.clone() },
+        ("artifact", [index, key, rest @ ..]) => Line::Artifact {
+            build: target.to_owned(),
+            index: index.clone(),
+            key: key.clone(),
+            value: rest.first().cloned().unwrap_or_default(),
+        },
+        ("version", [version]) => Line::Version(version.clone()),
+        _ => Line::Other,
+    }
+}
+
+fn head<'t>(fields: &mut impl Iterator<Item = &'t str>) -> Option<([&'t str; 3], Vec<String>)> {
+    let time = fields.next()?;
+    if time.len() < 9 || !time.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let (target, kind) = (fields.next()?, fields.next()?);
+    Some(([time, target, kind], fields.map(unescaped).collect()))
+}
+
+/// Packer's escapes: commas by a word of its own, ends of lines by a backslash.
+fn unescaped(field: &str) -> String {
+    field.replace("%!(PACKER_COMMA)", ",").replace("\\n", "\n").replace("\\r", "\r")
+}
+
+/// What packer made, and what it complained of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outcome {
+    artifacts: BTreeMap<(String, String), BTreeMap<String, String>>,
+    /// Why builds failed.
+    failures: Vec<String>,
+    /// The first lines about what went wrong: also what scripts write to their standard error.
+    errors: Vec<String>,
+}
+
+/// As many as a message could show by far.
+const MOST_ERRORS: usize = 20;
+
+impl Outcome {
+    /// Takes a line into account.
+    pub(super) fn add(&mut self, line: Line) {
+        match line {
+            Line::Artifact { build, index, key, value } => {
+                self.artifacts.entry((build, index)).or_default().insert(key, value);
+            }
+            Line::Failure { build, why } if self.failures.len() < MOST_ERRORS => {
+                self.failures.push(format!("{build}: {}", why.trim()));
+            }
+            Line::Error(text) if self.errors.len() < MOST_ERRORS => self.errors.push(text),
+            _ => {}
+        }
+    }
+
+    /// What it complained of: why builds failed, or else all that it said about errors.
+    pub(super) fn complaint(&self) -> String {
+        let errors = || self.errors.iter().map(|error| error.trim()).collect::<Vec<_>>().join("\n");
+        if self.failures.is_empty() { errors() } else { self.failures.join("\n") }
+    }
+
+    /// The images that it made, by what the engine calls them, each with the build that made it. An artifact
+    /// of another kind, such as a file, is left out.
+    pub(super) fn images(&self) -> Vec<(&str, &str)> {
+        let is_image =
+            |builder: &String| builder == "packer.docker" || builder.starts_with("packer.post-processor.docker");
+        let made = self.artifacts.iter().filter(|(_, about)| about.get("builder-id").is_some_and(is_image));
+        made.filter_map(|((build, _), about)| Some((build.as_str(), about.get("id")?.as_str()))).collect()
+    }
+
+    /// The names of the builds that made something else.
+    pub(super) fn others(&self) -> Vec<String> {
+        let images = self.images();
+        let about = |((build, _), about): (&(String, String), &BTreeMap<String, String>)| {
+            let what = about.get("string").or_else(|| about.get("builder-id"))?;
+            (!images.iter().any(|(other, _)| other == build)).then(|| format!("{build}: {what}"))
+        };
+        self.artifacts.iter().filter_map(about).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! Lines of packer 1.6.6 of Debian 12.
+
+use super::*;
+
+#[test]
+fn a_line_is_for_people_or_for_us() {
+    let text = |text: &str| Line::Text(text.to_owned());
+    for (written, expected) in [
+        ("1795257742,,version,1.6.6", Line::Version("1.6.6".to_owned())),
+        ("1795257742,,version-prelease,", Line::Other),
+        ("1795257742,,ui,say,Packer v1.6.6", text("Packer v1.6.6")),
+        (
+            "1795257742,,ui,say,\\n==> Builds finished but no artifacts were created.",
+            text("\n==> Builds finished but no artifacts were created."),
+        ),
+        (
+            "1795257743,,ui,error,Error: Unsupported block type\\n\\n  on null.pkr.hcl line 2%!(PACKER_COMMA) in packer:\\n",
+            Line::Error("Error: Unsupported block type\n\n  on null.pkr.hcl line 2, in packer:\n".to_owned()),
+        ),
+        ("Error: a program's own, with commas, in it", text("Error: a program's own, with commas, in it")),
+        ("1,2,3", text("1,2,3")),
+        ("", text("")),
+    ] {
+        assert_eq!(line(written), expected, "{written}");
+    }
+}
+
+fn outcome(text: &str) -> Outcome {
+    let mut outcome = Outcome::default();
+    text.lines().for_each(|text| outcome.add(line(text)));
+    outcome
+}
+
+/// Two builds of the docker builder with `commit`, and the post-processor manifest.
+const TWO: &str = "\
+1795259803,docker.other,artifact-count,2
+1795259803,docker.other,artifact,0,builder-id,packer.post-processor.docker-import
+1795259803,docker.other,artifact,0,id,sha256:de18d841f94175083819b011d2c57026d614c0f531b58af6208e07f9c90385be
+1795259803,docker.other,artifact,0,string,Imported Docker image: sha256:de18d841f94175083819b011d2c57026d614c0f531b58af6208e07f9c90385be
+1795259803,docker.other,artifact,0,files-count,0
+1795259803,docker.other,artifact,0,end
+1795259803,docker.other,artifact,1,builder-id,packer.post-processor.docker-import
+1795259803,docker.other,artifact,1,id,sha256:de18d841f94175083819b011d2c57026d614c0f531b58af6208e07f9c90385be
+1795259803,docker.other,artifact,1,end
+1795259803,docker.web,artifact-count,2
+1795259803,docker.web,artifact,0,builder-id,packer.post-processor.docker-import
+1795259803,docker.web,artifact,0,id,sha256:82987f59723b6161ccd9e64741fe365dcc5a4d04de0fcece2f9a75485bec7a69
+1795259803,docker.web,artifact,0,end
+";
+
+/// With the post-processor docker-tag.
+const TAGGED: &str = "\
+1795259805,docker.web,artifact-count,2
+1795259805,docker.web,artifact,0,builder-id,packer.post-processor.docker-import
+1795259805,docker.web,artifact,0,id,sha256:b3c70f95df774679b0655f33030edab87dae544c5904ea5837178a887962616f
+1795259805,docker.web,artifact,0,string,Imported Docker image: sha256:b3c70f95df774679b0655f33030edab87dae544c5904ea5837178a887962616f
+1795259805,docker.web,artifact,0,end
+1795259805,docker.web,artifact,1,builder-id,packer.post-processor.docker-tag
+1795259805,docker.web,artifact,1,id,local/web:2
+1795259805,docker.web,artifact,1,string,Imported Docker image: local/web:2 with tags local/web:1 local/web:2
+1795259805,docker.web,artifact,1,end
+";
+
+/// Of the builder `file`.
+const FILE: &str = "\
+1795259805,file.a,artifact,0,builder-id,packer.file
+1795259805,file.a,artifact,0,id,File
+1795259805,file.a,artifact,0,string,Stored file: a.txt
+1795259805,file.a,artifact,0,end
+";
+
+#[test]
+fn images_are_found_by_what_the_engine_calls_them() {
+    const OTHER: &str = "sha256:de18d841f94175083819b011d2c57026d614c0f531b58af6208e07f9c90385be";
+    const WEB: &str = "sha256:82987f59723b6161ccd9e64741fe365dcc5a4d04de0fcece2f9a75485bec7a69";
+    const BEFORE: &str = "sha256:b3c70f95df774679b0655f33030edab87dae544c5904ea5837178a887962616f";
+    assert_eq!(outcome(TWO).images(), [("docker.other", OTHER), ("docker.other", OTHER), ("docker.web", WEB)]);
+    assert_eq!(outcome(TAGGED).images(), [("docker.web", BEFORE), ("docker.web", "local/web:2")]);
+    assert_eq!(outcome(FILE).images(), []);
+    assert_eq!(outcome(FILE).others(), ["file.a: Stored file: a.txt"]);
+    assert_eq!(outcome(TAGGED).others(), [""; 0]);
+}
+
+#[test]
+fn why_a_build_failed_comes_before_what_its_scripts_said() {
+    let failed = outcome(
+        "1795259458,,ui,error,==> docker.web: E: Unable to locate package ngninx\n\
+         1795259458,,error-count,1\n\
+         1795259458,,ui,error,\\n==> Some builds didn't complete successfully and had errors:\n\
+         1795259458,docker.web,error,Script exited with non-zero exit status: 100.Allowed exit codes are: [0]\n",
+    );
+    assert_eq!(
+        failed.complaint(),
+        "docker.web: Script exited with non-zero exit status: 100.Allowed exit codes are: [0]"
+    );
+    let refused = outcome("1795257743,,ui,error,Error: Unset variable\\n\\nA used variable must be set.\\n");
+    assert_eq!(refused.complaint(), "Error: Unset variable\n\nA used variable must be set.");
+}

@@ -1,0 +1,264 @@
+//! The stage `build`: puts the parent into the engine, runs packer, and finds the image that it made.
+
+mod machine;
+mod packer;
+mod prepare;
+pub(super) mod template;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+};
+
+use tokio::process::Command;
+
+use self::{
+    machine::{Line, Outcome},
+    packer::Version,
+    prepare::Template,
+};
+use super::{
+    ansible::{self, FailedTask},
+    docker::Docker,
+    engine::{Marker, Mode},
+    environment,
+    process::{Tail, ending},
+    report::{failure, local, shortened},
+    source::{inside, root},
+    stage::Context,
+};
+use crate::{
+    api::{build::Stage, condition::Reason},
+    plan::observed::{Report, ReportedFailure},
+};
+
+/// How many of packer's last lines explain a failure that nothing else does.
+const LINES: usize = 8;
+
+/// Builds the image.
+pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), ReportedFailure> {
+    let docker = Docker::new(context, context.job.parent.as_ref().and_then(|parent| parent.credentials.as_deref()))?;
+    parent(context, &docker).await?;
+    let packer = Packer { context, docker: &docker };
+    let version = packer.version().await?;
+    let root = root(&context.job, &context.places.source())?;
+    let template = prepare::template(context, &root, &packer, &version).await?;
+    let files: Result<Vec<PathBuf>, _> =
+        context.job.packer.variable_files.iter().map(|file| inside(&root, file)).collect();
+    let selection = packer::selection(&context.job.packer, &files?);
+    warn_of_groups(context, &template.text);
+    if template.wants_plugins {
+        packer.init(&template, &version).await?;
+    }
+    packer.validate(&template, &selection).await?;
+    let outcome = packer.build(&template, &selection).await?;
+    let image = image(context, &docker, &outcome).await?;
+    docker.tag(&image, &context.job.image).await?;
+    fs::write(context.places.state().join(image_file(Stage::Build)), &image)
+        .map_err(|error| local("the workspace cannot be written", &error))?;
+    context.log.say(format_args!("built {image}, named {}", context.job.image));
+    report.image_id = Some(image);
+    Ok(())
+}
+
+/// Where a stage keeps which image it made or tested.
+pub(super) fn image_file(stage: Stage) -> String {
+    format!("{}.image", stage.container())
+}
+
+async fn parent(context: &Context, docker: &Docker<'_>) -> Result<(), ReportedFailure> {
+    let Some(parent) = &context.job.parent else { return Ok(()) };
+    let _step = context.log.step(format!("pulling {} as {}", parent.reference, parent.local_name));
+    docker.pull(&parent.reference, &context.job.registry.platform).await?;
+    docker.tag(&parent.reference, &parent.local_name).await
+}
+
+/// Says beforehand what would otherwise be a container that freezes.
+fn warn_of_groups(context: &Context, text: &str) {
+    if is_broken_here(context, text) {
+        context.log.say(format_args!("warning: {}", template::READ_ONLY_GROUPS_ADVICE));
+    }
+}
+
+/// Whether it starts containers in a way that this node does not allow.
+pub(super) fn is_broken_here(context: &Context, text: &str) -> bool {
+    let mode = Marker::read(&context.places.marker()).map(|marker| marker.mode);
+    matches!(mode, Ok(Mode::V2)) && template::mounts_groups_read_only(text)
+}
+
+/// The one image that packer made.
+async fn image(context: &Context, docker: &Docker<'_>, outcome: &Outcome) -> Result<String, ReportedFailure> {
+    let mut made: BTreeMap<String, &str> = BTreeMap::new();
+    for (build, name) in outcome.images() {
+        if let Some(id) = docker.image_id(name).await? {
+            made.insert(id, build);
+        }
+    }
+    for other in outcome.others() {
+        context.log.say(format_args!("not an image of the engine, and left where it is: {other}"));
+    }
+    let mut images = made.into_iter();
+    match (images.next(), images.next()) {
+        (Some((image, _)), None) => Ok(image),
+        (None, _) => {
+            let message = "packer ended well and made no image: the docker builder makes one with commit = true, or \
+                           with export_path and the post-processor docker-import";
+            Err(failure(Reason::NoImage, message))
+        }
+        (Some((_, first)), Some((_, second))) => {
+            let message = format!(
+                "the template made several images, in the builds {first} and {second}: pick one with build.packer.only"
+            );
+            Err(failure(Reason::SeveralImages, message))
+        }
+    }
+}
+
+/// Packer in the builder image.
+struct Packer<'c> {
+    context: &'c Context,
+    docker: &'c Docker<'c>,
+}
+
+impl Packer<'_> {
+    async fn run(
+        &self,
+        folder: &Path,
+        arguments: &[String],
+        lines: &mut dyn FnMut(&str),
+    ) -> Result<ExitStatus, ReportedFailure> {
+        let mut command = Command::new("packer");
+        command.args(arguments).current_dir(folder);
+        environment::prepare(&mut command, self.context);
+        self.docker.prepare(&mut command);
+        self.context.processes.run(command, lines).await
+    }
+
+    async fn version(&self) -> Result<Version, ReportedFailure> {
+        let (mut found, mut tail) = (None, Tail::default());
+        let arguments = ["version", "-machine-readable"].map(str::to_owned);
+        self.run(&self.context.places.workspace, &arguments, &mut |line| {
+            tail.push(line);
+            if let Line::Version(text) = machine::line(line) {
+                found = packer::version(&text);
+            }
+        })
+        .await?;
+        let version = found.ok_or_else(|| {
+            let message = format!("packer of the builder image does not say its version: {}", tail.last(3));
+            failure(Reason::BuilderUnsuitable, message)
+        })?;
+        self.context.log.say(format_args!("packer {}", version.text));
+        Ok(version)
+    }
+
+    async fn init(&self, template: &Template, version: &Version) -> Result<(), ReportedFailure> {
+        let _step = self.context.log.step("packer init");
+        let (outcome, tail, status) = self.show("init", &[], template).await?;
+        if status.success() {
+            return Ok(());
+        }
+        let message = format!(
+            "packer {} cannot install the plugins of the template: have them in the builder image (packer plugins \
+             install). {}",
+            version.text,
+            complaint(&outcome, &tail)
+        );
+        Err(failure(Reason::BuilderUnsuitable, message))
+    }
+
+    async fn validate(&self, template: &Template, selection: &[String]) -> Result<(), ReportedFailure> {
+        let _step = self.context.log.step("packer validate");
+        let (outcome, tail, status) = self.show("validate", selection, template).await?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(failure(Reason::TemplateInvalid, format!("packer refuses the template: {}", complaint(&outcome, &tail))))
+    }
+
+    async fn build(&self, template: &Template, selection: &[String]) -> Result<Outcome, ReportedFailure> {
+        ansible::install(self.context);
+        let step = self.context.log.step("packer build");
+        let (outcome, tail, status) = self.show("build", selection, template).await?;
+        if status.success() {
+            return Ok(outcome);
+        }
+        let seconds = step.began().elapsed().as_secs();
+        if let Some(failure) = self.docker.out_of_memory(seconds).await {
+            return Err(failure);
+        }
+        Err(failed(
+            &outcome,
+            &tail,
+            status,
+            ansible::failed_task(self.context),
+            is_broken_here(self.context, &template.text),
+        ))
+    }
+
+    /// Runs a command of packer and shows what it says to people.
+    async fn show(
+        &self,
+        command: &str,
+        selection: &[String],
+        template: &Template,
+    ) -> Result<(Outcome, Tail, ExitStatus), ReportedFailure> {
+        let mut arguments = vec![command.to_owned(), "-machine-readable".to_owned()];
+        if command == "build" {
+            arguments.push("-color=false".to_owned());
+        }
+        arguments.extend_from_slice(selection);
+        arguments.push(template.argument.to_string_lossy().into_owned());
+        let (mut outcome, mut tail) = (Outcome::default(), Tail::default());
+        let mut lines = |line: &str| {
+            let line = machine::line(line);
+            if let Line::Text(text) | Line::Error(text) = &line {
+                for line in text.lines() {
+                    self.context.log.line(line);
+                    tail.push(line);
+                }
+            }
+            outcome.add(line);
+        };
+        let status = self.run(&template.folder, &arguments, &mut lines).await?;
+        Ok((outcome, tail, status))
+    }
+}
+
+/// What packer complained of, or its last lines.
+fn complaint(outcome: &Outcome, tail: &Tail) -> String {
+    let errors = outcome.complaint();
+    if errors.trim().is_empty() { tail.last(LINES) } else { shortened(&errors, 800) }
+}
+
+/// Why `packer build` failed, by the best that is known.
+fn failed(
+    outcome: &Outcome,
+    tail: &Tail,
+    status: ExitStatus,
+    task: Option<FailedTask>,
+    groups: bool,
+) -> ReportedFailure {
+    if groups {
+        let message =
+            format!("{} Packer said: {}", template::READ_ONLY_GROUPS_ADVICE, shortened(&complaint(outcome, tail), 400));
+        return failure(Reason::BuildFailed, message);
+    }
+    match task {
+        Some(task) => task.failure(Reason::TaskFailed),
+        None => {
+            let message = format!(
+                "packer build ended with {}: {}\nIts last lines: {}",
+                ending(status),
+                shortened(&complaint(outcome, tail), 400),
+                tail.last(LINES)
+            );
+            failure(Reason::BuildFailed, message)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! How packer is called.
+
+use std::path::{Path, PathBuf};
+
+use crate::plan::job;
+
+/// Packer's version, as far as it matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    pub(super) text: String,
+    pub(super) number: (u32, u32),
+}
+
+/// Reads a version such as `1.6.6` or `1.11.0-dev`.
+pub(super) fn version(text: &str) -> Option<Version> {
+    let text = text.trim().trim_start_matches('v');
+    let mut parts = text.split(['.', '-', '+']);
+    let number = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    Some(Version { text: text.to_owned(), number })
+}
+
+/// The arguments that say what is built: for `validate` and `build` the same. Values of Secrets are in a file.
+pub(super) fn selection(packer: &job::Packer, files: &[PathBuf]) -> Vec<String> {
+    let mut arguments: Vec<String> = files.iter().map(|file| format!("-var-file={}", file.display())).collect();
+    arguments.extend(packer.variables.iter().map(|(name, value)| format!("-var={name}={value}")));
+    arguments.extend(packer.secret_variables.iter().map(|file| format!("-var-file={file}")));
+    for (flag, names) in [("only", &packer.only), ("except", &packer.except)] {
+        if !names.is_empty() {
+            arguments.push(format!("-{flag}={}", names.join(",")));
+        }
+    }
+    arguments
+}
+
+/// Where packer runs, and what it is given: a file's own folder, which its relative paths are written for, and
+/// the root of the source for a folder of files.
+pub(super) fn place(root: &Path, template: &Path) -> (PathBuf, PathBuf) {
+    match (template.is_dir(), template.parent(), template.file_name()) {
+        (false, Some(folder), Some(name)) => (folder.to_owned(), name.into()),
+        _ => (root.to_owned(), template.strip_prefix(root).unwrap_or(template).to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_has_two_numbers_that_matter() {
+        for (text, expected) in [
+            ("1.6.6", Some((1, 6))),
+            ("v1.11.2", Some((1, 11))),
+            ("1.15.0-dev+abc", Some((1, 15))),
+            ("", None),
+            ("one", None),
+        ] {
+            assert_eq!(version(text).map(|version| version.number), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_call_names_no_secret() {
+        let packer = job::Packer {
+            template: "t.json".to_owned(),
+            variables: [("a".to_owned(), "b=c, d".to_owned())].into(),
+            variable_files: vec![],
+            secret_variables: Some("/imagechain/secrets/variables.json".to_owned()),
+            only: vec!["docker.a".to_owned(), "docker.b".to_owned()],
+            except: vec![],
+        };
+        assert_eq!(
+            selection(&packer, &["/workspace/source/prod.pkrvars.hcl".into()]),
+            [
+                "-var-file=/workspace/source/prod.pkrvars.hcl",
+                "-var=a=b=c, d",
+                "-var-file=/imagechain/secrets/variables.json",
+                "-only=docker.a,docker.b",
+            ]
+        );
+    }
+
+    #[test]
+    fn packer_runs_where_the_template_is_written_for() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("packer/docker");
+        std::fs::create_dir_all(&folder).unwrap();
+        let see = |path: &str| place(root.path(), &root.path().join(path));
+        assert_eq!(see("packer/web.json"), (root.path().join("packer"), "web.json".into()));
+        assert_eq!(see("web.json"), (root.path().to_owned(), "web.json".into()));
+        assert_eq!(see("packer/docker"), (root.path().to_owned(), "packer/docker".into()));
+    }
+}

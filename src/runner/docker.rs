@@ -1,0 +1,263 @@
+//! The engine by its command line, which every builder image has: packer calls it too.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::{
+    engine::Marker,
+    process::{Tail, ending},
+    report::{failure, local},
+    stage::Context,
+};
+use crate::{api::condition::Reason, plan::observed::ReportedFailure};
+
+/// How a container is started whose first process may be systemd. Its standard input stays open, so that a
+/// shell does not end either.
+const START: [&str; 8] = [
+    "run",
+    "--detach",
+    "--interactive",
+    "--privileged",
+    "--cgroupns=private",
+    "--tmpfs=/run",
+    "--tmpfs=/run/lock",
+    "--",
+];
+
+/// What is asked of a registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Pull,
+    Push,
+}
+
+/// The command line with credentials. It wants to write into their folder, so they are copied to one that is
+/// gone when this is dropped.
+pub(super) struct Docker<'c> {
+    context: &'c Context,
+    config: Option<TempDir>,
+}
+
+impl<'c> Docker<'c> {
+    /// With the `config.json` of a folder.
+    ///
+    /// # Errors
+    /// It cannot be copied.
+    pub(super) fn new(context: &'c Context, credentials: Option<&str>) -> Result<Self, ReportedFailure> {
+        let copied = |folder: &str| {
+            // In memory where there is some, since the root may be read-only.
+            let shared = Path::new("/dev/shm");
+            let builder = &mut tempfile::Builder::new();
+            let copy = if shared.is_dir() { builder.tempdir_in(shared) } else { builder.tempdir() }?;
+            fs::copy(Path::new(folder).join("config.json"), copy.path().join("config.json"))?;
+            Ok(copy)
+        };
+        let config = credentials.map(copied).transpose();
+        Ok(Self { context, config: config.map_err(|error| local("the credentials cannot be read", &error))? })
+    }
+
+    /// A call that finds the engine and the credentials.
+    pub(super) fn prepare(&self, command: &mut Command) {
+        command.env("DOCKER_HOST", format!("unix://{}", self.context.places.socket().display()));
+        if let Some(folder) = &self.config {
+            command.env("DOCKER_CONFIG", folder.path());
+        }
+    }
+
+    /// Runs `docker`; what it printed, if it ended well.
+    async fn call(&self, arguments: &[&str], shown: bool) -> Result<Result<String, String>, ReportedFailure> {
+        let mut command = Command::new("docker");
+        command.args(arguments);
+        self.prepare(&mut command);
+        let (mut output, mut tail) = (String::new(), Tail::default());
+        let mut lines = |line: &str| {
+            if shown {
+                self.context.log.line(line);
+            }
+            tail.push(line);
+            if output.len() < 64 * 1024 {
+                output.push_str(line);
+                output.push('\n');
+            }
+        };
+        let status = self.context.processes.run(command, &mut lines).await?;
+        let complaint = || if tail.last(5).is_empty() { ending(status) } else { tail.last(5) };
+        Ok(if status.success() { Ok(output) } else { Err(complaint()) })
+    }
+
+    /// Pulls an image.
+    pub(super) async fn pull(&self, reference: &str, platform: &str) -> Result<(), ReportedFailure> {
+        let arguments = ["pull", "--quiet", "--platform", platform, reference];
+        let pulled = self.call(&arguments, false).await?;
+        pulled.map(drop).map_err(|complaint| refusal(Purpose::Pull, reference, &complaint))
+    }
+
+    /// Gives an image another name.
+    pub(super) async fn tag(&self, image: &str, name: &str) -> Result<(), ReportedFailure> {
+        let tagged = self.call(&["tag", image, name], false).await?;
+        tagged.map(drop).map_err(|complaint| {
+            failure(Reason::BuildFailed, format!("{image} cannot be named {name} in the engine: {}", said(&complaint)))
+        })
+    }
+
+    /// The ID of an image; `None` where the engine has none of that name.
+    pub(super) async fn image_id(&self, name: &str) -> Result<Option<String>, ReportedFailure> {
+        match self.call(&["image", "inspect", "--format", "{{.Id}}", name], false).await? {
+            Ok(output) => Ok(Some(output.trim().to_owned())),
+            Err(complaint) if complaint.contains("No such image") => Ok(None),
+            Err(complaint) => Err(failure(
+                Reason::StageInterrupted,
+                format!("the engine does not say what {name} is: {}", said(&complaint)),
+            )),
+        }
+    }
+
+    /// Pushes an image; the digest of its manifest.
+    pub(super) async fn push(&self, name: &str) -> Result<String, ReportedFailure> {
+        let output = self.call(&["push", name], true).await?;
+        let output = output.map_err(|complaint| refusal(Purpose::Push, name, &complaint))?;
+        pushed_digest(&output).ok_or_else(|| {
+            failure(Reason::RegistryUnavailable, format!("{name} was pushed, and the engine does not say its digest"))
+        })
+    }
+
+    /// Starts a container with an image's own command, so that systemd can be its first process; its ID.
+    pub(super) async fn start(&self, image: &str) -> Result<String, ReportedFailure> {
+        let output = self.call(&[&START, [image].as_slice()].concat(), false).await?;
+        let output = output.map_err(|complaint| {
+            failure(Reason::VerificationFailed, format!("no container of {image} can be started: {}", said(&complaint)))
+        })?;
+        Ok(output.lines().last().unwrap_or_default().trim().to_owned())
+    }
+
+    /// Why a container does not run any more, with its last lines; `None` where it does.
+    pub(super) async fn end_of(&self, container: &str) -> Option<String> {
+        let form = "{{.State.Running}} {{.State.ExitCode}}";
+        let state = self.call(&["inspect", "--format", form, container], false).await.ok()?.ok()?;
+        let code = state.trim().strip_prefix("false ")?;
+        let logs = self.call(&["logs", "--tail", "5", container], false).await.ok()?.unwrap_or_default();
+        Some(format!("the container of the image ended with exit code {code}: {}", logs.trim()))
+    }
+
+    /// Removes a container, if it is there.
+    pub(super) async fn remove(&self, container: &str) {
+        // The engine goes with the pod, and all containers with it.
+        let _ = self.call(&["rm", "--force", "--volumes", container], false).await;
+    }
+
+    /// Whether the kernel ended containers for lack of memory within the last seconds, as a failure.
+    pub(super) async fn out_of_memory(&self, seconds: u64) -> Option<ReportedFailure> {
+        // A span of time is what the command line takes from its own clock.
+        let since = format!("{}s", seconds + 1);
+        let form = "{{.Actor.Attributes.name}}";
+        let arguments = ["events", "--since", &since, "--until", "0s", "--filter", "event=oom", "--format", form];
+        let events = self.call(&arguments, false).await.ok()?.ok()?;
+        let memory = Marker::read(&self.context.places.marker()).ok()?.memory;
+        starved(&events, memory)
+    }
+}
+
+/// The failure that `docker events` tells of.
+fn starved(events: &str, memory: Option<u64>) -> Option<ReportedFailure> {
+    let names: BTreeSet<&str> = events.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let first = names.first()?;
+    let share = memory.map_or_else(String::new, |bytes| {
+        format!(": the build's containers share {} MiB (the engine's limit minus 256 MiB for itself)", bytes >> 20)
+    });
+    let message =
+        format!("the container {first} was out of memory{share}: raise resources.memory of the profile, or need less");
+    Some(failure(Reason::OutOfMemory, message))
+}
+
+/// The digest in `docker push`'s last line, `TAG: digest: sha256:… size: 1234`.
+fn pushed_digest(output: &str) -> Option<String> {
+    let line = output.lines().rev().find_map(|line| line.split_once(": digest: "))?.1;
+    line.split_whitespace().next().map(str::to_owned)
+}
+
+/// What the engine said, without its own beginning.
+fn said(complaint: &str) -> &str {
+    complaint.rsplit_once("Error response from daemon: ").map_or(complaint, |(_, said)| said).trim()
+}
+
+/// What a registry's refusal means, as dockerd passes it on.
+fn refusal(purpose: Purpose, name: &str, complaint: &str) -> ReportedFailure {
+    const DENIED: [&str; 6] = ["unauthorized", "authentication required", "denied", "no basic auth", "401 ", "403 "];
+    const ABSENT: [&str; 4] = ["manifest unknown", "not found", "name unknown", "no matching manifest"];
+    let lower = complaint.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let reason = match purpose {
+        _ if says(&["no space left", "disk quota"]) => Reason::DiskFull,
+        Purpose::Pull if says(&DENIED) => Reason::AccessDenied,
+        Purpose::Pull if says(&ABSENT) => Reason::BaseImageNotFound,
+        Purpose::Push if says(&DENIED) => Reason::PushDenied,
+        _ => Reason::RegistryUnavailable,
+    };
+    let verb = if purpose == Purpose::Pull { "pulled" } else { "pushed" };
+    failure(reason, format!("{name} cannot be {verb}: {}", said(complaint)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_a_reason() {
+        // Sentences of dockerd 20.10 and 26.1, and of the registries behind it.
+        for (purpose, complaint, reason) in [
+            (
+                Purpose::Pull,
+                "Error response from daemon: manifest for r.example/a@sha256:0 not found: manifest unknown: manifest unknown",
+                Reason::BaseImageNotFound,
+            ),
+            (
+                Purpose::Pull,
+                "Error response from daemon: Head \"https://r.example/v2/a/manifests/1\": unauthorized: authentication required",
+                Reason::AccessDenied,
+            ),
+            (
+                Purpose::Pull,
+                "Error response from daemon: pull access denied for a, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
+                Reason::AccessDenied,
+            ),
+            (
+                Purpose::Pull,
+                "Error response from daemon: no matching manifest for linux/arm64 in the manifest list entries",
+                Reason::BaseImageNotFound,
+            ),
+            (
+                Purpose::Pull,
+                "Error response from daemon: Get \"http://10.0.0.1:5000/v2/\": dial tcp 10.0.0.1:5000: connect: connection refused",
+                Reason::RegistryUnavailable,
+            ),
+            (Purpose::Pull, "failed to register layer: write /x: no space left on device", Reason::DiskFull),
+            (Purpose::Push, "denied: requested access to the resource is denied", Reason::PushDenied),
+            (Purpose::Push, "no basic auth credentials", Reason::PushDenied),
+            (Purpose::Push, "unknown: repository name not known to registry", Reason::RegistryUnavailable),
+            (Purpose::Push, "received unexpected HTTP status: 503 Service Unavailable", Reason::RegistryUnavailable),
+            (Purpose::Push, "", Reason::RegistryUnavailable),
+        ] {
+            assert_eq!(refusal(purpose, "r.example/a:1", complaint).reason, reason, "{complaint}");
+        }
+        let told = refusal(Purpose::Pull, "a", "x\nError response from daemon: manifest unknown\n");
+        assert_eq!(told.message, "a cannot be pulled: manifest unknown");
+    }
+
+    #[test]
+    fn lack_of_memory_has_a_name_and_a_share() {
+        assert_eq!(starved("\n", Some(1)), None);
+        let told = starved("web\nweb\n", Some(444 << 20)).unwrap();
+        assert_eq!(told.reason, Reason::OutOfMemory);
+        assert!(told.message.starts_with("the container web was out of memory: the build's containers share 444 MiB"));
+    }
+
+    #[test]
+    fn a_push_says_its_digest() {
+        let output = "The push refers to repository [127.0.0.1:5000/a]\n5f70bf18a086: Pushed\n\
+                      1: digest: sha256:abc size: 527\n";
+        assert_eq!(pushed_digest(output).as_deref(), Some("sha256:abc"));
+        assert_eq!(pushed_digest("5f70bf18a086: Pushed\n"), None);
+    }
+}

@@ -1,0 +1,46 @@
+//! What runs in the containers of a build pod: one command for each stage, and one for the engine.
+//!
+//! Each stage reads its job from a file that the operator wrote, runs ordinary programs (git, packer,
+//! molecule, pytest, docker), shows what they print, and leaves a bounded report as its termination message.
+//! What the programs print is read by pure functions; whatever they print, there is an answer.
+
+mod ansible;
+mod build;
+mod docker;
+mod engine;
+mod environment;
+mod init;
+mod log;
+pub mod places;
+mod process;
+mod publish;
+mod report;
+mod source;
+mod stage;
+mod verify;
+
+use std::process::{Command, ExitCode};
+
+use places::Places;
+
+use crate::api::build::Stage;
+
+/// Runs the command of a container to its end.
+#[must_use]
+pub fn run(stage: Stage, places: &Places) -> ExitCode {
+    match stage {
+        Stage::Engine => engine::run(places),
+        // As the first process of a container, somebody must wait for those that lost their parents.
+        _ if rustix::process::getpid().is_init() => {
+            let mut again = Command::new("/proc/self/exe");
+            init::supervise(again.args(["runner", stage.container()]))
+        }
+        _ => stage::run(stage, places),
+    }
+}
+
+/// Whether the engine is ready, for its startup probe.
+#[must_use]
+pub fn check_engine(places: &Places) -> ExitCode {
+    engine::check(places)
+}

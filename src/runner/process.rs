@@ -1,0 +1,295 @@
+//! Runs programs: each with a process group of its own, its lines shown as they come, and gone with all that
+//! it started when time is up.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    path::Path,
+    process::{ExitStatus, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    io::AsyncReadExt,
+    net::unix::pipe::Receiver,
+    process::{Child, Command},
+    time::timeout,
+};
+
+use super::report::{failure, local};
+use crate::{api::condition::Reason, plan::observed::ReportedFailure};
+
+/// How long lines may still come when the program has ended: what it started may hold its output open.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// The longest line that is shown in one piece, in bytes.
+const LONGEST_LINE: usize = 16 * 1024;
+
+/// The programs of a stage, one at a time.
+#[derive(Debug, Default)]
+pub(super) struct Processes {
+    now: Mutex<Now>,
+}
+
+#[derive(Debug, Default)]
+struct Now {
+    /// The group of the one that runs.
+    group: Option<Pid>,
+    /// No further one is started.
+    closed: bool,
+}
+
+impl Processes {
+    /// Runs a program in the foreground and hands each of its lines on.
+    ///
+    /// # Errors
+    /// It cannot be started, or the stage is being ended.
+    pub(super) async fn run(
+        &self,
+        mut command: Command,
+        lines: &mut dyn FnMut(&str),
+    ) -> Result<ExitStatus, ReportedFailure> {
+        let program = command.as_std().get_program().to_string_lossy().into_owned();
+        let (receiver, mut child) = self.start(&mut command, &program)?;
+        let ended = follow(receiver, &mut child, lines).await;
+        self.end_group();
+        ended.map_err(|error| local(&program, &error))
+    }
+
+    fn start(&self, command: &mut Command, program: &str) -> Result<(Receiver, Child), ReportedFailure> {
+        let mut now = self.now();
+        if now.closed {
+            return Err(failure(Reason::StageInterrupted, "the stage is being ended"));
+        }
+        let (receiver, child) = spawn(command).map_err(|error| unstartable(program, command, &error))?;
+        now.group = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        Ok((receiver, child))
+    }
+
+    /// Asks the program that runs to end, and lets no other start.
+    pub(super) fn close(&self) {
+        let mut now = self.now();
+        now.closed = true;
+        signal(now.group, Signal::TERM);
+    }
+
+    /// Ends what runs, whether it wants or not.
+    pub(super) fn kill(&self) {
+        signal(self.now().group, Signal::KILL);
+    }
+
+    /// What a program leaves running in its group does not outlive it. No other can have the number of the
+    /// group while one of its members lives; where none does, nothing is hit, but for a new group that got
+    /// the number within these few instructions.
+    fn end_group(&self) {
+        signal(self.now().group.take(), Signal::KILL);
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn signal(group: Option<Pid>, signal: Signal) {
+    if let Some(leader) = group {
+        // It may have ended by itself.
+        let _ = kill_process_group(leader, signal);
+    }
+}
+
+/// Both of its outputs are one pipe, so that lines come in the order in which they were written.
+fn spawn(command: &mut Command) -> io::Result<(Receiver, Child)> {
+    let (reader, writer) = io::pipe()?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let child = command.kill_on_drop(true).process_group(0).spawn();
+    // The command holds the ends of the pipe that the program writes to: then it would never end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    Ok((Receiver::from_owned_fd(OwnedFd::from(reader))?, child?))
+}
+
+fn unstartable(program: &str, command: &Command, error: &io::Error) -> ReportedFailure {
+    let folder = command.as_std().get_current_dir();
+    match error.kind() {
+        io::ErrorKind::NotFound if folder.is_none_or(Path::is_dir) => failure(
+            Reason::BuilderUnsuitable,
+            format!(
+                "{program} not found in the builder image: install it there, or name another image in the profile (images.builder)"
+            ),
+        ),
+        io::ErrorKind::PermissionDenied => {
+            failure(Reason::BuilderUnsuitable, format!("{program} cannot be run in the builder image: {error}"))
+        }
+        _ => local(program, error),
+    }
+}
+
+/// Reads until the program has ended and no line comes any more.
+async fn follow(mut receiver: Receiver, child: &mut Child, lines: &mut dyn FnMut(&str)) -> io::Result<ExitStatus> {
+    let mut splitter = Splitter::default();
+    let mut chunk = vec![0; 8192];
+    let status = loop {
+        tokio::select! {
+            biased;
+            read = receiver.read(&mut chunk) => match read? {
+                0 => break child.wait().await?,
+                count => splitter.push(chunk.get(..count).unwrap_or_default(), lines),
+            },
+            status = child.wait() => {
+                let status = status?;
+                while let Ok(Ok(count @ 1..)) = timeout(LAST_LINES, receiver.read(&mut chunk)).await {
+                    splitter.push(chunk.get(..count).unwrap_or_default(), lines);
+                }
+                break status;
+            }
+        }
+    };
+    splitter.end(lines);
+    Ok(status)
+}
+
+/// Makes lines of chunks.
+#[derive(Default)]
+struct Splitter {
+    rest: Vec<u8>,
+}
+
+impl Splitter {
+    fn push(&mut self, chunk: &[u8], lines: &mut dyn FnMut(&str)) {
+        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
+            self.rest.extend_from_slice(piece);
+            if piece.ends_with(b"\n") || self.rest.len() > LONGEST_LINE {
+                self.end(lines);
+            }
+        }
+    }
+
+    fn end(&mut self, lines: &mut dyn FnMut(&str)) {
+        let line = String::from_utf8_lossy(&self.rest);
+        let line = line.strip_suffix('\n').unwrap_or(&line);
+        if !self.rest.is_empty() {
+            lines(line.strip_suffix('\r').unwrap_or(line));
+        }
+        self.rest.clear();
+    }
+}
+
+/// The last lines of a program, for what nothing better explains.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    lines: std::collections::VecDeque<String>,
+}
+
+impl Tail {
+    const MOST: usize = 40;
+
+    /// Keeps a line.
+    pub(super) fn push(&mut self, line: &str) {
+        if self.lines.len() == Self::MOST {
+            self.lines.pop_front();
+        }
+        if !line.trim().is_empty() {
+            self.lines.push_back(super::report::shortened(&super::report::plain(line), 400));
+        }
+    }
+
+    /// The last of them, in one text.
+    pub(super) fn last(&self, count: usize) -> String {
+        let skipped = self.lines.len().saturating_sub(count);
+        self.lines.iter().skip(skipped).map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// How a program ended, for people.
+pub(super) fn ending(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "no exit code".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    async fn lines_of(script: &str) -> (Vec<String>, String) {
+        let mut lines = Vec::new();
+        let status = Processes::default().run(shell(script), &mut |line| lines.push(line.to_owned())).await.unwrap();
+        (lines, ending(status))
+    }
+
+    #[tokio::test]
+    async fn lines_come_in_order_from_both_outputs() {
+        let (lines, ending) = lines_of("echo one; echo two >&2; printf 'three\\r\\nfour'; exit 3").await;
+        assert_eq!(lines, ["one", "two", "three", "four"]);
+        assert_eq!(ending, "exit code 3");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_leaves_others_behind_is_not_waited_for() {
+        let (lines, ending) = lines_of("setsid sleep 1000 & echo $!").await;
+        assert_eq!(ending, "exit code 0");
+        let left: i32 = lines[0].parse().unwrap();
+        rustix::process::kill_process(Pid::from_raw(left).unwrap(), Signal::KILL).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_left_in_the_group_ends_with_it() {
+        let (lines, _) = lines_of("sleep 1000 >/dev/null 2>&1 & echo $!").await;
+        let stat = format!("/proc/{}/stat", lines[0]);
+        // A zombie until the first process of the machine has waited for it.
+        let is_gone = |text: String| text.contains(") Z ");
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        while !std::fs::read_to_string(&stat).map_or(true, is_gone) {
+            assert!(tokio::time::Instant::now() < deadline, "it still runs");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_stage_ends_what_runs_and_starts_nothing() {
+        let processes = Processes::default();
+        let mut ready = |_: &str| processes.close();
+        let status = processes.run(shell("echo up; sleep 1000 & wait"), &mut ready).await.unwrap();
+        assert_eq!(ending(status), "signal 15");
+        let refused = processes.run(shell("true"), &mut |_| {}).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::StageInterrupted);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_is_the_builders_lack() {
+        let refused = Processes::default().run(Command::new("packer-not-there"), &mut |_| {}).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::BuilderUnsuitable);
+        assert!(refused.message.starts_with("packer-not-there not found in the builder image"), "{}", refused.message);
+    }
+
+    #[test]
+    fn long_lines_are_split() {
+        let mut lines = Vec::new();
+        let mut splitter = Splitter::default();
+        for _ in 0..40 {
+            splitter.push(&[b'x'; 1000], &mut |line| lines.push(line.len()));
+        }
+        splitter.end(&mut |line| lines.push(line.len()));
+        assert_eq!(lines, [17000, 17000, 6000]);
+    }
+
+    #[test]
+    fn a_tail_keeps_the_last_lines() {
+        let mut tail = Tail::default();
+        for number in 0..100 {
+            tail.push(&format!("line {number}"));
+            tail.push("  ");
+        }
+        assert_eq!(tail.last(2), "line 98\nline 99");
+        assert_eq!(tail.last(100).lines().count(), 40);
+    }
+}

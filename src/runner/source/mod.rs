@@ -1,0 +1,115 @@
+//! The stage `source`: brings the program into the pod, and the files of the source into the workspace.
+
+mod confine;
+
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+pub(super) use self::confine::inside;
+use super::{
+    report::{failure, local},
+    stage::Context,
+};
+use crate::{
+    api::condition::Reason,
+    plan::{
+        dependency,
+        job::{Files, Job, Source},
+        observed::ReportedFailure,
+        path::SourcePath,
+    },
+    runtime::git::{self, Credentials, Query, Settings},
+};
+
+/// Fetches the source.
+pub(super) async fn run(context: &Context) -> Result<(), ReportedFailure> {
+    copy_program(&context.places.program).map_err(|error| local("the program cannot be copied", &error))?;
+    let folder = context.places.source();
+    match &context.job.source {
+        Source::Git { url, written, credentials, .. } => {
+            let _step = context.log.step(format!("fetching {} of {url} ({written})", context.job.revision));
+            fetch(context, url, credentials.as_deref()).await.map_err(|failure| lacking(failure, url, written))?;
+        }
+        Source::Files(list) => {
+            let _step = context.log.step("writing the files of the source");
+            write(Path::new(list), &folder)?;
+        }
+    }
+    let count = confine::check(&folder)?;
+    context.log.say(format_args!("{count} files and folders"));
+    if folder.join(".gitmodules").exists() {
+        context.log.say("the repository names submodules: they are not fetched");
+    }
+    let root = root(&context.job, &folder)?;
+    if root.is_dir() {
+        return Ok(());
+    }
+    let message = format!("the source has no folder {}: correct source.git.directory", directory(&context.job));
+    Err(failure(Reason::SourceRejected, message))
+}
+
+fn directory(job: &Job) -> &str {
+    match &job.source {
+        Source::Git { directory: Some(directory), .. } => directory,
+        _ => ".",
+    }
+}
+
+/// The folder that all paths of a job are relative to.
+pub(super) fn root(job: &Job, source: &Path) -> Result<PathBuf, ReportedFailure> {
+    inside(source, directory(job))
+}
+
+/// By its own image it is there already, and the others do not have it.
+fn copy_program(path: &Path) -> io::Result<()> {
+    fs::copy("/proc/self/exe", path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+}
+
+async fn fetch(context: &Context, url: &str, credentials: Option<&str>) -> Result<(), ReportedFailure> {
+    let value = |folder: &str, key: &str| fs::read_to_string(Path::new(folder).join(key)).ok();
+    let credentials = credentials.map(|folder| Credentials::of_secret(url, |key| value(folder, key))).transpose();
+    let credentials =
+        credentials.map_err(|key| failure(Reason::KeyNotFound, format!("the Secret for {url} lacks the key {key}")))?;
+    let query = Query::new(url, &context.job.revision, [].into(), credentials);
+    let query = query.map_err(|wrong| failure(Reason::SpecInvalid, format!("source.git {wrong}")))?;
+    let settings = Settings::new(context.places.temporary());
+    let fetched = git::check_out(&query, &settings, &context.places.source()).await;
+    fetched.map_err(|error| failure(error.reason(), error.to_string()))
+}
+
+/// What must change before it makes sense to try again.
+fn lacking(failure: ReportedFailure, url: &str, written: &str) -> ReportedFailure {
+    match failure.reason {
+        Reason::RevisionNotFound => ReportedFailure { lacked: Some(dependency::git(url, written)), ..failure },
+        _ => failure,
+    }
+}
+
+fn write(list: &Path, folder: &Path) -> Result<(), ReportedFailure> {
+    let text = fs::read(list).map_err(|error| local("the files of the source cannot be read", &error))?;
+    let files: Files = serde_json::from_slice(&text)
+        .map_err(|error| failure(Reason::SourceRejected, format!("the files of the source cannot be read: {error}")))?;
+    for (name, content) in &files {
+        let path: SourcePath = name.parse().map_err(|wrong| {
+            failure(Reason::PathEscapesSource, format!("the source has a file «{name}», whose name {wrong}"))
+        })?;
+        create(&folder.join(path.as_str()), &content.0)
+            .map_err(|error| local(&format!("the file {name} cannot be written"), &error))?;
+    }
+    fs::create_dir_all(folder).map_err(|error| local("the workspace cannot be written", &error))
+}
+
+fn create(path: &Path, content: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(path.parent().unwrap_or(path))?;
+    // A volume of Kubernetes has no modes for single files; scripts say by their first line what they are.
+    let mode = if content.starts_with(b"#!") { 0o755 } else { 0o644 };
+    fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?.write_all(content)
+}
+
+#[cfg(test)]
+mod tests;

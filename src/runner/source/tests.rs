@@ -1,0 +1,63 @@
+//! Files that are written, and what a source may not hold.
+
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+fn listed(files: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let content = |text: &str| k8s_openapi::ByteString(text.as_bytes().to_vec());
+    let files: Files = files.iter().map(|(path, text)| ((*path).to_owned(), content(text))).collect();
+    let (list, source) = (folder.path().join("files.json"), folder.path().join("source"));
+    fs::write(&list, serde_json::to_vec(&files).unwrap()).unwrap();
+    (folder, list, source)
+}
+
+#[test]
+fn files_are_written_where_they_say() {
+    let (_folder, list, source) = listed(&[("a/b.yml", "text"), ("run.sh", "#!/bin/sh\n")]);
+    write(&list, &source).unwrap();
+    assert_eq!(fs::read_to_string(source.join("a/b.yml")).unwrap(), "text");
+    let mode = |path: &str| fs::metadata(source.join(path)).unwrap().permissions().mode() & 0o111;
+    assert_eq!((mode("a/b.yml"), mode("run.sh")), (0, 0o111));
+    // The folders and the files.
+    assert_eq!(confine::check(&source), Ok(3));
+}
+
+#[test]
+fn a_file_that_would_be_elsewhere_is_refused() {
+    for path in ["../a", "/etc/a", "a/../../b", ""] {
+        let (_folder, list, source) = listed(&[(path, "text")]);
+        assert_eq!(write(&list, &source).unwrap_err().reason, Reason::PathEscapesSource, "{path}");
+    }
+}
+
+#[test]
+fn links_and_devices_are_looked_at() {
+    let (_folder, list, source) = listed(&[("a/b", "text")]);
+    write(&list, &source).unwrap();
+    symlink("../a/b", source.join("a/good")).unwrap();
+    assert_eq!(confine::check(&source), Ok(3));
+    symlink("../../etc", source.join("a/bad")).unwrap();
+    let refused = confine::check(&source).unwrap_err();
+    assert_eq!(refused.reason, Reason::PathEscapesSource);
+    assert!(refused.message.starts_with("the link a/bad of the source leads out of it, to ../../etc"), "{refused:?}");
+    fs::remove_file(source.join("a/bad")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(source.join("socket")).unwrap();
+    assert_eq!(confine::check(&source).unwrap_err().reason, Reason::SourceRejected);
+}
+
+#[test]
+fn a_path_is_looked_at_when_it_is_used() {
+    let (folder, list, source) = listed(&[("a/b", "text")]);
+    write(&list, &source).unwrap();
+    fs::write(folder.path().join("outside"), "").unwrap();
+    // As a stage before could have done.
+    symlink("../outside", source.join("late")).unwrap();
+    symlink("a", source.join("folder")).unwrap();
+    assert_eq!(inside(&source, "folder/b"), Ok(source.join("folder/b")));
+    assert_eq!(inside(&source, "absent"), Ok(source.join("absent")));
+    assert_eq!(inside(&source, "."), Ok(source.join(".")));
+    assert_eq!(inside(&source, "late").unwrap_err().reason, Reason::PathEscapesSource);
+    assert_eq!(inside(&source, "../outside").unwrap_err().reason, Reason::PathEscapesSource);
+}

@@ -1,0 +1,205 @@
+//! What all stages have in common: the job, the marks that keep a stage from running twice, time limits, the
+//! engine's life, and the report.
+
+use std::{
+    collections::BTreeMap, fs, future::pending, io, os::unix::fs::PermissionsExt, pin::pin, process::ExitCode,
+    time::Duration,
+};
+
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+
+use super::{
+    build, engine,
+    log::Log,
+    places::Places,
+    process::Processes,
+    publish,
+    report::{self, failure, local},
+    source, verify,
+};
+use crate::{
+    api::{build::Stage, condition::Reason},
+    plan::{
+        job::Job,
+        observed::{Report, ReportedFailure},
+    },
+};
+
+/// How long programs have to end by themselves. The kubelet gives the container twice that.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the work may take to notice that its program was killed.
+const AFTERMATH: Duration = Duration::from_secs(5);
+
+/// What a stage works with.
+pub(super) struct Context {
+    pub(super) job: Job,
+    pub(super) places: Places,
+    pub(super) log: Log,
+    pub(super) processes: Processes,
+}
+
+/// Runs a stage, leaves its report and says by its exit code whether it went well.
+pub(super) fn run(stage: Stage, places: &Places) -> ExitCode {
+    let report = reported(stage, places);
+    let json = report::to_json(&report);
+    if let Some(failure) = &report.failure {
+        let task = failure.task.as_ref().map(|task| format!(" [{task}]")).unwrap_or_default();
+        eprintln!("imagechain: {} failed: {}{task}: {}", stage.container(), failure.reason, failure.message);
+    }
+    // Without its report the stage has failed, and the operator says so.
+    let kept = fs::write(places.state().join(done(stage)), &json);
+    match report::write(&json, &places.termination).and(kept) {
+        Ok(()) if report.failure.is_none() => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("imagechain: the report cannot be written: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn reported(stage: Stage, places: &Places) -> Report {
+    let mut report = report::empty(stage);
+    let result = match begin(stage, places) {
+        Ok(Begun::First) => work(stage, places, &mut report),
+        Ok(Begun::Before(earlier)) => return earlier,
+        Err(failure) => Err(failure),
+    };
+    report.failure = result.err();
+    report
+}
+
+/// Whether a stage ran before in this pod.
+enum Begun {
+    First,
+    /// It did, and this is what it said.
+    Before(Report),
+}
+
+/// The kubelet may start a container again that has ended, or that was lost with the node.
+fn begin(stage: Stage, places: &Places) -> Result<Begun, ReportedFailure> {
+    let state = places.state();
+    let failed = |error: io::Error| local("the workspace cannot be written", &error);
+    if stage == Stage::Source {
+        for folder in [&state, &places.temporary()] {
+            fs::create_dir_all(folder).map_err(failed)?;
+            // Each stage is another user, or has other capabilities.
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o1777)).map_err(failed)?;
+        }
+    }
+    if let Ok(text) = fs::read_to_string(state.join(done(stage)))
+        && let Ok(report) = crate::outcome::report::parse(stage, &text)
+    {
+        return Ok(Begun::Before(report));
+    }
+    match fs::OpenOptions::new().write(true).create_new(true).open(state.join(stage.container())) {
+        Ok(_) => Ok(Begun::First),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(failure(
+            Reason::StageInterrupted,
+            format!(
+                "the container {} was started a second time, and the first had not come to its end",
+                stage.container()
+            ),
+        )),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn done(stage: Stage) -> String {
+    format!("{}.json", stage.container())
+}
+
+fn work(stage: Stage, places: &Places, report: &mut Report) -> Result<(), ReportedFailure> {
+    let context = context(places)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| local("the stage cannot begin", &error))?;
+    let result = runtime.block_on(bounded(stage, &context, report));
+    result.map_err(|failure| ReportedFailure {
+        message: context.log.redacted(&failure.message),
+        task: failure.task.map(|task| context.log.redacted(&task)),
+        ..failure
+    })
+}
+
+fn context(places: &Places) -> Result<Context, ReportedFailure> {
+    let text = fs::read_to_string(&places.job).map_err(|error| local("the job cannot be read", &error))?;
+    let job = Job::parse(&text).map_err(|error| failure(Reason::SpecInvalid, error.to_string()))?;
+    let mut log = Log::default();
+    log.hide(secrets(&job));
+    Ok(Context { job, places: places.clone(), log, processes: Processes::default() })
+}
+
+/// The values that must not be shown, of those that this container sees.
+fn secrets(job: &Job) -> Vec<String> {
+    let variables = job.packer.secret_variables.iter().filter_map(|path| fs::read_to_string(path).ok());
+    let values = variables.filter_map(|json| serde_json::from_str(&json).ok());
+    let values = values.flat_map(BTreeMap::<String, String>::into_values);
+    let paths = job.verify.iter().flat_map(|step| step.secret_environment.values());
+    values.chain(paths.filter_map(|path| fs::read_to_string(path).ok())).collect()
+}
+
+/// Runs a stage within its time, and while the engine that it uses lives.
+async fn bounded(stage: Stage, context: &Context, report: &mut Report) -> Result<(), ReportedFailure> {
+    let mut requests = signal(SignalKind::terminate()).map_err(|error| local("signals cannot be received", &error))?;
+    let instance = if stage == Stage::Source { None } else { Some(engine::expect(context).await?) };
+    let mut work = pin!(run_stage(stage, context, report));
+    let ending = tokio::select! {
+        result = &mut work => return explained(context, instance.as_deref(), result),
+        why = gone(context, instance.as_deref()) => why,
+        _ = requests.recv() => failure(Reason::StageInterrupted, "the pod was asked to end"),
+        late = late(stage, context) => late,
+    };
+    context.log.say(&ending.message);
+    context.processes.close();
+    if timeout(PATIENCE, &mut work).await.is_err() {
+        context.processes.kill();
+        // What it would say now is explained by why it was ended.
+        let _ = timeout(AFTERMATH, &mut work).await;
+    }
+    Err(ending)
+}
+
+async fn run_stage(stage: Stage, context: &Context, report: &mut Report) -> Result<(), ReportedFailure> {
+    match stage {
+        Stage::Source => source::run(context).await,
+        Stage::Build => build::run(context, report).await,
+        Stage::Verify => verify::run(context, report).await,
+        Stage::Publish | Stage::Engine => publish::run(context, report).await,
+    }
+}
+
+/// Programs fail for a dead engine before anybody looks whether it lives.
+fn explained(
+    context: &Context,
+    instance: Option<&str>,
+    result: Result<(), ReportedFailure>,
+) -> Result<(), ReportedFailure> {
+    let why = result.as_ref().err().and(instance).and_then(|instance| engine::look(&context.places, instance).err());
+    match why {
+        Some(why) => Err(failure(Reason::EngineRestarted, why)),
+        None => result,
+    }
+}
+
+async fn gone(context: &Context, instance: Option<&str>) -> ReportedFailure {
+    match instance {
+        Some(instance) => failure(Reason::EngineRestarted, engine::gone(&context.places, instance).await),
+        None => pending().await,
+    }
+}
+
+async fn late(stage: Stage, context: &Context) -> ReportedFailure {
+    let limits = &context.job.timeouts;
+    let (reason, what, seconds) = match stage {
+        Stage::Source | Stage::Engine => (Reason::TransferTimeout, "fetching the source", limits.source),
+        Stage::Build => (Reason::BuildTimeout, "the build (timeouts.build)", limits.build),
+        Stage::Verify => (Reason::VerifyTimeout, "the tests (timeouts.verify)", limits.verify),
+        Stage::Publish => (Reason::TransferTimeout, "pushing the image", limits.publish),
+    };
+    let _ = timeout(Duration::from_secs(seconds), pending::<()>()).await;
+    failure(reason, format!("{what} took longer than {seconds} s, and was ended"))
+}

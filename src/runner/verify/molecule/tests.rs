@@ -1,0 +1,37 @@
+//! What molecule 26.10 printed, of runs with its driver `default` (`recorded/*.txt`).
+
+use super::*;
+
+fn seen(text: &str) -> Molecule {
+    let mut molecule = Molecule::default();
+    text.lines().for_each(|line| molecule.add(&crate::runner::report::plain(line)));
+    molecule
+}
+
+#[test]
+fn tasks_that_are_not_idempotent_are_named() {
+    let failure = seen(include_str!("../recorded/idempotence.txt")).idempotence().unwrap();
+    assert_eq!(failure.reason, Reason::NotIdempotent);
+    assert_eq!(failure.task.as_deref(), Some("not idempotent"));
+    assert_eq!(failure.message, "a second run of the playbook changed something: not idempotent");
+}
+
+#[test]
+fn a_failed_task_of_the_verifier_is_a_test() {
+    let verify = seen(include_str!("../recorded/verify.txt"));
+    assert_eq!((verify.idempotence(), verify.reason()), (None, Reason::TestsFailed));
+    let converge =
+        "WARNING  [default > converge] An error occurred during the test sequence action: 'converge'. Cleaning up.";
+    assert_eq!(seen(converge).reason(), Reason::VerificationFailed);
+    assert_eq!(seen("").reason(), Reason::VerificationFailed);
+}
+
+#[test]
+fn what_pytest_printed_has_the_same_results() {
+    let mut summary = super::super::pytest::Summary::default();
+    include_str!("../recorded/verify.txt").lines().for_each(|line| summary.add(line));
+    let tests = summary.tests().unwrap();
+    assert_eq!((tests.count, tests.failures), (4, 3));
+    let first = ("tests/test_web.py::test_bad[ansible://web]".to_owned(), "AssertionError: no /etc/n...".to_owned());
+    assert_eq!(tests.failed.first(), Some(&first));
+}
