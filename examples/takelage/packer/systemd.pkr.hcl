@@ -8,6 +8,8 @@ variable "base" {
 source "docker" "systemd" {
   image  = var.base
   commit = true
+  # Packer's own default would leave its shell in the image, as the entry point.
+  run_command = ["--detach", "--interactive", "--tty", "{{ .Image }}", "/bin/sh"]
   changes = [
     "CMD [\"/lib/systemd/systemd\"]",
     # systemd takes SIGTERM for an order to start itself again.
