@@ -4,7 +4,8 @@ import time
 
 
 def test_systemd_is_the_first_process(host):
-    assert host.process.get(pid=1).comm == "systemd"
+    # Without `ps`, which a small image does not have.
+    assert host.file("/proc/1/comm").content_string.strip() == "systemd"
 
 
 def test_boot_ends_without_a_failed_unit(host):

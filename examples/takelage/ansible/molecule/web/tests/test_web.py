@@ -14,7 +14,8 @@ def page(host, testvars):
 
 
 def test_systemd_is_the_first_process(host):
-    assert host.process.get(pid=1).comm == "systemd"
+    # Without `ps`, which a small image does not have.
+    assert host.file("/proc/1/comm").content_string.strip() == "systemd"
 
 
 def test_service_runs_and_is_enabled(host):
@@ -24,7 +25,9 @@ def test_service_runs_and_is_enabled(host):
 
 
 def test_port_is_open(host, testvars):
-    assert host.socket(f"tcp://0.0.0.0:{testvars['web_port']}").is_listening
+    # Without `ss`, which a small image does not have.
+    connect = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5)"
+    assert host.run("python3 -c %s %s", connect, str(testvars["web_port"])).rc == 0
 
 
 def test_page_has_the_title(page, testvars):
