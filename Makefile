@@ -2,6 +2,9 @@
 SANDBOX ?= 0
 sandbox := ./sandbox/sandbox --number $(SANDBOX)
 
+target := $(shell rustc -vV | sed -n 's/^host: //p')
+program := target/$(target)/release/imagechain
+
 deny_version := 0.20.2
 cargo_deny := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imagechain/tools/cargo-deny-$(deny_version)/bin/cargo-deny
 
@@ -11,6 +14,10 @@ cargo_deny := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imagechain/tools/cargo-deny
 .PHONY: help
 help: ## what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | column -t -s '	'
+
+.PHONY: demo
+demo: $(if $(OPERATOR_IMAGE),,release) ## a chain of three images, built, tested and published; KUBECONFIG=… REGISTRY=… for a cluster of your own
+	@$(sandbox) demo --program $(program)
 
 .PHONY: sandbox
 sandbox: ## start a real one-node cluster, registry and git server; SANDBOX=1 for a second one
@@ -35,6 +42,12 @@ sandbox-build: ## build what a sandbox needs, without starting one
 # What the tests need first is built first: a failing lint does not wait for Kubernetes to compile.
 .PHONY: test
 test: lint test-unit test-apiserver sandbox-test ## all that CI runs
+
+# Static: the runner starts in builder images of others too, whatever libraries they have. The target is named
+# so that what runs while it is compiled (build scripts, macros) is not linked in the same way.
+.PHONY: release
+release: ## the operator's program, as its image has it
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin imagechain --target $(target)
 
 .PHONY: crds
 crds: ## write the custom resource definitions from the types
@@ -94,3 +107,7 @@ test-apiserver: ## against real API servers, without root
 sandbox-test: ## the sandbox proves itself on real pods; needs root
 	@./sandbox/sandbox build
 	cd sandbox && go test -count=1 -timeout 30m -v ./selftest
+
+.PHONY: test-demo
+test-demo: release ## the demo and what goes wrong in a chain, on real pods; needs root, or KUBECONFIG=… REGISTRY=… GIT_SERVER=… of a cluster
+	cd sandbox && PROGRAM=$(abspath $(program)) go test -count=1 -timeout 90m -v ./demotest

@@ -3,15 +3,19 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"imagechain.dev/sandbox/internal/cluster"
+	"imagechain.dev/sandbox/internal/demo"
 	"imagechain.dev/sandbox/internal/gitserver"
 	"imagechain.dev/sandbox/internal/layout"
 	"imagechain.dev/sandbox/internal/node"
@@ -70,7 +74,7 @@ func command() *cobra.Command {
 		shared.on("env", "the settings of `shell`, for eval", printEnvironment),
 		shared.on("build", "build what is missing: programs, then base images", build),
 		shared.on("tools", "the folder of helm and crane, built if they are missing", tools),
-		testServer(shared), initialise(), serveGit(),
+		showDemo(shared), testServer(shared), initialise(), serveGit(),
 	)
 	return root
 }
@@ -111,6 +115,31 @@ func tools(c cluster.Cluster) error {
 	}
 	_, err = fmt.Println(set[programs.Tools.Name])
 	return err
+}
+
+// showDemo uses the cluster that the environment names, or else the sandbox, which it starts.
+func showDemo(shared *options) *cobra.Command {
+	program := ""
+	made := shared.on("demo", "the operator and a chain, from its manifest to images that are tested and published", func(c cluster.Cluster) error {
+		own := os.Getenv("KUBECONFIG") == "" || os.Getenv("REGISTRY") == ""
+		if own {
+			if err := c.Up(); err != nil {
+				return err
+			}
+			if err := c.Use(); err != nil {
+				return err
+			}
+		}
+		shown := demo.Demo{Settings: demo.FromEnvironment(c.Checkout, program), Printer: c.Printer, Out: os.Stdout, Terminal: progress.IsTerminal(os.Stdout)}
+		if own {
+			shown.Sandbox = &c.Number
+		}
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return shown.Run(ctx)
+	})
+	made.Flags().StringVar(&program, "program", "", "the operator's program, for its image")
+	return made
 }
 
 func testServer(shared *options) *cobra.Command {

@@ -207,8 +207,8 @@ func (c Cluster) PrintEnvironment(out io.Writer) error {
 	return nil
 }
 
-// Shell becomes the user's shell, with the sandbox's environment.
-func (c Cluster) Shell() error {
+// Use makes the sandbox's environment that of this process and of those that it starts.
+func (c Cluster) Use() error {
 	settings, err := c.environment()
 	if err != nil {
 		return err
@@ -217,6 +217,14 @@ func (c Cluster) Shell() error {
 		if err := os.Setenv(setting[0], setting[1]); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// Shell becomes the user's shell, with the sandbox's environment.
+func (c Cluster) Shell() error {
+	if err := c.Use(); err != nil {
+		return err
 	}
 	shell := os.Getenv("SHELL")
 	if shell == "" {

@@ -23,9 +23,13 @@ type Printer struct {
 
 // New prints to the given file.
 func New(out *os.File) *Printer {
+	return &Printer{out: out, terminal: IsTerminal(out), started: time.Now(), now: time.Now}
+}
+
+// IsTerminal tells whether what is printed can be written over.
+func IsTerminal(out *os.File) bool {
 	info, err := out.Stat()
-	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
-	return &Printer{out: out, terminal: terminal, started: time.Now(), now: time.Now}
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // Say prints one line behind the time that has passed since the start.
