@@ -71,30 +71,37 @@ impl<'a> Next<'_, 'a> {
         }
     }
 
-    /// Deletes the pods of attempts that are over: at once where one still runs, as after a timeout whose
-    /// deletion was lost in a crash, else when its logs are no longer wanted.
+    /// Deletes the pods of attempts that are over: when their logs are no longer wanted, and those that do not end
+    /// by themselves, as after a timeout whose deletion was lost in a crash.
     pub(super) fn tidy(&mut self) {
         for pod in self.scene.pods {
-            match self.kept_until(pod, self.scene.previous) {
-                Some(until) if pod.lives() || until <= self.scene.now => self.delete(pod),
-                Some(until) => self.wake_at(until),
-                None => {}
+            let Some((ended, kept)) = self.end_of(pod, self.scene.previous) else { continue };
+            let until = later(ended, if pod.lives() { kept.min(GRACE) } else { kept });
+            if until <= self.scene.now || pod.seen.deleting.is_some() {
+                self.delete(pod);
+            } else {
+                self.wake_at(until);
             }
         }
     }
 
     /// Until when a pod is kept, by a status; `None` as long as its attempt is open, or not known of yet.
     pub(super) fn kept_until(&self, pod: &OwnPod<'_>, status: &ImageBuildStatus) -> Option<Timestamp> {
+        self.end_of(pod, status).map(|(ended, kept)| later(ended, kept))
+    }
+
+    /// When the attempt of a pod ended, by a status, and how long its pod is kept.
+    fn end_of(&self, pod: &OwnPod<'_>, status: &ImageBuildStatus) -> Option<(Timestamp, Duration)> {
         let (good, bad) = self.scene.retention;
         let (kept, finished) = match status.attempts.iter().find(|attempt| attempt.number == pod.attempt) {
             // The attempt has had its pod: whoever made this one acted on an old status.
-            Some(attempt) if !pod.is_of(attempt) => return Some(Timestamp::MIN),
+            Some(attempt) if !pod.is_of(attempt) => return Some((Timestamp::MIN, Duration::ZERO)),
             Some(Attempt { outcome: Some(Outcome::Succeeded), finished_at: Some(time), .. }) => (good, time),
             Some(Attempt { outcome: Some(Outcome::Failed), finished_at: Some(time), .. }) => (bad, time),
             // Of a finished build no attempt is open, not even one whose pod was made behind its back.
             _ => (bad, status.finished_at.as_ref()?),
         };
-        Some(later(finished.0, kept))
+        Some((finished.0, kept))
     }
 
     /// Waits for the end of a pod of another attempt, which is being deleted: none is made beside it.
@@ -150,7 +157,10 @@ impl<'a> Next<'_, 'a> {
         match &pod.seen.state {
             State::Waiting { stage, since, held } => self.pending(*stage, since.unwrap_or(pod.created), held.as_ref()),
             State::Running(stage) => self.running(*stage, pod),
-            State::Failed(found) => self.fail(from_pod(found)),
+            State::Failed(found) => match self.ends_by_itself(pod, found.stage) {
+                Some((stage, until)) => self.let_end(stage, until),
+                None => self.fail(from_pod(found)),
+            },
             State::Succeeded => self.judge(pod),
         }
     }
@@ -181,6 +191,21 @@ impl<'a> Next<'_, 'a> {
         }
         self.wake_at(lost_at.map_or(deadline, |time| time.min(deadline)));
         None
+    }
+
+    /// Until when a pod may end by itself of which a stage has failed: the kubelet ends the engine after the stages.
+    /// Whoever deletes it before loses the logs.
+    fn ends_by_itself(&self, pod: &OwnPod<'_>, stage: Option<Stage>) -> Option<(Stage, Timestamp)> {
+        let stage = stage.filter(|_| pod.lives() && pod.seen.deleting.is_none() && pod.lost_at().is_none())?;
+        let ended = pod.seen.stages.iter().find(|each| each.name == stage)?.finished_at.as_ref()?;
+        let until = later(ended.0, GRACE);
+        (self.scene.now < until).then_some((stage, until))
+    }
+
+    fn let_end(mut self, stage: Stage, until: Timestamp) -> Plan {
+        self.wake_at(until);
+        let (_, _, reason, _) = self.stage_rules(stage);
+        self.wait(reason, &format!("the stage {} has failed, and its pod ends", stage.container()))
     }
 
     fn pending(mut self, stage: Option<Stage>, since: Timestamp, held: Option<&PodFailure>) -> Plan {

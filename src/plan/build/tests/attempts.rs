@@ -223,6 +223,31 @@ fn long_messages_leave_room_for_the_line() {
     world.check_schema();
 }
 
+/// The kubelet ends the engine after the stages: who deletes the pod before loses the logs.
+#[test]
+fn a_pod_of_which_a_stage_has_failed_may_end_by_itself_for_a_minute() {
+    use crate::plan::observed::State;
+    for (seconds, over, closed, deleted) in [(1, false, false, 0), (1, true, true, 0), (60, false, true, 1)] {
+        let mut world = World::new(valid(0, 0), vec![]);
+        world.turn(usize::MAX);
+        world.turn(usize::MAX);
+        let mut seen = world.pods[0].seen();
+        let failure = super::world::pod_failure(Some(Stage::Build), Reason::TaskFailed, None);
+        let ended = Some(world.stored.attempts[0].started_at.clone());
+        seen.stages = vec![crate::api::build::StageStatus {
+            name: Stage::Build,
+            started_at: ended.clone(),
+            finished_at: ended.clone(),
+        }];
+        (seen.state, seen.over) = (State::Failed(failure), over);
+        world.now = super::super::later(ended.unwrap().0, std::time::Duration::from_secs(seconds));
+        let plan = world.plan_seeing(&seen);
+        let found = (plan.status.finished_at.is_some(), plan.actions.len());
+        assert_eq!(found, (closed, deleted), "{seconds} s, over: {over}");
+        assert!(closed || plan.wake.is_some());
+    }
+}
+
 #[test]
 fn a_strangers_pod_is_left_alone() {
     let mut world = World::new(valid(6, 0), vec![]);
