@@ -107,6 +107,7 @@ impl Bench {
             .await
             .map_err(|error| told(&error))?;
         run.stop();
+        self.registry.remove(&run);
         let mut broken = broken(&run.writes(), Some(1));
         // All that it builds is inline: no Secret of anybody is needed.
         broken.extend(
@@ -232,6 +233,7 @@ async fn three_at_once_without_election_do_everything_once() {
         let ended = wait(&tenant, name, |chain| is(chain, "Ready", "True", None)).await;
         ended.unwrap_or_else(|error| panic!("{error}\n{}", last_of(&replicas[0].0.log())));
     }
+    replicas.iter().for_each(|(run, _)| run.stop());
     let writes: Vec<Write> = replicas.iter().flat_map(|(run, _)| run.writes()).collect();
     assert_eq!(broken(&writes, None), [""; 0]);
     let shares: Vec<usize> =

@@ -356,6 +356,11 @@ impl Registry {
         self.runs.lock().expect("a lock").insert(run.namespace.clone(), Arc::clone(run));
     }
 
+    /// From now on, nothing is told to that run.
+    pub fn remove(&self, run: &Run) {
+        self.runs.lock().expect("a lock").remove(&run.namespace);
+    }
+
     /// The paths of all manifests that were staged.
     pub fn staged(&self) -> Vec<String> {
         self.staged.lock().expect("a lock").clone()
