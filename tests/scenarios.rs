@@ -12,7 +12,7 @@
 mod support;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -267,7 +267,9 @@ async fn fifty_builds_of_many_chains_keep_to_a_limit_of_four() {
     let tenant = Tenant::new(shared(), "fifty").await;
     let most = most_at_once(&tenant, "four").await;
     let links: Vec<String> = (0..5).map(|number| format!("link{number}")).collect();
-    links.iter().for_each(|link| tenant.script(link, Script::Hold));
+    for link in &links {
+        tenant.script(link, Script::Hold);
+    }
     let names: Vec<&str> = links.iter().map(String::as_str).collect();
     let chains: Vec<String> = (0..10).map(|number| format!("chain{number}")).collect();
     for name in &chains {
@@ -288,7 +290,9 @@ async fn fifty_builds_of_many_chains_keep_to_a_limit_of_four() {
         };
         tenant.wait_other(name, "it waits for a slot", waits).await;
     }
-    links.iter().for_each(|link| tenant.script(link, Script::Succeed));
+    for link in &links {
+        tenant.script(link, Script::Succeed);
+    }
     for name in &chains {
         tenant.wait_other(name, "its turn", is_done).await;
     }
@@ -358,7 +362,9 @@ async fn every_failure_is_what_its_class_says() {
     }
     chain["spec"]["parallelism"] = json!(64);
     chain["spec"]["onFailure"] = json!("Continue");
-    ends.iter().for_each(|(link, script, ..)| tenant.script(link, script.clone()));
+    for (link, script, ..) in &ends {
+        tenant.script(link, script.clone());
+    }
     tenant.make(&chain).await;
     for (link, _, reasons, succeeds) in &ends {
         tenant.wait_build(link, &format!("{link} ends"), has_ended).await;
@@ -714,13 +720,9 @@ async fn a_link_stands_on_a_link_of_another_chain() {
         tenant.causes().await,
         ["one: FirstBuild", "one: SourceChanged", "two: FirstBuild", "two: ParentChanged"]
     );
-    let parents: BTreeMap<_, _> = tenant
-        .builds_of("two")
-        .await
-        .into_iter()
-        .map(|build| (build.spec.inputs.unwrap().parent.unwrap().0, ()))
-        .collect();
-    assert!(parents.keys().any(|parent| parent.ends_with(&staged)), "{parents:?}");
+    let parent = |build: ImageBuild| build.spec.inputs.unwrap().parent.unwrap().0;
+    let parents: Vec<String> = tenant.builds_of("two").await.into_iter().map(parent).collect();
+    assert!(parents.iter().any(|parent| parent.ends_with(&staged)), "{parents:?}");
 }
 
 #[tokio::test]

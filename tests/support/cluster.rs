@@ -61,12 +61,15 @@ impl Operator {
     }
 }
 
+/// A program to be started, and who waits for it.
+type Order = (Command, Sender<Child>);
+
 /// The thread that starts programs. The kernel ends each with the thread that began it, and this one stays as
 /// long as the process.
-fn spawner() -> Sender<(Command, Sender<Child>)> {
-    static SPAWNER: OnceLock<Mutex<Sender<(Command, Sender<Child>)>>> = OnceLock::new();
+fn spawner() -> Sender<Order> {
+    static SPAWNER: OnceLock<Mutex<Sender<Order>>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {
-        let (give, take) = channel::<(Command, Sender<Child>)>();
+        let (give, take) = channel::<Order>();
         std::thread::spawn(move || {
             for (mut command, started) in take {
                 started.send(command.spawn().expect("a program")).expect("somebody waits");

@@ -196,9 +196,9 @@ impl Oracle {
     }
 
     fn secret_made(&mut self, secret: &Secret) {
-        let owner = self.pods.get(&secret.name_any()).map(|(_, _, uid)| uid.clone());
-        let owned = secret.owner_references().iter().any(|each| Some(&each.uid) == owner.as_ref());
-        self.must(owned, "a Secret that does not go with its pod");
+        let pod = self.pods.get(&secret.name_any()).map(|(_, _, uid)| uid.clone());
+        let goes_along = secret.owner_references().iter().any(|each| Some(&each.uid) == pod.as_ref());
+        self.must(goes_along, "a Secret that does not go with its pod");
     }
 
     /// S4: the tag goes to what a build of the link has verified, by its image ID.
