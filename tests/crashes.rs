@@ -13,7 +13,10 @@ mod support;
 use std::{
     collections::{BTreeMap, BTreeSet},
     env,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -39,7 +42,7 @@ const LINKS: [&str; 3] = ["one", "two", "three"];
 const AT_ONCE: usize = 12;
 /// No proof of anything: a run that takes longer hangs.
 const HANGS: Duration = Duration::from_mins(3);
-/// Replays plans: `IMAGECHAIN_CRASHES=17:KilledBefore,18:Refused`.
+/// Replays plans: `IMAGECHAIN_CRASHES='create pods c-one#1:KilledBefore,post registry/blobs two#2:Refused'`.
 const REPLAY: &str = "IMAGECHAIN_CRASHES";
 
 /// A cluster with a registry that counts, in which many controllers run, each for one namespace.
@@ -48,6 +51,8 @@ struct Bench {
     registry: Arc<Registry>,
     _front: Front,
     operator: Client,
+    /// How many runs there were: each has a namespace of its own.
+    runs: AtomicUsize,
 }
 
 /// How a run ended.
@@ -70,7 +75,7 @@ impl Bench {
         for object in everybody_may_build() {
             support::chart::create(&cluster.chart.admin, &object, false).await.expect("a right");
         }
-        Self { cluster, registry, _front: front, operator }
+        Self { cluster, registry, _front: front, operator, runs: AtomicUsize::new(0) }
     }
 
     fn run_of(&self, namespace: &str, plan: Option<Plan>) -> Arc<Run> {
@@ -83,9 +88,7 @@ impl Bench {
 
     /// The workload, under a plan.
     async fn run(&self, plan: Option<Plan>) -> Result<Ended, String> {
-        let namespace =
-            plan.map_or_else(|| "calm".to_owned(), |plan| format!("{plan}").to_lowercase().replace(':', "-"));
-        let namespace = format!("at-{namespace}");
+        let namespace = format!("run{}", self.runs.fetch_add(1, Ordering::Relaxed));
         let run = self.run_of(&namespace, plan);
         let front = Front::start(Arc::clone(&run)).await;
         let tenant = Tenant { stage: &self.cluster, admin: self.cluster.chart.admin.clone(), namespace };
@@ -150,16 +153,22 @@ fn lines(writes: &[Write]) -> String {
     writes.iter().map(line).collect()
 }
 
-/// The plans: those that are to be replayed, else every write in every mode. Plans of one write run at
-/// different times, so that no server hears the same of all at once.
-fn plans(writes: usize) -> Vec<Plan> {
-    match env::var(REPLAY) {
-        Ok(text) => text.split(',').map(|plan| plan.parse().expect("a plan")).collect(),
-        Err(_) => {
-            let modes = Mode::ALL.into_iter();
-            modes.flat_map(|mode| (1..=writes).map(move |at| Plan { at, mode })).collect()
+/// The plans: those that are to be replayed, else every write in every mode.
+fn plans(writes: &[Write]) -> Vec<Plan> {
+    if let Ok(text) = env::var(REPLAY) {
+        return text.split(',').map(|plan| plan.parse().unwrap_or_else(|error| panic!("{error}"))).collect();
+    }
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for write in writes {
+        *counts.entry(write.title()).or_default() += 1;
+    }
+    let mut plans = Vec::new();
+    for mode in Mode::ALL {
+        for (title, count) in &counts {
+            plans.extend((1..=*count).map(|nth| Plan { title: title.clone(), nth, mode }));
         }
     }
+    plans
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,18 +177,19 @@ async fn whatever_happens_at_a_write_all_ends_the_same() {
     let calm = bench.run(None).await.unwrap_or_else(|error| panic!("{error}"));
     println!("{} writes without a fault:\n{}", calm.writes.len(), lines(&calm.writes));
     assert_eq!(calm.broken, [""; 0]);
-    let all = plans(calm.writes.len());
+    let all = plans(&calm.writes);
     let (bench, count) = (&bench, all.len());
-    let runs = stream::iter(all).map(|plan| async move { (plan, bench.run(Some(plan)).await) });
+    let runs = stream::iter(all).map(|plan| async move { (plan.clone(), bench.run(Some(plan)).await) });
     let ended: BTreeMap<Plan, Result<Ended, String>> = runs.buffer_unordered(AT_ONCE).collect().await;
     let mut failures = Vec::new();
-    let mut met: BTreeMap<Mode, BTreeSet<String>> = BTreeMap::new();
+    let mut missed = Vec::new();
     for (plan, ended) in &ended {
         match ended {
             Err(error) => failures.push(format!("{plan}: {error}")),
             Ok(Ended { writes, broken, end }) => {
-                let hit = writes.iter().find(|write| write.mode.is_some());
-                met.entry(plan.mode).or_default().extend(hit.map(Write::title));
+                if writes.iter().all(|write| write.mode.is_none()) {
+                    missed.push(plan);
+                }
                 if !broken.is_empty() {
                     failures.push(format!("{plan}: {broken:#?}\n{}", lines(writes)));
                 }
@@ -195,11 +205,9 @@ async fn whatever_happens_at_a_write_all_ends_the_same() {
         failures.len(),
         failures.join("\n")
     );
-    let kinds: BTreeSet<String> = calm.writes.iter().map(Write::title).collect();
-    for (mode, met) in &met {
-        println!("{mode:?}: {} kinds of writes", met.len());
-        assert!(env::var(REPLAY).is_ok() || met.is_superset(&kinds), "{mode:?} never met {:?}", kinds.difference(met));
-    }
+    // How often a status is written depends on what is seen at once; that it is written does not.
+    println!("{count} plans, of which {} were not met, as the write did not come: {missed:?}", missed.len());
+    assert!(missed.iter().all(|plan| plan.nth > 1), "never met: {missed:?}");
     let staged = bench.registry.staged();
     let unique: BTreeSet<&String> = staged.iter().collect();
     assert_eq!(unique.len(), staged.len(), "S5: a staging reference is written twice");

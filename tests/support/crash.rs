@@ -46,16 +46,18 @@ impl Mode {
         [Self::KilledBefore, Self::KilledAfterCommit, Self::KilledAfterAnswer, Self::DoneButLate, Self::Refused];
 }
 
-/// What happens at which write, from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What happens at which write: the first, second, … of a title. What goes on side by side comes in another
+/// order each time, so that a number among all writes would not say which is meant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Plan {
-    pub at: usize,
+    pub title: String,
+    pub nth: usize,
     pub mode: Mode,
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{:?}", self.at, self.mode)
+        write!(formatter, "{}#{}:{:?}", self.title, self.nth, self.mode)
     }
 }
 
@@ -63,9 +65,11 @@ impl std::str::FromStr for Plan {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mode = |name: &str| Mode::ALL.into_iter().find(|mode| format!("{mode:?}") == name);
-        let parts = text.split_once(':').and_then(|(at, name)| Some(Self { at: at.parse().ok()?, mode: mode(name)? }));
-        parts.ok_or_else(|| format!("{text}: no plan, as 17:KilledBefore"))
+        let wrong = || format!("«{text}» is no plan; this is one: create pods c-one#1:KilledBefore");
+        let (what, mode) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let (title, nth) = what.rsplit_once('#').ok_or_else(wrong)?;
+        let mode = Mode::ALL.into_iter().find(|each| format!("{each:?}") == mode).ok_or_else(wrong)?;
+        Ok(Self { title: title.to_owned(), nth: nth.parse().map_err(|_| wrong())?, mode })
     }
 }
 
@@ -95,18 +99,22 @@ pub struct Write {
 impl Write {
     /// The same in every run, whatever UIDs and hashes are: `create pods c-one`.
     pub fn title(&self) -> String {
-        let name = match self.resource.as_str() {
-            "events" => String::new(),
-            "registry/blobs" => self.name.split('/').next().unwrap_or_default().to_owned(),
-            _ => without_hash(&self.name),
-        };
-        format!("{} {} {name}", self.verb, self.resource).trim_end().to_owned()
+        title(&self.verb, &self.resource, &self.name)
     }
 
     /// Whether the server did it.
     pub fn is_done(&self) -> bool {
         (200..300).contains(&self.code)
     }
+}
+
+fn title(verb: &str, resource: &str, name: &str) -> String {
+    let name = match resource {
+        "events" => String::new(),
+        "registry/blobs" => name.split('/').next().unwrap_or_default().to_owned(),
+        _ => without_hash(name),
+    };
+    format!("{verb} {resource} {name}").trim_end().to_owned()
 }
 
 /// A name without the hash that a build's name ends with, and all that follows it.
@@ -133,9 +141,21 @@ pub struct Run {
 #[derive(Default)]
 struct Seen {
     count: usize,
+    /// The same by title.
+    titles: HashMap<String, usize>,
     writes: Vec<Write>,
     /// The Secrets that were read, as namespace/name.
     secrets: Vec<String>,
+}
+
+impl Seen {
+    /// Counts a write; the answer is which one it is, of all and of its title.
+    fn count(&mut self, title: &str) -> (usize, usize) {
+        self.count += 1;
+        let nth = self.titles.entry(title.to_owned()).or_default();
+        *nth += 1;
+        (self.count, *nth)
+    }
 }
 
 /// What a write is about, before it is passed on.
@@ -209,12 +229,10 @@ impl Run {
         passed: impl Future<Output = Response<Bytes>>,
         refusal: Response<Bytes>,
     ) -> Fate {
-        let number = {
-            let mut seen = self.seen();
-            seen.count += 1;
-            seen.count
-        };
-        let mode = self.plan.filter(|plan| plan.at == number).map(|plan| plan.mode);
+        let title = title(&about.verb, &about.resource, &about.name);
+        let (number, nth) = self.seen().count(&title);
+        let plan = self.plan.as_ref().filter(|plan| plan.title == title && plan.nth == nth);
+        let mode = plan.map(|plan| plan.mode);
         if matches!(mode, Some(Mode::KilledBefore | Mode::Refused)) {
             self.note(number, about, (0, Value::Null), mode);
             if mode == Some(Mode::Refused) {

@@ -12,7 +12,7 @@ use super::{chart::BUILDS, tenant::Tenant};
 
 /// What is another in every run and says nothing of how it ended: identities, versions and times. All that is
 /// left of the objects is compared.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "uid",
     "podUid",
     "resourceVersion",
@@ -23,6 +23,8 @@ const OWN: [&str; 12] = [
     "finishedAt",
     "at",
     "duration",
+    // Which of several images was published last: a delay of one changes that.
+    "lastImage",
     // A hash over versions of objects.
     "dependencies",
     // How long a test took, by whole seconds, is the kubelet's word.

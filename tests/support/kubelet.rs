@@ -16,11 +16,14 @@ use imagechain::{
     },
     plan::{job::Job, observed::Report},
 };
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
-    runtime::watcher::{self, Event, watcher},
+    runtime::{
+        wait::await_condition,
+        watcher::{self, Event, watcher},
+    },
 };
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -106,6 +109,9 @@ impl Kubelet {
         {
             return write(&pods, &pod, status).await;
         }
+        if !has_secrets(&pods, &pod).await {
+            return;
+        }
         write(&pods, &pod, status("Running", &[(Stage::Source, None)])).await;
         let source = Some(report(Stage::Source));
         write(&pods, &pod, status("Running", &[(Stage::Source, source.clone()), (Stage::Build, None)])).await;
@@ -129,6 +135,24 @@ impl Kubelet {
         };
         write(&pods, &pod, end).await;
     }
+}
+
+/// Waits for the Secrets that a pod mounts, as a kubelet does; false if the pod goes before they come.
+async fn has_secrets(pods: &Api<Pod>, pod: &Pod) -> bool {
+    let place = pod.namespace().expect("a namespace");
+    let secrets: Api<Secret> = Api::namespaced(pods.clone().into_client(), &place);
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let mounted = volumes.filter_map(|volume| volume.secret.as_ref()).filter(|secret| secret.optional != Some(true));
+    for name in mounted.filter_map(|secret| secret.secret_name.as_ref()) {
+        let there = await_condition(secrets.clone(), name, |secret: Option<&Secret>| secret.is_some());
+        let (own, uid) = (pod.name_any(), pod.uid());
+        let gone = await_condition(pods.clone(), &own, |now: Option<&Pod>| now.is_none_or(|now| now.uid() != uid));
+        tokio::select! {
+            found = there => drop(found.expect("a watch")),
+            _ = gone => return false,
+        }
+    }
+    true
 }
 
 /// A stage that says that all went well.
