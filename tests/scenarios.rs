@@ -41,7 +41,7 @@ use support::{
     kubelet::Script,
     servers::Worktree,
     statuses,
-    tenant::{Tenant, is, message},
+    tenant::{Tenant, build_name, is, message},
 };
 use tokio::time::timeout;
 
@@ -76,6 +76,14 @@ impl Tenant<'_> {
         let name = self.build_of(link).await.name_any();
         let wanted = |build: Option<&ImageBuild>| build.is_some_and(&condition);
         self.wait(self.api::<ImageBuild>(), &name, what, wanted).await;
+    }
+
+    /// Waits for a build of a link that comes after another one.
+    async fn build_after(&self, old: &ImageBuild) -> ImageBuild {
+        let link = &old.spec.chain_ref.as_ref().expect("a chain").link.0;
+        let is_new = |name: String| name != old.name_any();
+        self.wait_chain("another build", |chain| build_name(chain, link).is_some_and(is_new)).await;
+        self.build_of(link).await
     }
 
     /// Another file of a link that has inline files.
@@ -451,13 +459,14 @@ async fn a_stranger_who_has_the_name_of_a_pod_is_left_alone() {
     tenant.make(&tenant.chain(&["one"])).await;
     tenant.ready().await;
     // The name is a function of the build's UID: so the build must be there, and its pod not yet.
+    let first = tenant.build_of("one").await;
     let binding = tenant.revoke().await;
     tenant.write("one", "{ }").await;
-    tenant.wait_chain("it is held", |chain| is(chain, "UpToDate", "False", Some("ProfileNotAllowed"))).await;
-    let build = tenant.build_of("one").await;
+    let build = tenant.build_after(&first).await;
+    tenant.wait_build("one", "it is held", |build| is_stalled(build, Reason::ProfileNotAllowed)).await;
     let name = imagechain::plan::name::pod(&build.name_any(), &build.uid().unwrap(), 1);
     // The gates let nobody but an operator make pods there: another installation of it, say.
-    let own = tenant.pods().get(&tenant.builds_of("one").await[0].status.as_ref().unwrap().attempts[0].pod.0).await;
+    let own = tenant.pods().get(&first.status.unwrap().attempts[0].pod.0).await;
     let Pod { metadata, spec, .. } = own.expect("the pod of the first build");
     let mut labels = metadata.labels.expect("labels");
     labels.insert(BUILD_UID_LABEL.to_owned(), "of-another-cluster".to_owned());
@@ -548,7 +557,7 @@ async fn a_profile_that_may_no_longer_be_used_gets_no_further_attempt() {
     let binding = tenant.revoke().await;
     tenant.script("one", Script::First(statuses::disrupted()));
     tenant.wait_build("one", "it is held", |build| is_stalled(build, Reason::ProfileNotAllowed)).await;
-    assert!(message(&tenant.chain_now().await, "Ready").contains("--verb=use"));
+    tenant.wait_chain("its chain says so", |chain| message(chain, "Ready").contains("--verb=use")).await;
     assert_eq!(tenant.stage.kubelet.pods_of(&tenant.build_of("one").await.name_any()), [pod.name_any()]);
     tenant.grant(binding).await;
     tenant.ready().await;
@@ -609,7 +618,7 @@ async fn earlier_inputs_have_their_earlier_image_without_a_pod() {
     tenant.write("one", "{}").await;
     tenant.ready().await;
     assert_eq!(tenant.published("one", "1").await, first);
-    assert_eq!(tenant.causes().await, ["one: FirstBuild", "one: SourceChanged"]);
+    assert_eq!(tenant.causes().await, ["one: FirstBuild", "one: SpecChanged, SourceChanged"]);
 }
 
 #[tokio::test]
@@ -627,7 +636,10 @@ async fn earlier_inputs_whose_image_is_gone_are_built_again() {
     staging.delete(&first.parse().expect("a digest")).await;
     tenant.write("one", "{\"a\": \"lost image\"}").await;
     tenant.ready().await;
-    assert_eq!(tenant.causes().await, ["one: ArtifactGone", "one: FirstBuild", "one: SourceChanged"]);
+    assert_eq!(
+        tenant.causes().await,
+        ["one: ArtifactGone, SpecChanged, SourceChanged", "one: FirstBuild", "one: SpecChanged, SourceChanged"]
+    );
     assert_eq!(tenant.published("one", "1").await, Some(first));
 }
 
@@ -678,6 +690,7 @@ async fn a_chain_that_is_made_again_builds_again() {
     let old = tenant.build_of("one").await;
     tenant.script("one", Script::Hold);
     tenant.write("one", "{ }").await;
+    tenant.build_after(&old).await;
     let pod = tenant.running("one").await;
     // In the middle of a build, and at once.
     tenant.api::<ImageChain>().delete("c", &DeleteParams::background()).await.expect("a deletion");
@@ -718,7 +731,7 @@ async fn a_link_stands_on_a_link_of_another_chain() {
     tenant.wait_other("upper", "it is rebuilt", is_done).await;
     assert_eq!(
         tenant.causes().await,
-        ["one: FirstBuild", "one: SourceChanged", "two: FirstBuild", "two: ParentChanged"]
+        ["one: FirstBuild", "one: SpecChanged, SourceChanged", "two: FirstBuild", "two: ParentChanged"]
     );
     let parent = |build: ImageBuild| build.spec.inputs.unwrap().parent.unwrap().0;
     let parents: Vec<String> = tenant.builds_of("two").await.into_iter().map(parent).collect();
