@@ -241,7 +241,9 @@ async fn three_at_once_without_election_do_everything_once() {
         let ended = wait(&tenant, name, |chain| is(chain, "Ready", "True", None)).await;
         ended.unwrap_or_else(|error| panic!("{error}\n{}", last_of(&replicas[0].0.log())));
     }
-    replicas.iter().for_each(|(run, _)| run.stop());
+    for (run, _) in &replicas {
+        run.stop();
+    }
     let writes: Vec<Write> = replicas.iter().flat_map(|(run, _)| run.writes()).collect();
     assert_eq!(broken(&writes, None), [""; 0]);
     let shares: Vec<usize> =
