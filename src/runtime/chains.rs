@@ -144,15 +144,24 @@ impl Chains {
         .await;
     }
 
-    /// Moves tags, and waits a moment for the end of that.
+    /// Moves tags, and waits a moment for the end of that. The chain is read once for all of them: it may have
+    /// hundreds of links, and be large.
     async fn promote(&self, chain: &Arc<ImageChain>, about: &About, promotions: Vec<Promotion>) {
-        let new = promotions.into_iter().filter(|promotion| self.0.promotions.begin(about, promotion));
-        wait(
-            new.map(|promotion| {
-                tokio::spawn(promote(Arc::clone(&self.0), Arc::clone(chain), about.clone(), promotion))
-            }),
-        )
-        .await;
+        let world = &self.0;
+        let new = promotions.into_iter().filter(|promotion| world.promotions.begin(about, promotion));
+        let new: Vec<Promotion> = new.collect();
+        if new.is_empty() {
+            return;
+        }
+        if !stands(world, chain).await {
+            for promotion in &new {
+                world.promotions.give_up(about, promotion);
+            }
+            return world.works.chains.queue.add_after(Key::of(chain.as_ref()), GIVEN_UP);
+        }
+        let move_tags =
+            |promotion| tokio::spawn(promote(Arc::clone(world), Arc::clone(chain), about.clone(), promotion));
+        wait(new.into_iter().map(move_tags)).await;
     }
 
     async fn write_status(&self, chain: &ImageChain, about: &About, plan: &Plan) -> Result<(), Error> {
@@ -201,14 +210,9 @@ async fn look_up(world: Arc<World>, chain: Arc<ImageChain>, about: About, subjec
 async fn promote(world: Arc<World>, chain: Arc<ImageChain>, about: About, promotion: Promotion) {
     let mut claim = world.execute.claim().clone();
     let (namespace, profile) = (chain.namespace().unwrap_or_default(), profile_of(&world, &promotion.profile));
-    let moved = async {
-        if !stands(&world, &chain).await {
-            return None;
-        }
-        Some(world.lookups.promote(&namespace, &promotion, profile.as_deref()).await)
-    };
+    let moved = world.lookups.promote(&namespace, &promotion, profile.as_deref());
     let answered = tokio::select! {
-        answered = moved => answered,
+        answered = moved => Some(answered),
         () = claim.lost() => None,
     };
     let (name, link, staged) = (chain.name_any(), promotion.link.clone(), promotion.staged.clone());

@@ -100,13 +100,17 @@ impl ApiServer {
     /// A client with a token of the `ServiceAccount`, as a pod would have it: what RBAC and admission
     /// policies see is the account and nothing of the admin.
     pub async fn service_account(&self, namespace: &str, name: &str) -> Client {
+        self.service_account_with(self.config().await, namespace, name).await
+    }
+
+    /// The same, with settings of the client's own.
+    pub async fn service_account_with(&self, mut config: Config, namespace: &str, name: &str) -> Client {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin().await, namespace);
         let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
         let answer = accounts
             .create_token_request(name, &PostParams::default(), &request)
             .await
             .expect("a token of the ServiceAccount");
-        let mut config = self.config().await;
         config.auth_info = kube::config::AuthInfo {
             token: Some(answer.status.expect("a token").token.into()),
             ..kube::config::AuthInfo::default()

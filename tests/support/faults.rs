@@ -83,11 +83,9 @@ struct Shared {
 impl Faults {
     /// Starts in front of a server, given as host and port.
     pub async fn before(upstream: &str, decide: impl Fn(&Seen) -> Option<Fault> + Send + Sync + 'static) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         let shared = Arc::new(Shared {
             upstream: upstream.to_owned(),
-            http: http.build().expect("a client"),
+            http: plain_client(),
             decide: Box::new(decide),
             seen: Mutex::default(),
         });
@@ -165,24 +163,39 @@ fn made(status: u16, headers: &[(&str, String)], body: Either<Full<Bytes>, Flood
     headers.iter().fold(start, |answer, (name, value)| answer.header(*name, value)).body(body).expect("an answer")
 }
 
-/// Passes a request on under the name that it was sent to, so that the server's own addresses lead here.
+/// Passes a request on under another path.
 async fn forward(request: Request<Incoming>, shared: &Shared, path: &str) -> Answer {
     let (head, body) = request.into_parts();
-    let url = format!("http://{}{path}", shared.upstream);
-    let body = match body.collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(_) => return made(StatusCode::BAD_REQUEST.as_u16(), &[], Either::Left(Full::default())),
-    };
+    match body.collect().await {
+        Ok(body) => {
+            let request = Request::from_parts(head, body.to_bytes());
+            pass_on(&shared.http, &shared.upstream, path, request).await.map(|body| Either::Left(Full::new(body)))
+        }
+        Err(_) => made(StatusCode::BAD_REQUEST.as_u16(), &[], Either::Left(Full::default())),
+    }
+}
+
+/// Passes a request on to a server, under the name that it was sent to, so that the server's own addresses
+/// lead back.
+pub async fn pass_on(http: &reqwest::Client, to: &str, path: &str, request: Request<Bytes>) -> Response<Bytes> {
+    let (head, body) = request.into_parts();
     let mut headers = head.headers;
     headers.remove("transfer-encoding");
     assert!(headers.contains_key(HOST));
-    let answer = shared.http.request(head.method, url).headers(headers).body(body).send().await.expect("an answer");
+    let url = format!("http://{to}{path}");
+    let answer = http.request(head.method, url).headers(headers).body(body).send().await.expect("an answer");
     let mut made = Response::builder().status(answer.status());
     for (name, value) in answer.headers().iter().filter(|(name, _)| *name != "transfer-encoding") {
         made = made.header(name, value);
     }
-    let body = answer.bytes().await.expect("a body");
-    made.body(Either::Left(Full::new(body))).expect("an answer")
+    made.body(answer.bytes().await.expect("a body")).expect("an answer")
+}
+
+/// A client that does no more than it is told.
+pub fn plain_client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    http.build().expect("a client")
 }
 
 /// A body of so many bytes.

@@ -14,21 +14,24 @@ use imagechain::{
         build::{Stage, Verification},
         condition::Reason,
     },
-    plan::{
-        job::Job,
-        observed::{Report, ReportedFailure},
-    },
+    plan::{job::Job, observed::Report},
 };
-use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
     Api, Client, ResourceExt,
-    api::{Patch, PatchParams},
-    runtime::watcher::{self, Event, watcher},
+    api::{DeleteParams, Patch, PatchParams},
+    runtime::{
+        wait::await_condition,
+        watcher::{self, Event, watcher},
+    },
 };
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::images::Pusher;
+use super::{
+    images::Pusher,
+    statuses::{failed, status},
+};
 
 /// What a pod does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +42,12 @@ pub enum Script {
     Fail(Stage, Reason),
     /// It builds on and on, until it is told something else.
     Hold,
-    /// The first attempt is disrupted, as by a drain of its node; the next ones succeed.
-    Disrupt,
+    /// The first attempt ends with this status, the next ones succeed.
+    First(Value),
+    /// It ends with this status, every time.
+    Always(Value),
+    /// The first attempt's pod is gone all at once, as with its node; the next ones succeed.
+    Vanish,
 }
 
 /// The scripts by chain and link, the latest of which counts.
@@ -91,8 +98,20 @@ impl Kubelet {
     async fn play(self, pods: Api<Pod>, pod: Pod) {
         let label = |name: &str| pod.labels().get(name).cloned().unwrap_or_default();
         let place = (label("imagechain.dev/buildNamespace"), label("imagechain.dev/link"));
-        let job = Job::parse(&pod.annotations()[JOB_ANNOTATION]).expect("a job");
+        // A stranger's pod does nothing.
+        let Some(job) = pod.annotations().get(JOB_ANNOTATION) else { return };
+        let job = Job::parse(job).expect("a job");
         let mut scripts = self.scripts.subscribe();
+        let script = scripts.borrow_and_update().get(&place).cloned();
+        if let Some(Script::First(status) | Script::Always(status)) = script
+            && status["phase"] == "Pending"
+            && job.attempt == 1
+        {
+            return write(&pods, &pod, status).await;
+        }
+        if !has_secrets(&pods, &pod).await {
+            return;
+        }
         write(&pods, &pod, status("Running", &[(Stage::Source, None)])).await;
         let source = Some(report(Stage::Source));
         write(&pods, &pod, status("Running", &[(Stage::Source, source.clone()), (Stage::Build, None)])).await;
@@ -106,22 +125,47 @@ impl Kubelet {
         };
         let end = match script {
             Script::Fail(stage, reason) => failed(stage, reason),
-            Script::Disrupt if job.attempt == 1 => disrupted(),
+            Script::First(status) if job.attempt == 1 => status,
+            Script::Always(status) => status,
+            Script::Vanish if job.attempt == 1 => {
+                let parameters = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+                return drop(pods.delete(&pod.name_any(), &parameters).await.expect("a deletion"));
+            }
             _ => succeeded(&job).await,
         };
         write(&pods, &pod, end).await;
     }
 }
 
-fn report(stage: Stage) -> Report {
+/// Waits for the Secrets that a pod mounts, as a kubelet does; false if the pod goes before they come.
+async fn has_secrets(pods: &Api<Pod>, pod: &Pod) -> bool {
+    let place = pod.namespace().expect("a namespace");
+    let secrets: Api<Secret> = Api::namespaced(pods.clone().into_client(), &place);
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let mounted = volumes.filter_map(|volume| volume.secret.as_ref()).filter(|secret| secret.optional != Some(true));
+    for name in mounted.filter_map(|secret| secret.secret_name.as_ref()) {
+        let there = await_condition(secrets.clone(), name, |secret: Option<&Secret>| secret.is_some());
+        let (own, uid) = (pod.name_any(), pod.uid());
+        let gone = await_condition(pods.clone(), &own, |now: Option<&Pod>| now.is_none_or(|now| now.uid() != uid));
+        tokio::select! {
+            found = there => drop(found.expect("a watch")),
+            _ = gone => return false,
+        }
+    }
+    true
+}
+
+/// A stage that says that all went well.
+pub(super) fn report(stage: Stage) -> Report {
     Report { stage, failure: None, image_id: None, repository: None, digest: None, size: None, verification: vec![] }
 }
 
-/// Pushes an image that is a function of what it is made from, and reports it.
+/// Pushes an image that is a function of what it is made from, as a build does that can be repeated, and
+/// reports it.
 async fn succeeded(job: &Job) -> Value {
     let (registry, repository) = job.staging.repository.split_once('/').expect("a repository");
     let parent = job.parent.as_ref().map(|parent| parent.reference.clone());
-    let content = json!([job.chain, job.link, job.files, parent, job.build]).to_string();
+    let content = json!([job.chain, job.link, job.files, parent, job.packer, job.verify]).to_string();
     let pushed = Pusher::new(registry, repository, None).image(content.as_bytes(), &job.staging.tag).await;
     let image = pushed.image.map(|image| image.to_string());
     let of = |stage| Report { image_id: image.clone(), ..report(stage) };
@@ -141,45 +185,6 @@ async fn succeeded(job: &Job) -> Value {
     };
     let stages = [report(Stage::Source), of(Stage::Build), verify, publish];
     status("Succeeded", &stages.map(|report| (report.stage, Some(report))))
-}
-
-fn failed(at: Stage, reason: Reason) -> Value {
-    let before = [Stage::Source, Stage::Build, Stage::Verify].into_iter().take_while(|stage| *stage != at);
-    let mut stages: Vec<_> = before.map(|stage| (stage, Some(report(stage)))).collect();
-    let failure = ReportedFailure {
-        reason,
-        message: "what the stage says".to_owned(),
-        task: Some("the task".to_owned()),
-        lacked: None,
-    };
-    stages.push((at, Some(Report { failure: Some(failure), ..report(at) })));
-    status("Failed", &stages)
-}
-
-fn disrupted() -> Value {
-    let mut status = status("Failed", &[(Stage::Source, Some(report(Stage::Source)))]);
-    status["conditions"] = json!([{"type": "DisruptionTarget", "status": "True", "reason": "Drained", "message": "drained",
-        "lastTransitionTime": Timestamp::now().to_string()}]);
-    status
-}
-
-/// The status of a pod whose stages have ended with a report, or run still.
-fn status(phase: &str, stages: &[(Stage, Option<Report>)]) -> Value {
-    let now = Timestamp::from_second(Timestamp::now().as_second()).expect("a time").to_string();
-    let container = |(stage, report): &(Stage, Option<Report>)| {
-        let state = match report {
-            None => json!({"running": {"startedAt": now}}),
-            Some(report) => json!({"terminated": {
-                "exitCode": i32::from(report.failure.is_some()), "startedAt": now, "finishedAt": now,
-                "message": serde_json::to_string(report).expect("JSON"),
-            }}),
-        };
-        json!({"name": stage.container(), "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state})
-    };
-    let of = |main: bool| -> Vec<Value> {
-        stages.iter().filter(|(stage, _)| (*stage == Stage::Publish) == main).map(container).collect()
-    };
-    json!({"phase": phase, "startTime": now, "initContainerStatuses": of(false), "containerStatuses": of(true)})
 }
 
 /// Writes a status; of a pod that is gone nothing.

@@ -5,8 +5,15 @@
 
 pub mod apiserver;
 pub mod chart;
+pub mod cluster;
+pub mod crash;
+pub mod end;
 pub mod faults;
 pub mod images;
+pub mod intercept;
 pub mod kubelet;
+pub mod oracle;
 pub mod proxy;
 pub mod servers;
+pub mod statuses;
+pub mod tenant;
