@@ -89,9 +89,10 @@ $(cargo_deny):
 	cargo install --quiet --locked --root $(@D:/bin=) --version $(deny_version) cargo-deny
 
 .PHONY: test-long
-test-long: ## what CI has no time for: a million states, thousands of random worlds
+test-long: ## what CI has no time for: a million states, thousands of random worlds, every crash point
 	MODEL_STATES=1000000 cargo test --release --locked --test model
 	PROPTEST_CASES=3000 PROPTEST_RNG_SEED=$${PROPTEST_RNG_SEED:-$$(date +%s)} cargo test --release --locked --test worlds
+	cargo test --locked --test crashes -- --nocapture --test-threads 1
 
 .PHONY: test-unit
 test-unit: ## what needs neither cluster nor root
@@ -101,7 +102,7 @@ test-unit: ## what needs neither cluster nor root
 
 .PHONY: test-apiserver
 test-apiserver: ## against real API servers, without root
-	cargo test --locked --test '*' -- --nocapture
+	cargo test --locked $(patsubst tests/%.rs,--test %,$(filter-out tests/crashes.rs,$(wildcard tests/*.rs))) -- --nocapture
 
 .PHONY: sandbox-test
 sandbox-test: ## the sandbox proves itself on real pods; needs root
