@@ -233,14 +233,14 @@ fn a_pod_of_which_a_stage_has_failed_may_end_by_itself_for_a_minute() {
         world.turn(usize::MAX);
         let mut seen = world.pods[0].seen();
         let failure = super::world::pod_failure(Some(Stage::Build), Reason::TaskFailed, None);
-        let ended = Some(world.stored.attempts[0].started_at.clone());
+        let ended = world.stored.attempts[0].started_at.clone();
         seen.stages = vec![crate::api::build::StageStatus {
             name: Stage::Build,
-            started_at: ended.clone(),
-            finished_at: ended.clone(),
+            started_at: Some(ended.clone()),
+            finished_at: Some(ended.clone()),
         }];
         (seen.state, seen.over) = (State::Failed(failure), over);
-        world.now = super::super::later(ended.unwrap().0, std::time::Duration::from_secs(seconds));
+        world.now = super::super::later(ended.0, std::time::Duration::from_secs(seconds));
         let plan = world.plan_seeing(&seen);
         let found = (plan.status.finished_at.is_some(), plan.actions.len());
         assert_eq!(found, (closed, deleted), "{seconds} s, over: {over}");
