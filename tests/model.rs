@@ -1,6 +1,6 @@
 //! Every order in which two replicas may act on a chain of two links, each on what it sees now or saw some
-//! time ago, with crashes, lost pods and a registry that is away: explored from each moment of an ordinary
-//! life, as far as the budget goes. The decisions are the real ones; the rest is tests/world.
+//! time ago, with crashes, lost pods and a registry that is away: explored breadth first from each moment of
+//! two ordinary lives and each pair of such moments, as far as the budget goes. The decisions are the real ones; the rest is tests/world.
 
 // A world that cannot go on is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -24,7 +24,7 @@ use world::{
     pods::{self, Loss},
 };
 
-/// How many states CI explores at least, over all moments; `make test-long` sets `MODEL_STATES`.
+/// How many states CI explores at least; `make test-long` sets `MODEL_STATES`.
 const STATES: usize = 15_000;
 /// One state in so many is let come to rest.
 const SAMPLE: u64 = 499;
@@ -144,13 +144,14 @@ fn told(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
 }
 
-/// Two replicas, from one moment on.
+/// Two replicas, from some moments on, until so many states were seen.
 struct Replicas {
-    start: Moment,
+    starts: Vec<Moment>,
+    wanted: usize,
     seen: Arc<Seen>,
 }
 
-/// What was seen, from any moment on.
+/// What was seen.
 #[derive(Default)]
 struct Seen {
     states: Mutex<HashSet<u64>>,
@@ -235,11 +236,11 @@ impl Model for Replicas {
     type Action = Step;
 
     fn init_states(&self) -> Vec<Moment> {
-        vec![self.start.clone()]
+        self.starts.clone()
     }
 
     fn actions(&self, moment: &Moment, steps: &mut Vec<Step>) {
-        if moment.broken.is_some() {
+        if moment.broken.is_some() || self.seen.count() >= self.wanted {
             return;
         }
         for replica in 0..2 {
@@ -279,8 +280,9 @@ impl Model for Replicas {
     }
 }
 
-/// The moments of a life without faults, until nothing happens any more: before each step of each party.
-fn life() -> Vec<World> {
+/// The moments of a life, until nothing happens any more: before each step of each party. In one of the lives the
+/// first pod is deleted while it runs.
+fn life(first_is_lost: bool) -> Vec<World> {
     let mut world = World::new();
     world.operators = vec![Operator::default(); 2];
     world.push(&["base", "web"]);
@@ -288,6 +290,7 @@ fn life() -> Vec<World> {
     spec["parallelism"] = json!(1);
     world.apply("shop", spec);
     let mut moments = vec![world.clone()];
+    let mut to_lose = first_is_lost;
     loop {
         let before = print(&world, (0, 0, 0));
         world.reconcile_chain(0, "shop", usize::MAX);
@@ -295,42 +298,62 @@ fn life() -> Vec<World> {
         for build in builds {
             world.reconcile_build(0, &build, usize::MAX);
         }
+        if to_lose && world.pods.iter().any(|pod| pod.phase == 1) {
+            to_lose = false;
+            world.pods.clear();
+        }
         for index in 0..world.pods.len() {
             pods::advance(&mut world, index);
         }
         if print(&world, (0, 0, 0)) == before {
-            return moments;
+            // The second attempt waits for its time; nothing else in a life does.
+            match world.next_wake().filter(|_| first_is_lost && world.tags.is_empty()) {
+                Some(wake) => world.now = wake,
+                None => return moments,
+            }
         }
         moments.push(world.clone());
     }
+}
+
+/// Every moment, and every one in which the second replica still sees an earlier moment: what is far apart in a
+/// life is one step apart then.
+fn starts() -> Vec<World> {
+    let mut starts = Vec::new();
+    for moments in [life(false), life(true)] {
+        assert!(moments.len() > 6, "a life has more than {} moments", moments.len());
+        for (index, present) in moments.iter().enumerate() {
+            starts.push(present.clone());
+            for past in &moments[..index] {
+                let mut world = present.clone();
+                let mut old = past.clone();
+                old.operators.clear();
+                world.operators[1].sees = Some(Arc::new(old));
+                starts.push(world);
+            }
+        }
+    }
+    starts
 }
 
 #[test]
 fn two_replicas_do_no_harm_whatever_they_see() {
     #[expect(clippy::disallowed_methods, reason = "how far to look is said by make test-long")]
     let wanted = std::env::var("MODEL_STATES").ok().and_then(|text| text.parse().ok()).unwrap_or(STATES);
+    let starts: Vec<_> = starts().into_iter().map(|world| Moment::of(world, (3, 1, 2))).collect();
+    let from = starts.len();
     let seen = Arc::new(Seen::default());
-    let moments = life();
-    assert!(moments.len() > 6, "a life has more than {} moments", moments.len());
-    // The same state is reached in several ways, and some moments have fewer than their share: where that is not
-    // enough, all are gone through once more, further.
-    let share = wanted.div_ceil(moments.len());
-    let rounds = [5, 20, 80].into_iter().flat_map(|factor| moments.iter().enumerate().map(move |each| (factor, each)));
-    for (factor, (index, world)) in rounds {
-        if seen.count() >= wanted {
-            break;
-        }
-        let model = Replicas { start: Moment::of(world.clone(), (3, 1, 2)), seen: Arc::clone(&seen) };
-        let checker = model.checker().threads(2).target_state_count(share * factor).spawn_bfs().join();
-        let found = checker.discoveries();
-        let path = found.values().next().map(|path| path.clone().into_actions());
-        let broken = found.values().next().map(|path| path.last_state().broken.clone());
-        assert!(found.is_empty(), "moment {index}: {path:?}: {broken:?}");
-    }
-    let count = seen.count();
+    let model = Replicas { starts, wanted, seen: Arc::clone(&seen) };
+    let checker = model.checker().threads(2).spawn_bfs().join();
+    let found = checker.discoveries();
+    let path = found.values().next().map(|path| path.clone().into_actions());
+    let broken = found.values().next().map(|path| path.last_state().broken.clone());
     println!(
-        "{count} states, {} of them let come to rest",
+        "{} states from {from} starts, {} steps deep, {} of them let come to rest",
+        seen.count(),
+        checker.max_depth(),
         seen.ends.lock().unwrap_or_else(PoisonError::into_inner).len()
     );
-    assert!(count >= wanted, "only {count} states of {wanted} were explored");
+    assert!(found.is_empty(), "{path:?}: {broken:?}");
+    assert!(seen.count() >= wanted, "only {} states of {wanted} were explored", seen.count());
 }

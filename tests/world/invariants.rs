@@ -161,14 +161,14 @@ pub fn may_prune(world: &World, chain: &ImageChain, build: &str) {
     assert!(facts.is_finished(), "S7: a build that runs is pruned");
 }
 
-/// S8 and the rules of kstatus.
-pub fn chain_status(world: &World, seen: &ImageChain, next: &ImageChainStatus) {
-    let generation = seen.metadata.generation.unwrap();
+/// S8 and the rules of kstatus, of a status and the object that it is written over.
+pub fn chain_status(world: &World, stored: &ImageChain, next: &ImageChainStatus) {
+    let generation = stored.metadata.generation.unwrap();
     check_conditions(&next.conditions, next.observed_generation, generation, world);
-    let before = seen.status.as_ref().map_or(-1, |status| status.observed_generation);
+    let before = stored.status.as_ref().map_or(-1, |status| status.observed_generation);
     assert!(next.observed_generation >= before, "S8: the observed generation goes back");
     if is_true(&next.conditions, ConditionType::Ready) {
-        for link in &seen.spec.links {
+        for link in &stored.spec.links {
             let Some(image) = link.publish.as_ref().and_then(|publish| publish.image.as_ref()) else { continue };
             let status = next.links.iter().find(|each| each.name == link.name).unwrap();
             let published = status.published.as_ref().expect("Ready, but a link is not published");
@@ -180,9 +180,9 @@ pub fn chain_status(world: &World, seen: &ImageChain, next: &ImageChainStatus) {
     }
 }
 
-/// S7, S8 and the rules of kstatus.
-pub fn build_status(world: &World, seen: &ImageBuild, next: &ImageBuildStatus) {
-    check_conditions(&next.conditions, next.observed_generation, seen.metadata.generation.unwrap(), world);
+/// S7, S8 and the rules of kstatus, of a status and the object that it is written over.
+pub fn build_status(world: &World, stored: &ImageBuild, next: &ImageBuildStatus) {
+    check_conditions(&next.conditions, next.observed_generation, stored.metadata.generation.unwrap(), world);
     let open = next.attempts.iter().filter(|attempt| attempt.outcome.is_none()).count();
     assert!(open <= 1, "S1: {open} attempts are open");
     if let Some(artifact) = &next.artifact {
@@ -190,7 +190,7 @@ pub fn build_status(world: &World, seen: &ImageBuild, next: &ImageBuildStatus) {
         assert_eq!(of_reference(&artifact.reference.0), artifact.digest.0);
         assert_eq!(next.attempts.last().and_then(|attempt| attempt.outcome), Some(Outcome::Succeeded));
     }
-    let Some(before) = &seen.status else { return };
+    let Some(before) = &stored.status else { return };
     assert!(next.attempts.len() >= before.attempts.len(), "S7: an attempt vanishes");
     for (old, new) in before.attempts.iter().zip(&next.attempts) {
         assert_eq!(old.number, new.number, "S7: an attempt changes its number");

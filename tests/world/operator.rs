@@ -319,13 +319,13 @@ impl World {
 
     fn write_chain_status(&mut self, seen: &ImageChain, status: imagechain::api::chain::ImageChainStatus) {
         self.log.writes += 1;
-        let live = self.chains.get(&seen.name_any());
-        if live.is_none_or(|live| live.resource_version() != seen.resource_version()) {
+        let live = self.chains.get(&seen.name_any()).cloned();
+        let Some(live) = live.filter(|live| live.resource_version() == seen.resource_version()) else {
             return; // 409: what was decided on is not what there is.
-        }
-        invariants::chain_status(self, seen, &status);
-        let before = seen.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        let object = (seen.uid().unwrap(), seen.metadata.generation.unwrap());
+        };
+        invariants::chain_status(self, &live, &status);
+        let before = live.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        let object = (live.uid().unwrap(), live.metadata.generation.unwrap());
         invariants::count_changes(&mut self.log.changes, object, before, &status.conditions);
         let version = self.version();
         let chain = self.chains.get_mut(&seen.name_any()).unwrap();
@@ -415,13 +415,13 @@ impl World {
                 return Some(());
             }
             self.log.writes += 1;
-            let live = self.builds.get(name);
-            if live.is_none_or(|live| live.resource_version() != object.resource_version()) {
+            let live = self.builds.get(name).cloned();
+            let Some(live) = live.filter(|live| live.resource_version() == object.resource_version()) else {
                 return Some(()); // 409
-            }
-            invariants::build_status(self, &object, &plan.status);
-            let before = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
-            let about = (object.uid().unwrap(), 1);
+            };
+            invariants::build_status(self, &live, &plan.status);
+            let before = live.status.as_ref().map_or(&[][..], |status| &status.conditions);
+            let about = (live.uid().unwrap(), 1);
             invariants::count_changes(&mut self.log.changes, about, before, &plan.status.conditions);
             let version = self.version();
             let build = self.builds.get_mut(name).unwrap();
