@@ -225,15 +225,14 @@ async fn promote(world: Arc<World>, chain: Arc<ImageChain>, about: About, promot
     world.works.chains.queue.add(Key::of(chain.as_ref()));
 }
 
-/// The live read before tags are moved: a chain that was changed, or is gone, publishes nothing.
+/// The live read before tags are moved: a chain that is another than was decided on, or gone, publishes nothing. Its
+/// status counts, too: who saw no later image than this one would take the tags back to it.
 async fn stands(world: &World, chain: &ImageChain) -> bool {
     let chains: Api<ImageChain> = Api::namespaced(world.client.clone(), &chain.namespace().unwrap_or_default());
     match chains.get_opt(&chain.name_any()).await {
-        Ok(live) => live.is_some_and(|live| {
-            live.uid() == chain.uid()
-                && live.metadata.generation == chain.metadata.generation
-                && live.metadata.deletion_timestamp.is_none()
-        }),
+        Ok(live) => {
+            live.is_some_and(|live| live.uid() == chain.uid() && live.resource_version() == chain.resource_version())
+        }
         Err(error) => {
             tracing::warn!(chain = chain.name_any(), %error, "not published: the chain could not be read");
             false

@@ -10,7 +10,7 @@ use imagechain::{
     api::{
         build::{ImageBuild, ImageBuildSpec, ImageBuildStatus, Inputs, Outcome},
         chain::{ImageChain, ImageChainStatus},
-        condition::ConditionType,
+        condition::{ConditionType, Reason},
         crd,
     },
     plan::{
@@ -190,6 +190,9 @@ pub fn build_status(world: &World, stored: &ImageBuild, next: &ImageBuildStatus)
         assert_eq!(of_reference(&artifact.reference.0), artifact.digest.0);
         assert_eq!(next.attempts.last().and_then(|attempt| attempt.outcome), Some(Outcome::Succeeded));
     }
+    let mut lost = next.attempts.iter().filter(|attempt| attempt.reason == Some(Reason::PodLost));
+    let there = lost.find(|lost| world.pods.iter().any(|pod| Some(&pod.uid) == lost.pod_uid.as_ref()));
+    assert_eq!(there, None, "S2: its pod is there");
     let Some(before) = &stored.status else { return };
     assert!(next.attempts.len() >= before.attempts.len(), "S7: an attempt vanishes");
     for (old, new) in before.attempts.iter().zip(&next.attempts) {

@@ -286,12 +286,11 @@ impl World {
         } else if self.outage.push {
             Err((Reason::PushDenied, "the registry refuses".to_owned()))
         } else {
-            // The live read before the write: for a chain that was changed or is gone nothing is published,
-            // and there is no answer.
+            // The live read before the write: for a chain that is another than was decided on, or gone, nothing
+            // is published, and there is no answer.
             let live = self.chains.get(&object.name_any());
-            let same = |live: &ImageChain| {
-                live.uid() == object.uid() && live.metadata.generation == object.metadata.generation
-            };
+            let same =
+                |live: &ImageChain| live.uid() == object.uid() && live.resource_version() == object.resource_version();
             if !live.is_some_and(same) {
                 return;
             }
