@@ -494,6 +494,32 @@ fn earlier_inputs_give_the_earlier_image() {
     }
 }
 
+/// Times of creation are whole seconds: which build was the last one, the status tells.
+#[test]
+fn causes_are_told_from_the_last_build_whatever_the_clock_says() {
+    let at_once = |world: &mut World| {
+        for _ in 0..8 {
+            world.round();
+            world.pass(0);
+        }
+    };
+    for value in ["1", "2", "3", "4", "5"] {
+        let mut world = World::new();
+        world.push(&["base"]);
+        world.apply("shop", chain(&[link("base", None)]));
+        at_once(&mut world);
+        let first = world.tags["r.example/shop/base:1"].clone();
+        world.edit("shop", |spec| spec["links"][0]["build"]["packer"]["variables"] = json!({"a": value}));
+        at_once(&mut world);
+        let made: Vec<_> = world.builds.values().map(kube::ResourceExt::creation_timestamp).collect();
+        assert_eq!(made[0], made[1]);
+        world.staged.remove(&first);
+        world.edit("shop", |spec| spec["links"][0]["build"]["packer"] = json!({"template": "base/a.json"}));
+        at_once(&mut world);
+        assert_eq!(world.made_since(2), ["base: ArtifactGone, SpecChanged"]);
+    }
+}
+
 #[test]
 fn a_request_that_is_removed_changes_nothing() {
     let mut world = settled();

@@ -63,7 +63,7 @@ impl Tenant<'_> {
         self.api::<ImageChain>().delete(&made.name_any(), &DeleteParams::default()).await.expect("a deletion");
     }
 
-    /// The builds of a link, in the order in which they were made.
+    /// The builds of a link.
     async fn builds_of(&self, link: &str) -> Vec<ImageBuild> {
         let is_of = |build: &ImageBuild| build.spec.chain_ref.as_ref().is_some_and(|chain| chain.link.0 == link);
         let mut builds = self.builds().await;
@@ -522,8 +522,11 @@ async fn a_request_while_a_build_runs_ends_it() {
     tenant.gone(tenant.pods(), &pod.name_any()).await;
     tenant.script("one", Script::Succeed);
     tenant.ready().await;
-    let reasons: Vec<_> = tenant.builds_of("one").await.iter().map(reason).collect();
-    assert_eq!(reasons, [Some(Reason::Superseded), None]);
+    let builds = tenant.builds_of("one").await;
+    let first = |build: &ImageBuild| build.uid().as_ref() == pod.labels().get(BUILD_UID_LABEL);
+    let reasons: Vec<_> = builds.iter().map(|build| (first(build), reason(build))).collect();
+    assert_eq!(reasons.len(), 2);
+    assert!(reasons.contains(&(true, Some(Reason::Superseded))) && reasons.contains(&(false, None)), "{reasons:?}");
 }
 
 #[tokio::test]
@@ -754,4 +757,22 @@ async fn of_two_chains_with_one_tag_the_first_has_it_until_it_goes() {
     tenant.api::<ImageChain>().delete("c", &DeleteParams::background()).await.expect("a deletion");
     tenant.wait_other("other", "it has the tag", is_done).await;
     assert_ne!(tenant.published("one", "1").await, published);
+}
+
+#[tokio::test]
+async fn who_has_published_a_tag_keeps_it_from_an_older_chain() {
+    let tenant = Tenant::new(shared(), "older").await;
+    let mut older = tenant.named("older", &["two"]);
+    tenant.make(&older).await;
+    tenant.wait_other("older", "it is there", is_done).await;
+    tenant.make(&tenant.chain(&["one"])).await;
+    tenant.ready().await;
+    let published = tenant.published("one", "1").await;
+    older["spec"]["links"][0]["publish"] = tenant.link("one", None)["publish"].clone();
+    let patch = json!({"spec": {"links": older["spec"]["links"]}});
+    tenant.api::<ImageChain>().patch("older", &PatchParams::default(), &Patch::Merge(patch)).await.expect("an edit");
+    tenant.wait_other("older", "a conflict", |chain| is(chain, "Stalled", "True", Some("OutputConflict"))).await;
+    tenant.settled().await;
+    assert_eq!(tenant.published("one", "1").await, published);
+    assert!(is_done(&tenant.chain_now().await), "who has it is not disturbed");
 }

@@ -174,6 +174,7 @@ impl Chains {
         if let Some(written) = written? {
             world.look_at_dependents(&written);
             world.chains.wrote(chain.resource_version().as_deref(), written);
+            world.claim(&Key::of(chain));
         }
         Ok(())
     }

@@ -66,8 +66,9 @@ impl World {
         if is_echo(change, old.as_deref()) {
             return;
         }
-        let queue = &self.works.chains.queue;
-        queue.add(Key::of(chain.as_ref()));
+        let key = Key::of(chain.as_ref());
+        self.claim(&key);
+        self.works.chains.queue.add(key);
         let gone = matches!(change, Change::Deleted(_));
         if gone {
             let uid = chain.uid().unwrap_or_default();
@@ -76,7 +77,6 @@ impl World {
         }
         let generation = |chain: &ImageChain| (chain.uid(), chain.metadata.generation);
         if gone || old.as_deref().map(generation) != Some(generation(chain)) {
-            self.claim(chain, gone).into_iter().for_each(|rival| queue.add(rival));
             self.look_at_builds(|build| build.spec.chain_ref.as_ref().map(|each| &each.uid) == chain.uid().as_ref());
         }
         if gone || old.as_deref().map(OtherChain::of) != Some(OtherChain::of(chain)) {

@@ -210,15 +210,22 @@ impl World {
         self.all_facts().remove(uid);
     }
 
-    /// Notes what a chain claims. The answer is the chains that claim some of the same tags, or that it
-    /// claimed before.
-    pub fn claim(&self, chain: &ImageChain, gone: bool) -> BTreeSet<Key> {
-        let (key, claim) = (Key::of(chain), Claim::of(chain));
+    /// Notes what a chain claims and holds, as the cache has it. Where that is not what it was, whoever claims some of
+    /// the same tags looks again.
+    pub fn claim(&self, key: &Key) {
         let mut claims = self.all_claims();
-        let before = if gone { claims.remove(&key) } else { claims.insert(key.clone(), claim.clone()) };
-        let tags: BTreeSet<_> = before.into_iter().flat_map(|before| before.tags).chain(claim.tags).collect();
-        let rivals = claims.iter().filter(|(other, claim)| **other != key && !claim.tags.is_disjoint(&tags));
-        rivals.map(|(other, _)| other.clone()).collect()
+        // The cache is read under the lock: who comes last has seen the latest.
+        let claim = self.chains.get(key).map(|chain| Claim::of(&chain));
+        let before = match claim.clone() {
+            Some(claim) => claims.insert(key.clone(), claim),
+            None => claims.remove(key),
+        };
+        if before == claim {
+            return;
+        }
+        let tags: BTreeSet<_> = [before, claim].into_iter().flatten().flat_map(|claim| claim.tags).collect();
+        let rivals = claims.iter().filter(|(other, claim)| *other != key && !claim.tags.is_disjoint(&tags));
+        rivals.for_each(|(rival, _)| self.works.chains.queue.add(rival.clone()));
     }
 
     /// The tags of a chain that belong to other chains.

@@ -1,6 +1,6 @@
 //! Why a build is made: what has changed since the last build of the link, from what to what.
 
-use super::{BuildFacts, BuildState, Scene};
+use super::{BuildFacts, BuildState, Scene, facts};
 use crate::{
     api::build::{Cause, CauseKind, Inputs},
     plan::{
@@ -12,7 +12,8 @@ use crate::{
 /// The causes, the most telling first: at least one.
 pub(super) fn of(scene: &Scene<'_>, link: &ValidLink, written: &str, inputs: &Inputs) -> Vec<Cause> {
     let builds = scene.builds.values().filter(|build| build.link == link.name);
-    let Some(last) = builds.clone().max_by_key(|build| (build.created, &build.name)) else {
+    let previous = scene.previous.links.iter().find(|each| each.name.0 == link.name);
+    let Some(last) = facts::last(builds.clone(), previous.and_then(|previous| previous.build.as_ref())) else {
         return vec![cause(CauseKind::FirstBuild, None, None)];
     };
     let image = builds.filter(|build| inputs.replaces.as_ref() == Some(&build.uid)).find_map(lost);

@@ -73,6 +73,16 @@ pub enum BuildState {
     },
 }
 
+/// The last of some builds: the one that a status named, else the newest. Which of two of the same second is the newer
+/// one, their times do not tell.
+pub(super) fn last<'b>(
+    builds: impl Iterator<Item = &'b BuildFacts> + Clone,
+    named: Option<&ObjectName>,
+) -> Option<&'b BuildFacts> {
+    let is_named = |build: &&BuildFacts| named.is_some_and(|name| name.0 == build.name);
+    builds.clone().find(is_named).or_else(|| builds.max_by_key(|build| (build.created, &build.name)))
+}
+
 impl BuildFacts {
     /// The facts of a build that was made for a chain; none for one that a user made.
     #[must_use]

@@ -207,7 +207,6 @@ impl<'a> Next<'_, 'a> {
             Some(ParentOrigin::Link(below)) => self.views.get(*below).map(|view| view.recipe.as_str()),
             _ => None,
         };
-        let newest = self.newest(&link.name);
         Some(View {
             link,
             index,
@@ -222,7 +221,7 @@ impl<'a> Next<'_, 'a> {
             state: LinkState::Pending,
             reason: None,
             message: String::new(),
-            build: newest.map(|build| build.name.clone()),
+            build: self.last_build(&link.name).map(|build| build.name.clone()),
             files: None,
         })
     }
@@ -243,17 +242,19 @@ impl<'a> Next<'_, 'a> {
         self.scene.previous.links.iter().find(|each| each.name.0 == link)
     }
 
-    fn builds_of(&self, link: &str) -> impl Iterator<Item = &'a BuildFacts> {
+    fn builds_of(&self, link: &str) -> impl Iterator<Item = &'a BuildFacts> + Clone {
         self.all_builds_of(link).filter(|build| build.genuine)
     }
 
     /// With those that we did not make, or would not make so any more.
-    fn all_builds_of(&self, link: &str) -> impl Iterator<Item = &'a BuildFacts> {
+    fn all_builds_of(&self, link: &str) -> impl Iterator<Item = &'a BuildFacts> + Clone {
         self.builds.get(link).cloned().unwrap_or_default().into_iter()
     }
 
-    fn newest(&self, link: &str) -> Option<&'a BuildFacts> {
-        self.builds_of(link).max_by_key(|build| (build.created, &build.name))
+    /// The build that the status named last, else the newest.
+    fn last_build(&self, link: &str) -> Option<&'a BuildFacts> {
+        let named = self.previous(link).and_then(|previous| previous.build.as_ref());
+        facts::last(self.builds_of(link), named)
     }
 
     /// The last verified image, as the builds tell it where the status was wiped.
@@ -355,7 +356,7 @@ impl<'a> Next<'_, 'a> {
             return Ok(true);
         }
         let in_use = view.verified.as_ref().is_some_and(|last| last.key == build.inputs.key);
-        if in_use || self.newest(&view.link.name).is_some_and(|newest| newest.uid == build.uid) {
+        if in_use || self.last_build(&view.link.name).is_some_and(|last| last.uid == build.uid) {
             return Ok(false);
         }
         let subject = Subject::Artifact { reference: reference.to_owned(), profile: view.link.profile.clone() };
