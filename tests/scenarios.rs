@@ -24,7 +24,13 @@ use imagechain::api::{
     chain::{ImageChain, LinkState},
     condition::{Class, Reason},
 };
-use k8s_openapi::api::{core::v1::Pod, rbac::v1::ClusterRoleBinding};
+use k8s_openapi::{
+    api::{
+        core::v1::{Node, Pod},
+        rbac::v1::ClusterRoleBinding,
+    },
+    jiff,
+};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams},
@@ -403,6 +409,38 @@ async fn attempts_that_are_lost_again_and_again_come_to_an_end() {
 }
 
 #[tokio::test]
+async fn a_node_that_dies_takes_its_pods_along() {
+    let tenant = Tenant::new(shared(), "dead-node").await;
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "dying"}});
+    let nodes: Api<Node> = Api::all(tenant.admin.clone());
+    nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.expect("a node");
+    tenant.script("one", Script::Hold);
+    tenant.make(&tenant.chain(&["one"])).await;
+    let pod = tenant.running("one").await;
+    let binding = json!({
+        "apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod.name_any()},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": "dying"},
+    });
+    let bound: Result<Value, _> =
+        tenant.pods().create_subresource("binding", &pod.name_any(), &PostParams::default(), &binding).await;
+    bound.expect("a binding");
+    // What the control plane says of a kubelet that it no longer hears: since ten minutes.
+    let since = jiff::Timestamp::now() - Duration::from_mins(10);
+    let ready = json!({"type": "Ready", "status": "Unknown", "lastTransitionTime": since});
+    let status = json!({"status": {"conditions": [ready]}});
+    nodes.patch_status("dying", &PatchParams::default(), &Patch::Merge(status)).await.expect("a status");
+    tenant
+        .wait_build("one", "the attempt is lost", |build| attempts(build).first() == Some(&(1, Some(Reason::NodeLost))))
+        .await;
+    // Nobody there says that it is over, so it goes without that.
+    tenant.gone(tenant.pods(), &pod.name_any()).await;
+    tenant.script("one", Script::Succeed);
+    tenant.ready().await;
+    assert_eq!(attempts(&tenant.build_of("one").await), [(1, Some(Reason::NodeLost)), (2, None)]);
+    nodes.delete("dying", &DeleteParams::default()).await.expect("a deletion");
+}
+
+#[tokio::test]
 async fn a_build_that_may_be_tried_again_is() {
     let tenant = Tenant::new(shared(), "again").await;
     let mut chain = tenant.chain(&["one"]);
@@ -706,6 +744,31 @@ async fn a_chain_that_is_made_again_builds_again() {
     let uid = tenant.chain_now().await.uid().expect("a UID");
     assert!(builds.iter().all(|build| build.spec.chain_ref.as_ref().unwrap().uid == uid), "{builds:#?}");
     assert_eq!(tenant.causes().await, ["one: FirstBuild"]);
+}
+
+/// As Argo CD and Flux do it, by client or by server, each with a look for drift.
+#[tokio::test]
+async fn what_is_applied_again_and_again_neither_drifts_nor_builds() {
+    for (namespace, side) in [("applied", ["--server-side=false"]), ("applied-by-server", ["--server-side=true"])] {
+        let tenant = Tenant::new(shared(), namespace).await;
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        serde_json::to_writer(&file, &tenant.chain(&["one", "two"])).expect("a manifest");
+        let path = file.path().to_str().expect("a path");
+        let kubectl = |verb: &str| {
+            let words = [&[verb], &side[..], &["--filename", path]].concat();
+            tenant.stage.chart.kubectl(&words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+        };
+        kubectl("apply");
+        tenant.ready().await;
+        let before = tenant.chain_now().await;
+        for _ in 0..5 {
+            kubectl("diff");
+            kubectl("apply");
+            tenant.settled().await;
+        }
+        assert_eq!(tenant.chain_now().await.resource_version(), before.resource_version());
+        assert_eq!(tenant.causes().await, ["one: FirstBuild", "two: FirstBuild"]);
+    }
 }
 
 // What is shared with others.

@@ -3,7 +3,10 @@
 use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, stream::BoxStream};
-use k8s_openapi::api::{authentication::v1::SelfSubjectReview, core::v1::Namespace};
+use k8s_openapi::api::{
+    authentication::v1::SelfSubjectReview,
+    core::v1::{Namespace, Node, NodeStatus},
+};
 use kube::{Api, Client, api::PostParams, core::PartialObjectMeta};
 use tokio_util::sync::CancellationToken;
 
@@ -211,9 +214,12 @@ fn world(
     let (profiles, of_profiles) = all(source, &Options::<BuildProfile>::new("buildprofiles"), News::Profile);
     let options = Options { prune: prune_namespace, ..Options::new("namespaces") };
     let (namespaces, of_namespaces) = all(source, &options, News::Namespace);
+    let options = Options { prune: prune_node, ..Options::new("nodes") };
+    let (nodes, of_nodes) = all(source, &options, News::Node);
     let of_pods = of_pods.map(|(namespace, change)| News::Pod(namespace, change)).boxed();
-    let streams = [of_chains, of_builds, of_profiles, of_namespaces, of_pods, of_named.map(News::Named).boxed()];
-    let synced = move || [&chains, &builds, &profiles, &namespaces].iter().all(|stream| stream.is_synced());
+    let of_named = of_named.map(News::Named).boxed();
+    let streams = [of_chains, of_builds, of_profiles, of_namespaces, of_nodes, of_pods, of_named];
+    let synced = move || [&chains, &builds, &profiles, &namespaces, &nodes].iter().all(|stream| stream.is_synced());
     (world, futures::stream::select_all(streams).boxed(), Arc::new(synced))
 }
 
@@ -229,6 +235,16 @@ fn all<K: Watchable>(
 
 fn boxed(stream: impl Stream<Item = News> + Send + 'static) -> BoxStream<'static, News> {
     stream.boxed()
+}
+
+/// Of a node only its conditions are read.
+fn prune_node(node: &mut Node) {
+    node.metadata.managed_fields = None;
+    node.metadata.annotations = None;
+    node.metadata.labels = None;
+    node.spec = None;
+    let conditions = node.status.take().and_then(|status| status.conditions);
+    node.status = Some(NodeStatus { conditions, ..NodeStatus::default() });
 }
 
 fn prune_namespace(namespace: &mut PartialObjectMeta<Namespace>) {

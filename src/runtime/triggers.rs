@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::{Resource, ResourceExt, core::PartialObjectMeta};
 
 use super::{
@@ -17,6 +17,7 @@ use crate::{
     api::{
         BUILD_LABEL, BUILD_NAMESPACE_LABEL, PROFILE_LABEL, build::ImageBuild, chain::ImageChain, profile::BuildProfile,
     },
+    outcome::node,
     plan::chain::OtherChain,
 };
 
@@ -34,6 +35,8 @@ pub enum News {
     Profile(Change<BuildProfile>),
     /// Of a namespace.
     Namespace(Change<PartialObjectMeta<Namespace>>),
+    /// Of a node.
+    Node(Change<Node>),
     /// Of a pod, in that namespace.
     Pod(String, Change<Pod>),
     /// Of an object that somebody needs.
@@ -55,6 +58,7 @@ impl World {
             News::Build(change) => self.hear_of_build(change),
             News::Profile(change) => self.hear_of_profile(change),
             News::Namespace(change) => self.hear_of_namespace(change),
+            News::Node(change) => self.hear_of_node(change),
             News::Pod(namespace, change) => self.hear_of_pod(namespace, change),
             News::Named(object) => self.hear_of_named(object),
         }
@@ -179,12 +183,28 @@ impl World {
         if is_echo(change, old.as_deref()) {
             return;
         }
-        let label = |name: &str| pod.labels().get(name).map(String::as_str).unwrap_or_default();
-        self.works.builds.queue.add(Key::new(label(BUILD_NAMESPACE_LABEL), label(BUILD_LABEL)));
-        let waiting = self.places.waiting(label(PROFILE_LABEL));
+        self.look_at_build_of(pod);
+        let waiting = self.places.waiting(label(pod, PROFILE_LABEL));
         for build in waiting {
             self.works.builds.queue.add(build);
         }
+    }
+
+    fn look_at_build_of(&self, pod: &Pod) {
+        self.works.builds.queue.add(Key::new(label(pod, BUILD_NAMESPACE_LABEL), label(pod, BUILD_LABEL)));
+    }
+
+    /// Nodes change all the time: what matters is whether they answer.
+    fn hear_of_node(&self, change: &Change<Node>) {
+        let old = self.nodes.take(change);
+        let (Change::Applied(node) | Change::Deleted(node)) = change else { return };
+        let gone = matches!(change, Change::Deleted(_));
+        if !gone && node::down_since(old.as_deref()) == node::down_since(Some(node)) {
+            return;
+        }
+        let name = node.name_any();
+        let on_it = |pod: &Arc<Pod>| pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(&name);
+        self.pods.all().iter().filter(|pod| on_it(pod)).for_each(|pod| self.look_at_build_of(pod));
     }
 
     fn hear_of_named(&self, object: &Object) {
@@ -210,6 +230,10 @@ impl World {
             self.works.builds.queue.add(key);
         }
     }
+}
+
+fn label<'p>(pod: &'p Pod, name: &str) -> &'p str {
+    pod.labels().get(name).map(String::as_str).unwrap_or_default()
 }
 
 /// Whether a watch only repeats what is known: what we wrote ourselves, or a list after a gap.

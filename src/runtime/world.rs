@@ -7,7 +7,7 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::core::v1::{Namespace, Pod},
+    api::core::v1::{Namespace, Node, Pod},
     jiff::Timestamp,
 };
 use kube::{Client, ResourceExt, core::PartialObjectMeta};
@@ -68,6 +68,8 @@ pub struct World {
     pub namespaces: Kept<PartialObjectMeta<Namespace>>,
     /// Pods, by the UID of their build.
     pub pods: Kept<Pod>,
+    /// Nodes: whether they answer.
+    pub nodes: Kept<Node>,
     /// The watches of the namespaces that pods are in.
     pub pod_streams: Group<String, Pod>,
     /// Single objects of tenants.
@@ -126,6 +128,7 @@ impl World {
             profiles: Kept::new(|_| None),
             namespaces: Kept::new(|_| None),
             pods: Kept::new(|pod: &Pod| pod.labels().get(BUILD_UID_LABEL).cloned()),
+            nodes: Kept::new(|_| None),
             pod_streams,
             named,
             places: Places::default(),

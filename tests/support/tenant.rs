@@ -20,7 +20,7 @@ use super::{
 };
 
 /// No proof of anything: what takes longer hangs.
-pub const HANGS: Duration = Duration::from_mins(1);
+pub const HANGS: Duration = Duration::from_mins(4);
 
 /// A tenant with a namespace of their own.
 pub struct Tenant<'s> {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::{
-    api::core::v1::{Pod, Secret},
+    api::core::v1::{Node, Pod, Secret},
     jiff::Timestamp,
 };
 use kube::{Api, ResourceExt, core::PartialObjectMeta};
@@ -15,6 +15,7 @@ use crate::{
         build::{ImageBuild, ImageBuildStatus, Inputs},
         condition::Reason,
     },
+    outcome::node,
     plan::{
         build::{Permission, Scene},
         dependency::{self, Versions},
@@ -75,7 +76,7 @@ impl<'a> Facts<'a> {
         let (uid, profile) = (object.uid().unwrap_or_default(), world.profile(&valid.profile));
         let usable = usable(&profile);
         let target = usable.and_then(|profile| Target::of(profile, world.publish_of(object).as_ref()));
-        let pods: Vec<Seen> = world.pods.members(&uid).iter().map(|pod| Seen::of(pod)).collect();
+        let pods = world.pods_of(&uid).await?;
         let execution_namespace = usable.map(|profile| profile.execution_namespace.clone());
         let execution_namespace = execution_namespace.or_else(|| Some(pods.first()?.namespace.clone()));
         let told = pods.iter().max_by_key(|pod| pod.attempt()).and_then(|pod| pod.staging().cloned());
@@ -156,6 +157,30 @@ pub fn usable(fact: &ProfileFact) -> Option<&ValidProfile> {
 }
 
 impl World {
+    /// The pods of a build, and whether their nodes answer.
+    async fn pods_of(&self, uid: &str) -> Result<Vec<Seen>, Error> {
+        let mut pods = Vec::new();
+        for pod in self.pods.members(uid) {
+            let seen = Seen::of(&pod);
+            let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).filter(|_| seen.runs());
+            let down = match node {
+                Some(node) => self.down_since(node).await?,
+                None => None,
+            };
+            pods.push(seen.on_node_down(down));
+        }
+        Ok(pods)
+    }
+
+    /// Since when a node does not answer. One that the watch has not shown is asked for: it may be new.
+    async fn down_since(&self, name: &str) -> Result<Option<Timestamp>, Error> {
+        if let Some(node) = self.nodes.get(&Key::new("", name)) {
+            return Ok(node::down_since(Some(&node)));
+        }
+        let live = Api::<Node>::all(self.client.clone()).get_opt(name).await?;
+        Ok(node::down_since(live.as_ref()))
+    }
+
     /// Where the link of a build is published: that decides where it pushes if its profile has no staging.
     fn publish_of(&self, build: &ImageBuild) -> Option<ValidPublish> {
         let (chain, reference) = (self.chain_of(build)?, build.spec.chain_ref.as_ref()?);

@@ -51,11 +51,12 @@ pub struct Seen {
     attempt: i32,
     created: Timestamp,
     staging: Option<Repository>,
+    node_down: Option<Timestamp>,
     observation: Observation,
 }
 
 impl Seen {
-    /// Looks at a pod.
+    /// Looks at a pod, of whose node nothing is known.
     #[must_use]
     pub fn of(pod: &Pod) -> Self {
         let attempt = pod.labels().get(ATTEMPT_LABEL).and_then(|number| number.parse().ok());
@@ -67,19 +68,25 @@ impl Seen {
             attempt: attempt.unwrap_or_default(),
             created: pod.creation_timestamp().map_or(Timestamp::MIN, |time| time.0),
             staging: pod.annotations().get(STAGING).and_then(|text| text.parse().ok()),
+            node_down: None,
             observation: observe(pod),
         }
     }
 
-    /// As the decision takes it. What is known of nodes would be here too: the operator may not read them, and
-    /// takes what the control plane says of the pod itself.
+    /// The same pod, on a node that does not answer since then.
+    #[must_use]
+    pub fn on_node_down(self, since: Option<Timestamp>) -> Self {
+        Self { node_down: since, ..self }
+    }
+
+    /// As the decision takes it.
     #[must_use]
     pub fn as_own(&self) -> OwnPod<'_> {
         OwnPod {
             attempt: self.attempt,
             uid: &self.uid,
             created: self.created,
-            node_down: None,
+            node_down: self.node_down,
             seen: &self.observation,
         }
     }
