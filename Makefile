@@ -50,8 +50,8 @@ release: ## the operator's program, as its image has it
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin imagechain --target $(target)
 
 .PHONY: bench
-bench: ## the figures of docs/performance.md, some minutes; QUICK=1 for a tenth of the objects
-	RUSTFLAGS='-C target-feature=+crt-static' cargo bench --locked --bench controller --target $(target)
+bench: release ## the figures of docs/performance.md, some minutes; QUICK=1 for a tenth of the objects
+	PROGRAM=$(abspath $(program)) cargo bench --locked --bench controller
 
 .PHONY: crds
 crds: ## write the custom resource definitions from the types

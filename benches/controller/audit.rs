@@ -80,10 +80,10 @@ fn read(line: &str) -> Option<Write> {
     if text("/stage") != "ResponseComplete" {
         return None;
     }
-    let who = if text("/user/username") == format!("system:serviceaccount:{SYSTEM}:{NAME}") {
-        Who::Operator
-    } else if text("/userAgent") == floor::AGENT {
+    let who = if text("/userAgent") == floor::AGENT {
         Who::Floor
+    } else if text("/user/username") == format!("system:serviceaccount:{SYSTEM}:{NAME}") {
+        Who::Operator
     } else {
         Who::Other
     };

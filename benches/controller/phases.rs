@@ -72,8 +72,7 @@ fn told(what: &str) {
 }
 
 async fn measure_floor(scene: &Scene, sizes: &Sizes) -> Figures {
-    let admin = &scene.chart.server.started().expect("our own").ready.kubeconfig;
-    let program = Program::floor(admin, scene.folder());
+    let program = Program::floor(&scene.kubeconfig);
     let figures = figures(scene, (Who::Floor, &program), floor::NAMESPACE, sizes).await;
     drop(program);
     scene.without_floor().await;

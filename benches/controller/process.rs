@@ -30,25 +30,28 @@ impl Drop for Program {
 }
 
 impl Program {
-    /// The controller with its default settings.
+    /// The controller with its default settings: the program that `PROGRAM` names, else the one that cargo has
+    /// built beside this.
     pub fn operator(kubeconfig: &Path) -> Self {
+        let program = env::var_os("PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_imagechain").into());
         let flags = ["--image", OPERATOR_IMAGE, "--listen", "127.0.0.1:0", "--namespace", SYSTEM];
-        let mut command = dying_with_us(Path::new(env!("CARGO_BIN_EXE_imagechain")));
+        let mut command = dying_with_us(Path::new(&program));
         command.args(["controller", "--kubeconfig"]).arg(kubeconfig).args(flags);
-        Self::start(command, &kubeconfig.with_extension("log"))
+        let log = kubeconfig.with_extension("log");
+        command.stderr(fs::File::create(&log).expect("a log"));
+        Self::start(command, log)
     }
 
-    /// The floor: this program again.
-    pub fn floor(kubeconfig: &Path, folder: &Path) -> Self {
+    /// The floor: this program again. What it says is seen, since all that it says is that it fails.
+    pub fn floor(kubeconfig: &Path) -> Self {
         let mut command = dying_with_us(&env::current_exe().expect("this program"));
         command.arg("floor").arg(kubeconfig);
-        Self::start(command, &folder.join("floor.log"))
+        Self::start(command, PathBuf::new())
     }
 
-    fn start(mut command: Command, log: &Path) -> Self {
-        let file = fs::File::create(log).expect("a log");
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().expect("a program");
-        Self { child, log: log.to_owned() }
+    fn start(mut command: Command, log: PathBuf) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("a program");
+        Self { child, log }
     }
 
     pub fn id(&self) -> u32 {

@@ -25,7 +25,7 @@ use super::{
     floor,
     kubelet::Kubelet,
     support::{
-        chart::{BUILDS, Chart, digest},
+        chart::{BUILDS, Chart, NAME, SYSTEM, digest},
         cluster,
         images::Pusher,
         servers::Servers,
@@ -33,7 +33,7 @@ use super::{
 };
 
 /// No proof of anything: what takes longer hangs.
-const HANGS: Duration = Duration::from_mins(20);
+const HANGS: Duration = Duration::from_mins(5);
 /// So many requests of the user are open at once.
 const AT_ONCE: usize = 16;
 /// The namespace of the operator's chains.
@@ -201,16 +201,25 @@ async fn all_ready(chains: Api<ImageChain>, work: Work) {
     }
 }
 
-/// The namespaces, and the right of the tenant to use the profile.
+/// The namespaces, the right of the tenant to use the profile, and that of the floor to make pods: it works with the
+/// operator's account, since the gates let nobody else write a status.
 fn users() -> Vec<Value> {
     let namespace = |name| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
     let access = "rbac.authorization.k8s.io";
     let version = format!("{access}/v1");
-    let role = json!({"apiVersion": version, "kind": "ClusterRole", "metadata": {"name": "use-docker"},
-        "rules": [{"apiGroups": ["imagechain.dev"], "resources": ["buildprofiles"], "verbs": ["use"]}]});
     let group = format!("system:serviceaccounts:{TENANT}");
-    let binding = json!({"apiVersion": version, "kind": "ClusterRoleBinding", "metadata": {"name": "use-docker"},
-        "roleRef": {"apiGroup": access, "kind": "ClusterRole", "name": "use-docker"},
-        "subjects": [{"kind": "Group", "apiGroup": access, "name": group}]});
-    vec![namespace(TENANT), namespace(floor::NAMESPACE), role, binding]
+    vec![
+        namespace(TENANT),
+        namespace(floor::NAMESPACE),
+        json!({"apiVersion": version, "kind": "ClusterRole", "metadata": {"name": "use-docker"},
+            "rules": [{"apiGroups": ["imagechain.dev"], "resources": ["buildprofiles"], "verbs": ["use"]}]}),
+        json!({"apiVersion": version, "kind": "ClusterRoleBinding", "metadata": {"name": "use-docker"},
+            "roleRef": {"apiGroup": access, "kind": "ClusterRole", "name": "use-docker"},
+            "subjects": [{"kind": "Group", "apiGroup": access, "name": group}]}),
+        json!({"apiVersion": version, "kind": "Role", "metadata": {"name": "pods", "namespace": floor::NAMESPACE},
+            "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "list", "watch"]}]}),
+        json!({"apiVersion": version, "kind": "RoleBinding", "metadata": {"name": "pods", "namespace": floor::NAMESPACE},
+            "roleRef": {"apiGroup": access, "kind": "Role", "name": "pods"},
+            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": SYSTEM}]}),
+    ]
 }
