@@ -33,7 +33,7 @@ use super::{
 };
 
 /// No proof of anything: what takes longer hangs.
-const HANGS: Duration = Duration::from_mins(5);
+const HANGS: Duration = Duration::from_mins(15);
 /// So many requests of the user are open at once.
 const AT_ONCE: usize = 16;
 /// The namespace of the operator's chains.

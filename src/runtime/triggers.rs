@@ -17,11 +17,13 @@ use crate::{
     api::{
         BUILD_LABEL, BUILD_NAMESPACE_LABEL, PROFILE_LABEL, build::ImageBuild, chain::ImageChain, profile::BuildProfile,
     },
+    outcome::pod::observe,
     plan::chain::OtherChain,
 };
 
-/// Progress of a build is told to its chain so late: several steps are one status then.
-const PROGRESS: Duration = Duration::from_millis(500);
+/// Progress of a pod is told so late to its build, and that of a build to its chain: several steps are one status
+/// then. What decides anything is told at once.
+const PROGRESS: Duration = Duration::from_secs(1);
 
 /// What a watch brought.
 #[derive(Debug)]
@@ -180,7 +182,9 @@ impl World {
             return;
         }
         let label = |name: &str| pod.labels().get(name).map(String::as_str).unwrap_or_default();
-        self.works.builds.queue.add(Key::new(label(BUILD_NAMESPACE_LABEL), label(BUILD_LABEL)));
+        let is_progress = matches!(change, Change::Applied(_)) && observe(pod).is_progress();
+        let pause = if is_progress { PROGRESS } else { Duration::ZERO };
+        self.works.builds.queue.add_after(Key::new(label(BUILD_NAMESPACE_LABEL), label(BUILD_LABEL)), pause);
         let waiting = self.places.waiting(label(PROFILE_LABEL));
         for build in waiting {
             self.works.builds.queue.add(build);
