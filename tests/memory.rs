@@ -57,7 +57,8 @@ fn finished(ordinal: usize) -> Value {
             "source": {"git": {"url": "https://git.example/shop.git", "revision": "main", "directory": "images"}},
             "build": {"packer": {"template": "packer/web.json", "only": ["web"], "variables": {"base": "$(parent.reference)"}}},
         },
-        "status": {"observedGeneration": 1, "conditions": conditions, "stages": stages, "attempts": [attempt]},
+        "status": {"observedGeneration": 1, "conditions": conditions, "stages": stages, "attempts": [attempt],
+            "finishedAt": time},
     })
 }
 

@@ -37,6 +37,8 @@ impl Program {
         let flags = ["--image", OPERATOR_IMAGE, "--listen", "127.0.0.1:0", "--namespace", SYSTEM];
         let mut command = dying_with_us(Path::new(&program));
         command.args(["controller", "--kubeconfig"]).arg(kubeconfig).args(flags);
+        // As the chart has it.
+        command.env("MALLOC_ARENA_MAX", "1");
         let log = kubeconfig.with_extension("log");
         command.stderr(fs::File::create(&log).expect("a log"));
         Self::start(command, log)
