@@ -49,6 +49,10 @@ test: lint test-unit test-apiserver sandbox-test ## all that CI runs
 release: ## the operator's program, as its image has it
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin imagechain --target $(target)
 
+.PHONY: bench
+bench: release ## the figures of docs/performance.md, some minutes; QUICK=1 for a tenth of the objects
+	PROGRAM=$(abspath $(program)) cargo bench --locked --bench controller
+
 .PHONY: crds
 crds: ## write the custom resource definitions from the types
 	cargo run --locked --quiet -- crd --directory crds

@@ -14,6 +14,7 @@ use imagechain::{
     api::{build::ImageBuild, crd},
     runtime::{
         client,
+        gather::prune_build,
         health::{Health, State},
         metrics::Metrics,
         watch::{Change, Options, Source, watch},
@@ -56,7 +57,8 @@ fn finished(ordinal: usize) -> Value {
             "source": {"git": {"url": "https://git.example/shop.git", "revision": "main", "directory": "images"}},
             "build": {"packer": {"template": "packer/web.json", "only": ["web"], "variables": {"base": "$(parent.reference)"}}},
         },
-        "status": {"observedGeneration": 1, "conditions": conditions, "stages": stages, "attempts": [attempt]},
+        "status": {"observedGeneration": 1, "conditions": conditions, "stages": stages, "attempts": [attempt],
+            "finishedAt": time},
     })
 }
 
@@ -104,9 +106,11 @@ async fn four_thousand_finished_builds_are_known_and_their_memory_is_printed() {
     let metrics = Metrics::default();
     let client = client::client(server.config().await, 16, &metrics).expect("a client");
     let source = Source { client, metrics, health: Health::default() };
+    // As the controller watches them.
+    let options = Options::<ImageBuild> { prune: prune_build, ..Options::new("builds") };
     let before = resident();
     let started = tokio::time::Instant::now();
-    let (watched, mut changes) = watch(&source, &Options::<ImageBuild>::new("builds"), "", Api::all);
+    let (watched, mut changes) = watch(&source, &options, "", Api::all);
     let mut told = 0;
     while told < BUILDS {
         match timeout(HANGS, changes.next()).await.expect("in time").expect("a stream that never ends") {

@@ -80,7 +80,7 @@ fn print(world: &World, budgets: (u8, u8, u8)) -> u64 {
     let mut printer = Printer(DefaultHasher::new());
     budgets.hash(&mut printer.0);
     write!(printer, "{:?}{:?}{:?}{:?}", world.now, world.outage, world.files, world.pods).unwrap();
-    write!(printer, "{:?}{:?}", world.tags, world.staged).unwrap();
+    write!(printer, "{:?}{:?}{:?}", world.tags, world.staged, world.unrecorded).unwrap();
     for chain in world.chains.values() {
         write!(printer, "{:?}{:?}", chain.metadata, chain.status).unwrap();
     }

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-pub use pods::{PUBLISH_TIMEOUT, SOURCE_TIMEOUT};
+pub use pods::{POD_PENDING, PUBLISH_TIMEOUT, SOURCE_TIMEOUT};
 
 use super::{
     dependency::Versions,

@@ -25,6 +25,16 @@ pub struct Observation {
     pub reports: Vec<Report>,
 }
 
+impl Observation {
+    /// Whether the pod goes on as it should: nothing follows from it, and people may hear of it a moment later,
+    /// together with its next step.
+    #[must_use]
+    pub const fn is_progress(&self) -> bool {
+        let goes_on = matches!(self.state, State::Running(_) | State::Waiting { held: None, .. });
+        goes_on && !self.over && self.deleting.is_none()
+    }
+}
+
 /// How far a pod is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -102,4 +112,29 @@ pub struct ReportedFailure {
     /// change before another attempt makes sense. Left out where the stage cannot tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lacked: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_decides_nothing_is_progress() {
+        let failure =
+            PodFailure { stage: None, reason: Reason::PodLost, message: String::new(), task: None, lacked: None };
+        let waiting = |held| State::Waiting { stage: Some(Stage::Build), since: None, held };
+        let cases = [
+            (waiting(None), true),
+            (State::Running(Stage::Verify), true),
+            (waiting(Some(failure.clone())), false),
+            (State::Succeeded, false),
+            (State::Failed(failure), false),
+        ];
+        for (state, expected) in cases {
+            let seen = Observation { state, over: false, deleting: None, stages: Vec::new(), reports: Vec::new() };
+            assert_eq!(seen.is_progress(), expected, "{seen:?}");
+            let (ended, leaving) = (Observation { over: true, ..seen.clone() }, Some(Timestamp::UNIX_EPOCH));
+            assert!(!ended.is_progress() && !Observation { deleting: leaving, ..seen }.is_progress());
+        }
+    }
 }

@@ -16,7 +16,7 @@ use super::{
     client::{self, Cluster},
     drive::{Drive, Reconcile, Work},
     execute::Executor,
-    gather::prune_pod,
+    gather::{prune_build, prune_chain, prune_pod},
     health::Health,
     lease::{self, Claim, Contender, Times},
     lookups::{Lookups, Reader},
@@ -209,8 +209,10 @@ fn world(
         named,
         operator_image: settings.image.clone(),
     }));
-    let (chains, of_chains) = all(source, &Options::<ImageChain>::new("imagechains"), News::Chain);
-    let (builds, of_builds) = all(source, &Options::<ImageBuild>::new("imagebuilds"), News::Build);
+    let options = Options::<ImageChain> { prune: prune_chain, ..Options::new("imagechains") };
+    let (chains, of_chains) = all(source, &options, News::Chain);
+    let options = Options::<ImageBuild> { prune: prune_build, ..Options::new("imagebuilds") };
+    let (builds, of_builds) = all(source, &options, News::Build);
     let (profiles, of_profiles) = all(source, &Options::<BuildProfile>::new("buildprofiles"), News::Profile);
     let options = Options { prune: prune_namespace, ..Options::new("namespaces") };
     let (namespaces, of_namespaces) = all(source, &options, News::Namespace);

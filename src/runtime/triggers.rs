@@ -17,12 +17,13 @@ use crate::{
     api::{
         BUILD_LABEL, BUILD_NAMESPACE_LABEL, PROFILE_LABEL, build::ImageBuild, chain::ImageChain, profile::BuildProfile,
     },
-    outcome::node,
+    outcome::{node, pod::observe},
     plan::chain::OtherChain,
 };
 
-/// Progress of a build is told to its chain so late: several steps are one status then.
-const PROGRESS: Duration = Duration::from_millis(500);
+/// Progress of a pod is told so late to its build, and that of a build to its chain: several steps are one status
+/// then. What decides anything is told at once.
+const PROGRESS: Duration = Duration::from_secs(1);
 
 /// What a watch brought.
 #[derive(Debug)]
@@ -183,15 +184,17 @@ impl World {
         if is_echo(change, old.as_deref()) {
             return;
         }
-        self.look_at_build_of(pod);
+        let is_progress = matches!(change, Change::Applied(_)) && observe(pod).is_progress();
+        self.look_at_build_of(pod, if is_progress { PROGRESS } else { Duration::ZERO });
         let waiting = self.places.waiting(label(pod, PROFILE_LABEL));
         for build in waiting {
             self.works.builds.queue.add(build);
         }
     }
 
-    fn look_at_build_of(&self, pod: &Pod) {
-        self.works.builds.queue.add(Key::new(label(pod, BUILD_NAMESPACE_LABEL), label(pod, BUILD_LABEL)));
+    fn look_at_build_of(&self, pod: &Pod, pause: Duration) {
+        let key = Key::new(label(pod, BUILD_NAMESPACE_LABEL), label(pod, BUILD_LABEL));
+        self.works.builds.queue.add_after(key, pause);
     }
 
     /// Nodes change all the time: what matters is whether they answer.
@@ -204,7 +207,7 @@ impl World {
         }
         let name = node.name_any();
         let on_it = |pod: &Arc<Pod>| pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(&name);
-        self.pods.all().iter().filter(|pod| on_it(pod)).for_each(|pod| self.look_at_build_of(pod));
+        self.pods.all().iter().filter(|pod| on_it(pod)).for_each(|pod| self.look_at_build_of(pod, Duration::ZERO));
     }
 
     fn hear_of_named(&self, object: &Object) {

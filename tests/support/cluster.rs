@@ -161,7 +161,7 @@ pub fn last_of(log: &Path) -> String {
 }
 
 /// A kubeconfig of the operator, with a token as its pod would have it.
-async fn kubeconfig(chart: &Chart) -> PathBuf {
+pub async fn kubeconfig(chart: &Chart) -> PathBuf {
     chart.service_account(SYSTEM, NAME).await;
     let accounts: Api<ServiceAccount> = Api::namespaced(chart.admin.clone(), SYSTEM);
     let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };

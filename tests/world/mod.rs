@@ -60,6 +60,9 @@ pub struct World {
     pub losses: Vec<pods::Loss>,
     /// The operators that may act.
     pub operators: Vec<Operator>,
+    /// Tags and the digests that they were moved to by operators that crashed before they could write so: registry
+    /// and API server have no common transaction.
+    pub unrecorded: BTreeSet<(String, String)>,
     /// What happened, for tests to look at.
     pub log: Log,
     versions: u64,
@@ -108,6 +111,7 @@ impl World {
             broken: BTreeSet::new(),
             losses: Vec::new(),
             operators: vec![Operator::default()],
+            unrecorded: BTreeSet::new(),
             log: Log::default(),
             versions: 0,
         };

@@ -148,8 +148,10 @@ impl World {
     /// came to its end.
     pub fn reconcile_chain(&mut self, operator: usize, name: &str, writes: usize) -> bool {
         let mut steps = Steps(writes);
+        let moved = self.log.promotions.len();
         let done = self.pass_over_chain(operator, name, &mut steps).is_some();
         if !done {
+            self.unrecorded.extend(self.log.promotions[moved..].iter().cloned());
             let now = self.now;
             self.operators[operator].crash(now);
         }

@@ -5,6 +5,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use super::{
     Action, Intent, Next, Permission, Plan, later,
     message::{self, LONGEST_OF_ATTEMPT, bounded},
+    pods::POD_PENDING,
 };
 use crate::{
     api::{
@@ -62,7 +63,7 @@ impl Next<'_, '_> {
         let after = (number > 1).then(|| self.pod_name(number.saturating_sub(1)));
         let only_if = Intent { build_uid: self.scene.uid.to_owned(), attempt: number, after };
         self.actions.push(Action::CreatePod { attempt: number, name: self.pod_name(number), only_if });
-        self.wait(Reason::PodPending, "the pod is being made")
+        self.wait(Reason::PodPending, POD_PENDING)
     }
 
     /// When the next attempt may begin: some time after the last, the longer the more have failed.

@@ -24,6 +24,8 @@ const GRACE: Duration = Duration::from_mins(1);
 pub const SOURCE_TIMEOUT: Duration = Duration::from_mins(10);
 /// How long pushing the image may take.
 pub const PUBLISH_TIMEOUT: Duration = Duration::from_mins(30);
+/// What is said as long as no stage has begun and nobody says why.
+pub const POD_PENDING: &str = "the pod waits for its node and images";
 /// After so long without an answer, a node is taken for dead, and what ran on it for lost. As long as
 /// Kubernetes itself waits before it evicts (`tolerationSeconds` of the taint `unreachable`).
 const NODE_PATIENCE: Duration = Duration::from_mins(5);
@@ -210,7 +212,7 @@ impl<'a> Next<'_, 'a> {
 
     fn pending(mut self, stage: Option<Stage>, since: Timestamp, held: Option<&PodFailure>) -> Plan {
         // Without the kubelet's or the scheduler's word, nothing tells why: some node, some other time, may do.
-        let unknown = (Reason::PodLost, "the pod waits for its node and images");
+        let unknown = (Reason::PodLost, POD_PENDING);
         let (reason, message) = held.map_or(unknown, |held| (held.reason, held.message.as_str()));
         let deadline = later(since, self.recipe().pending_timeout);
         if self.scene.now >= deadline {

@@ -9,13 +9,13 @@ use serde::Serialize;
 use crate::{
     api::{
         SUPERSEDED,
-        build::{ImageBuild, ImageBuildSpec, ImageBuildStatus, Inputs},
+        build::{CauseKind, ImageBuild, ImageBuildSpec, ImageBuildStatus, Inputs},
         chain::{ImageChain, ImageChainSpec, Link},
         common::{ObjectName, RelativePath, Source},
         condition::{ConditionType, Reason},
         recipe::{BuildStep, Parent, Retry, Timeouts, VerifyStep},
     },
-    plan::{key::fingerprint, name, resolve, validate},
+    plan::{build::POD_PENDING, key::fingerprint, name, resolve, validate},
 };
 
 /// A build of a chain.
@@ -31,6 +31,8 @@ pub struct BuildFacts {
     pub created: Timestamp,
     /// The hash of what was written in the chain when it was made, for this link alone.
     pub written: String,
+    /// Why it was made, in the first place.
+    pub cause: CauseKind,
     /// What everything it names was resolved to.
     pub inputs: Inputs,
     /// How far it is.
@@ -95,6 +97,7 @@ impl BuildFacts {
             link: chain.link.to_string(),
             created,
             written: written_for_build(&build.spec),
+            cause: build.spec.causes.first().map_or(CauseKind::FirstBuild, |cause| cause.kind),
             inputs: inputs.clone(),
             state: state(build.status.as_ref()),
             superseded: build.annotations().contains_key(SUPERSEDED),
@@ -164,7 +167,7 @@ fn state(status: Option<&ImageBuildStatus>) -> BuildState {
 }
 
 fn pending() -> BuildState {
-    BuildState::Open { reason: Reason::PodPending, message: "the build has just been made".to_owned(), stalled: false }
+    BuildState::Open { reason: Reason::PodPending, message: POD_PENDING.to_owned(), stalled: false }
 }
 
 fn open(ready: &Condition) -> BuildState {

@@ -13,6 +13,7 @@ use crate::{
         condition::{Class, Reason},
     },
     plan::{
+        build::POD_PENDING,
         key::fingerprint,
         lookup::{Answer, Found, Subject},
         name, resolve,
@@ -118,7 +119,7 @@ impl View<'_> {
         let spec = snapshot(scene, self.index, self.link, inputs, causes)?;
         self.due = false;
         self.build = Some(name.clone());
-        self.hold(Hold::new(LinkState::Building, Reason::PodPending, format!("the build has been made: {cause:?}")));
+        self.hold(made(cause));
         Some(Action::CreateBuild { name, spec: Box::new(spec) })
     }
 
@@ -427,10 +428,19 @@ impl<'a> Next<'_, 'a> {
     }
 }
 
+/// A build that was made, and of whose pod nothing is known. It is the same before and after its first status: that
+/// a pod is waited for is no news, why there is one is.
+fn made(cause: CauseKind) -> Hold {
+    Hold::new(LinkState::Building, Reason::PodPending, format!("the build has been made: {cause:?}"))
+}
+
 fn follow_open(view: &mut View<'_>, build: &BuildFacts) -> Result<(), Hold> {
     view.build = Some(build.name.clone());
     match &build.state {
         BuildState::Open { reason, message, stalled: true } => Err(Hold::new(LinkState::Stalled, *reason, message)),
+        BuildState::Open { reason: Reason::PodPending, message, .. } if message == POD_PENDING => {
+            Err(made(build.cause))
+        }
         BuildState::Open { reason, message, .. } => Err(Hold::new(LinkState::Building, *reason, message)),
         _ => Ok(()),
     }

@@ -26,9 +26,13 @@ pub fn prune(pod: &mut Pod) {
     pod.metadata.managed_fields = None;
     pod.metadata.annotations = staging.map(|job| [(STAGING.to_owned(), job.staging.repository)].into());
     let Some(spec) = pod.spec.take() else { return };
+    // What a container may have explains why it failed, and a container is large.
+    let well = pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Succeeded"));
     let keep = |containers: Vec<Container>| -> Vec<Container> {
         let small = |each: Container| Container { name: each.name, resources: each.resources, ..Container::default() };
-        containers.into_iter().map(small).collect()
+        let mut kept: Vec<_> = containers.into_iter().filter(|_| !well).map(small).collect();
+        kept.shrink_to_fit();
+        kept
     };
     pod.spec = Some(PodSpec {
         node_name: spec.node_name,
@@ -147,5 +151,23 @@ mod tests {
         let spec = pod.spec.unwrap();
         assert!(spec.volumes.is_none() && spec.containers[0].image.is_none() && spec.containers[0].env.is_none());
         assert!(pod.metadata.annotations.is_none() && pod.metadata.managed_fields.is_none());
+    }
+
+    #[test]
+    fn of_a_pod_that_ended_well_no_container_is_kept() {
+        let ended = |name| {
+            json!({"name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": 0}}})
+        };
+        let mut pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "a"},
+            "spec": {"initContainers": [{"name": "build"}], "containers": [{"name": "publish"}]},
+            "status": {"phase": "Succeeded", "initContainerStatuses": [ended("build")], "containerStatuses": [ended("publish")]},
+        }))
+        .unwrap();
+        let whole = observe(&pod);
+        prune(&mut pod);
+        assert_eq!(observe(&pod), whole);
+        assert!(pod.spec.unwrap().containers.is_empty());
     }
 }

@@ -1,0 +1,173 @@
+//! What is measured, in which order. The floor comes first and is removed again; the two never run at once.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    audit::{Log, Who},
+    floor,
+    kubelet::Place,
+    measure::{Done, measured},
+    process::Program,
+    scene::{Scene, Sizes, TENANT, Work},
+    support::chart::BUILDS,
+    table::{self, Row},
+};
+
+/// How long a stage of a pod takes where pods take time; there are four.
+const STAGE: Duration = Duration::from_millis(250);
+
+/// What a controller was measured at.
+struct Figures {
+    /// Pods that take no time.
+    quick: Done,
+    /// Chains that hand over at once; pods that take a second.
+    slow: Done,
+    /// Memory after that, and the most.
+    memory: (f64, f64),
+}
+
+/// What only the operator was measured at.
+struct Alone {
+    /// Memory before there was any object.
+    idle: f64,
+    /// Links that are only staged, until there are enough builds.
+    staged: Done,
+    /// Memory with all builds and pods, and the most so far.
+    full: (f64, f64),
+    /// A time at which nothing was to be done.
+    rest: (Timestamp, Timestamp),
+}
+
+/// A start with many finished builds.
+struct Restart {
+    begin: Timestamp,
+    /// Until nothing is asked any more, in seconds.
+    quiet: f64,
+    requests: BTreeMap<String, u64>,
+    memory: (f64, f64),
+}
+
+/// Measures everything and prints it.
+pub async fn run(sizes: &Sizes) {
+    told("servers and chart");
+    let scene = Scene::start().await;
+    let floor = measure_floor(&scene, sizes).await;
+    told("the operator at rest");
+    let operator = Program::operator(&scene.kubeconfig);
+    operator.quiet().await;
+    let idle = operator.memory().0;
+    let ours = figures(&scene, (Who::Operator, &operator), TENANT, sizes).await;
+    let alone = measure_alone(&scene, &operator, sizes, idle).await;
+    told("a restart");
+    let restart = restart(&scene, operator).await;
+    print(&scene, sizes, &floor, &ours, &alone, &restart);
+}
+
+/// Progress, for whoever waits.
+fn told(what: &str) {
+    eprintln!("{} {what}", Timestamp::now().strftime("%H:%M:%S"));
+}
+
+async fn measure_floor(scene: &Scene, sizes: &Sizes) -> Figures {
+    let program = Program::floor(&scene.kubeconfig);
+    let figures = figures(scene, (Who::Floor, &program), floor::NAMESPACE, sizes).await;
+    drop(program);
+    scene.without_floor().await;
+    figures
+}
+
+async fn figures(scene: &Scene, (who, program): (Who, &Program), namespace: &'static str, sizes: &Sizes) -> Figures {
+    let work = |prefix, chains, links| Work { namespace, prefix, chains, links, publish: true };
+    told(&format!("{who:?}: warm up"));
+    scene.work(work("warm", 5, 2)).await;
+    told(&format!("{who:?}: {} chains of {} links", sizes.chains, sizes.links));
+    let quick = measured(scene, (who, program), work("quick", sizes.chains, sizes.links)).await;
+    told(&format!("{who:?}: {} chains of {} links, whose pods take time", sizes.hand_off.0, sizes.hand_off.1));
+    scene.kubelet.stages_take(STAGE);
+    let slow = measured(scene, (who, program), work("slow", sizes.hand_off.0, sizes.hand_off.1)).await;
+    scene.kubelet.stages_take(Duration::ZERO);
+    Figures { quick, slow, memory: program.memory() }
+}
+
+async fn measure_alone(scene: &Scene, operator: &Program, sizes: &Sizes, idle: f64) -> Alone {
+    let made = 10 + sizes.chains * sizes.links + sizes.hand_off.0 * sizes.hand_off.1;
+    let chains = (sizes.builds - made).div_ceil(sizes.links);
+    told(&format!("{chains} chains more, which are not published"));
+    let work = Work { namespace: TENANT, prefix: "staged", chains, links: sizes.links, publish: false };
+    let staged = measured(scene, (Who::Operator, operator), work).await;
+    operator.quiet().await;
+    let from = Timestamp::now();
+    told("nothing to do");
+    sleep(sizes.rest).await;
+    Alone { idle, staged, full: operator.memory(), rest: (from, Timestamp::now()) }
+}
+
+/// Ends the operator as Kubernetes does, lets a chain come meanwhile, and starts another. The pods are gone, as
+/// those of builds that ended a while ago.
+async fn restart(scene: &Scene, operator: Program) -> Restart {
+    operator.end();
+    scene.without_pods(BUILDS).await;
+    let work = Work { namespace: TENANT, prefix: "later", chains: 1, links: 1, publish: true };
+    let (begin, clock) = (Timestamp::now(), Instant::now());
+    let operator = Program::operator(&scene.kubeconfig);
+    let ((since, requests), ()) = tokio::join!(operator.quiet(), scene.work(work));
+    Restart { begin, quiet: since.duration_since(clock).as_secs_f64(), requests, memory: operator.memory() }
+}
+
+fn print(scene: &Scene, sizes: &Sizes, floor: &Figures, ours: &Figures, alone: &Alone, restart: &Restart) {
+    let log = Log::read(scene.folder());
+    let played = scene.kubelet.played();
+    let pods = |who: &str| -> BTreeMap<&str, &Place> {
+        let of = |place: &Place| {
+            place.chain.starts_with("slow") && (place.namespace == floor::NAMESPACE) == (who == "floor")
+        };
+        played.iter().filter(|(_, place)| of(place)).map(|(name, place)| (name.as_str(), place)).collect()
+    };
+    let (theirs, own) = (log.hand_offs(&pods("floor")), log.hand_offs(&pods("operator")));
+    let both = |of: fn(&Done) -> f64| (of(&ours.quick), of(&floor.quick));
+    let count = format!("{} chains × {} links", sizes.chains, sizes.links);
+    let first = log.of(Who::Operator, (restart.begin, Timestamp::MAX)).find(|write| write.what == "create pods");
+    let first = first.map_or(f64::NAN, |write| write.at.duration_since(restart.begin).as_secs_f64());
+    let requests: u64 = restart.requests.values().sum();
+    let idle_writes = log.of(Who::Operator, alone.rest).filter(|write| !write.what.contains("leases")).count();
+    let builds = sizes.builds;
+    let conflicts = (ours.quick.conflicts(&log) + ours.slow.conflicts(&log), floor.quick.conflicts(&log));
+    let per_link = ours.quick.writes(&log);
+    let rows = [
+        Row::of(&format!("links/s, {count}, pods of 0 s"), "≥ 100", both(Done::links_per_second), 1),
+        Row::alone("links/s of links that are not published", "", &format!("{:.1}", alone.staged.links_per_second())),
+        Row::of("writes per link, pods of 0 s", "≤ 5", (per_link, floor.quick.writes(&log)), 2),
+        Row::of("writes per link, pods of 4 stages in 1 s", "", (ours.slow.writes(&log), floor.slow.writes(&log)), 2),
+        Row::alone("writes per link that is not published", "", &format!("{:.2}", alone.staged.writes(&log))),
+        Row::alone("conflicts (409)", "0", &format!("{}", conflicts.0)),
+        Row::of("API server, ms of CPU per link", "≤ 15", both(Done::server), 1),
+        Row::of("controller, ms of CPU per link", "", both(Done::own), 1),
+        Row::of("pod over → next link's pod, p50 ms", "≤ 40", (at(&own, 0.5), at(&theirs, 0.5)), 1),
+        Row::of("pod over → next link's pod, p99 ms", "≤ 100", (at(&own, 0.99), at(&theirs, 0.99)), 1),
+        Row::alone(&format!("start with {builds} builds → first pod, s"), "≤ 2", &format!("{first:.2}")),
+        Row::alone(&format!("start with {builds} builds → quiet, s"), "", &format!("{:.2}", restart.quiet)),
+        Row::alone("requests until then", "", &requests.to_string()),
+        Row::alone("RSS idle, MiB", "≤ 20", &format!("{:.1}", alone.idle)),
+        Row::of("RSS after that work (at most), MiB", "", (ours.memory.1, floor.memory.1), 1),
+        Row::alone(&format!("RSS with {builds} builds and pods, MiB"), "", &format!("{:.1}", alone.full.0)),
+        Row::alone(&format!("RSS started with {builds} builds, MiB"), "≤ 40", &format!("{:.1}", restart.memory.0)),
+        Row::alone("the same at most, MiB", "", &format!("{:.1}", restart.memory.1)),
+        Row::alone(&format!("writes in {} s at rest", sizes.rest.as_secs()), "0", &idle_writes.to_string()),
+    ];
+    table::print(&rows);
+    println!("\nhand-offs: {} of ours, {} of the floor", own.len(), theirs.len());
+    println!("\nwrites per link, pods of 0 s:\n{}", ours.quick.list(&log));
+    println!("writes per link, pods of 4 stages in 1 s:\n{}", ours.slow.list(&log));
+    println!("writes per link of the floor:\n{}", floor.quick.list(&log));
+    println!("requests of the start: {:#?}", restart.requests);
+}
+
+/// The value below which so large a part of the values is.
+fn at(values: &[f64], part: f64) -> f64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place among some hundred")]
+    let place = ((values.len() as f64 * part).ceil() as usize).saturating_sub(1);
+    values.get(place).copied().unwrap_or(f64::NAN)
+}
