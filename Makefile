@@ -50,7 +50,7 @@ release: ## the operator's program, as its image has it
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin imagechain --target $(target)
 
 .PHONY: bench
-bench: release ## the figures of docs/performance.md, some minutes; QUICK=1 for a tenth of the objects
+bench: release ## the figures of docs/performance.md, a quarter of an hour; QUICK=1 for a tenth of the objects
 	PROGRAM=$(abspath $(program)) cargo bench --locked --bench controller
 
 .PHONY: crds

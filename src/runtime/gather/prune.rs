@@ -9,7 +9,9 @@ use crate::api::{build::ImageBuild, chain::ImageChain};
 pub fn build(build: &mut ImageBuild) {
     forget_managers(build);
     let spec = &mut build.spec;
-    (spec.verify.shrink_to_fit(), spec.causes.shrink_to_fit(), spec.paths.shrink_to_fit());
+    spec.verify.shrink_to_fit();
+    spec.causes.shrink_to_fit();
+    spec.paths.shrink_to_fit();
     let Some(status) = &mut build.status else { return };
     if status.finished_at.is_some() {
         (status.conditions, status.stages, status.verification) = (Vec::new(), Vec::new(), Vec::new());
