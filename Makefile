@@ -47,6 +47,7 @@ test: lint test-unit test-apiserver sandbox-test ## all that CI runs
 # so that what runs while it is compiled (build scripts, macros) is not linked in the same way.
 .PHONY: release
 release: ## the operator's program, as its image has it
+	@echo 'The operator'\''s program: compiled once, which takes some minutes.'
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin imagechain --target $(target)
 
 .PHONY: crds
@@ -114,4 +115,8 @@ sandbox-test: ## the sandbox proves itself on real pods; needs root
 
 .PHONY: test-demo
 test-demo: release ## the demo and what goes wrong in a chain, on real pods; needs root, or KUBECONFIG=… REGISTRY=… GIT_SERVER=… of a cluster
-	cd sandbox && PROGRAM=$(abspath $(program)) go test -count=1 -timeout 90m -v ./demotest
+	cd sandbox && PROGRAM=$(abspath $(program)) go test -count=1 -timeout 60m -v -run '^TestDemo$$' ./demotest
+
+.PHONY: test-demo-long
+test-demo-long: release ## the demo's own chain, changed and broken, link by link; needs the same
+	cd sandbox && PROGRAM=$(abspath $(program)) go test -count=1 -timeout 90m -v -run '^TestDemoLong$$' ./demotest
