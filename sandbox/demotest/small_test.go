@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -41,9 +42,9 @@ profiles:
     resources: {cpu: 500m, memory: 1536Mi, storage: 4Gi}
     registry:
       staging: {repository: %s/small/staging%s}
-      insecure: [%q, %q]
+      insecure: [%s]
       mirrors: [{registry: docker.io, mirror: %q}]
-`, name, builder, builds, registry, secret, registry, c.demonstration.Registry, c.demonstration.Registry)
+`, name, builder, builds, registry, secret, strings.Join(slices.Compact([]string{quoted(registry), quoted(c.demonstration.Registry)}), ", "), c.demonstration.Registry)
 	upgrade := exec.Command("helm", "upgrade", "imagechain", filepath.Join(checkout, "charts", "imagechain"),
 		"--namespace=imagechain-system", "--reuse-values", "--wait", "--timeout=5m", "--values=-")
 	upgrade.Stdin = strings.NewReader(values)

@@ -27,9 +27,9 @@ impl Tests {
     pub(super) fn failure(&self) -> Option<ReportedFailure> {
         let (name, why) = self.failed.first()?;
         let more: Vec<_> = self.failed.iter().skip(1).map(|(name, _)| name.as_str()).take(MOST_NAMES).collect();
-        let more = if more.is_empty() { String::new() } else { format!(" Also: {}", more.join(", ")) };
+        let more = if more.is_empty() { String::new() } else { format!(". Also: {}", more.join(", ")) };
         let message =
-            format!("{} of {} tests failed. {name}: {}.{more}", self.failures, self.count, shortened(why, 700));
+            format!("{} of {} tests failed. {name}: {}{more}", self.failures, self.count, shortened(why, 700));
         Some(ReportedFailure { task: Some(name.clone()), ..failure(Reason::TestsFailed, message) })
     }
 }
