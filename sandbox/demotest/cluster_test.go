@@ -37,7 +37,8 @@ type testCluster struct {
 	sandbox *cluster.Cluster
 }
 
-// up uses the cluster of the environment, or starts a sandbox, and ends that with the test unless it has failed.
+// up uses the cluster of the environment, or starts a sandbox. One of its own it ends with the test, unless that has
+// failed; one that SANDBOX names is somebody's, and stays.
 func up(t *testing.T) *testCluster {
 	t.Helper()
 	if os.Getenv("PROGRAM") == "" {
@@ -55,7 +56,8 @@ func up(t *testing.T) *testCluster {
 func startSandbox(t *testing.T, printer *progress.Printer) *cluster.Cluster {
 	t.Helper()
 	number := usual
-	if chosen := os.Getenv("SANDBOX"); chosen != "" {
+	chosen := os.Getenv("SANDBOX")
+	if chosen != "" {
 		var err error
 		if number, err = strconv.Atoi(chosen); err != nil {
 			t.Fatalf("SANDBOX is no number: %v", err)
@@ -73,6 +75,9 @@ func startSandbox(t *testing.T, printer *progress.Printer) *cluster.Cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if chosen != "" {
+			return
+		}
 		if t.Failed() {
 			t.Logf("the sandbox is kept for a look: `make sandbox-shell SANDBOX=%[1]d`, `make sandbox-down SANDBOX=%[1]d`", number)
 			return
@@ -316,10 +321,10 @@ func (r repository) replace(t *testing.T, path, old, replaced string) {
 	r.write(t, map[string]string{path: strings.Replace(string(text), old, replaced, 1)})
 }
 
-// push commits all and brings it to a branch of the server.
+// push commits all and brings it to a branch of the server, whatever an earlier run has left there.
 func (r repository) push(t *testing.T, branch string) {
 	t.Helper()
 	command(t, r.folder, "git", "add", "--all")
 	command(t, r.folder, "git", "-c", "user.name=test", "-c", "user.email=test@imagechain.dev", "commit", "--quiet", "--message=A test")
-	command(t, r.folder, "git", "push", "--quiet", "origin", "HEAD:"+branch)
+	command(t, r.folder, "git", "push", "--quiet", "--force", "origin", "HEAD:"+branch)
 }

@@ -37,7 +37,7 @@ spec:
         secretVariables: [{name: token, secretKeyRef: {name: vault, key: build}}]
     verify:
     - command:
-        command: [sh, -c, 'test -n "$TOKEN" && echo "the token is $TOKEN"']
+        arguments: [sh, -c, 'test -n "$TOKEN" && echo "the token is $TOKEN"']
         secretVariables: [{name: TOKEN, secretKeyRef: {name: vault, key: test}}]
     publish: {image: {repository: REGISTRY_GUARD/guarded/image, tags: [latest], secretRef: {name: publish}}}
 `

@@ -32,7 +32,7 @@ spec:
     source: {inline: {files: {t.pkr.hcl: SIMPLE}}}
     from: {link: first}
     build: {packer: {template: t.pkr.hcl, variables: {base: "$(parent.local)"}}}
-    verify: [{command: {command: ["true"]}}]
+    verify: [{command: {arguments: ["true"]}}]
     publish: {image: {repository: REGISTRY/gated/second, tags: [latest]}}
 `
 
@@ -236,6 +236,7 @@ func testDeletions(t *testing.T, c *testCluster) {
 		t.Skip("builds of another cluster may not reach the gate on this machine")
 	}
 	gate := c.newGate(t)
+	c.useProfile(t, "small", c.demonstration.Registry, "")
 	c.apply(t, strings.NewReplacer("name: gated,", "name: deleted,").Replace(gate.chain()))
 	release := gate.await(t)
 	pod := c.podOf(t, "deleted")

@@ -160,6 +160,6 @@ func testMissing(t *testing.T, c *testCluster) {
 	}
 	registry := c.demonstration.Registry
 	command(t, "", "crane", "copy", "--insecure", registry+"/library/debian:13-slim", registry+"/missing/base:1")
-	command(t, c.clone(t, "mistakes").folder, "git", "push", "--quiet", "origin", "main:nothing")
+	command(t, c.clone(t, "mistakes").folder, "git", "push", "--quiet", "--force", "origin", "HEAD:nothing")
 	c.awaitDone(t, "missing")
 }
