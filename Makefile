@@ -41,7 +41,7 @@ sandbox-build: ## build what a sandbox needs, without starting one
 
 # What the tests need first is built first: a failing lint does not wait for Kubernetes to compile.
 .PHONY: test
-test: lint test-unit test-apiserver sandbox-test ## all that CI runs
+test: lint test-unit test-apiserver sandbox-test test-demo ## all that CI runs
 
 # Static: the runner starts in builder images of others too, whatever libraries they have. The target is named
 # so that what runs while it is compiled (build scripts, macros) is not linked in the same way.
@@ -90,10 +90,11 @@ $(cargo_deny):
 	cargo install --quiet --locked --root $(@D:/bin=) --version $(deny_version) cargo-deny
 
 .PHONY: test-long
-test-long: ## what CI has no time for: a million states, thousands of random worlds, every crash point, scenarios
+test-long: ## what CI has no time for: a million states, thousands of random worlds, every crash point, scenarios, faults on real pods
 	MODEL_STATES=1000000 cargo test --release --locked --test model
 	PROPTEST_CASES=3000 PROPTEST_RNG_SEED=$${PROPTEST_RNG_SEED:-$$(date +%s)} cargo test --release --locked --test worlds
 	cargo test --locked --test crashes --test scenarios -- --nocapture --test-threads 1
+	@$(MAKE) --no-print-directory test-demo-long
 
 .PHONY: test-unit
 test-unit: ## what needs neither cluster nor root
@@ -118,5 +119,9 @@ test-demo: release ## the demo and what goes wrong in a chain, on real pods; nee
 	cd sandbox && PROGRAM=$(abspath $(program)) go test -count=1 -timeout 60m -v -run '^TestDemo$$' ./demotest
 
 .PHONY: test-demo-long
-test-demo-long: release ## the demo's own chain, changed and broken, link by link; needs the same
+test-demo-long: release ## what is killed and deleted in mid-build, and the demo's own chain, changed and broken; needs the same
 	cd sandbox && PROGRAM=$(abspath $(program)) go test -count=1 -timeout 90m -v -run '^TestDemoLong$$' ./demotest
+
+.PHONY: bench-demo
+bench-demo: release ## what a chain adds to the same packer and molecule commands by hand (docs/performance.md); needs the same
+	cd sandbox && PROGRAM=$(abspath $(program)) go test -count=1 -timeout 60m -v -run '^TestOverhead$$' ./demotest

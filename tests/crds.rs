@@ -34,7 +34,8 @@ fn the_committed_definitions_are_those_of_the_types() {
 fn no_category_is_named_like_a_kind() {
     for crd in imagechain::api::crd::all() {
         let names = crd.spec.names;
-        let kinds: Vec<_> = names.short_names.into_iter().flatten().chain(names.singular).chain([names.plural]).collect();
+        let kinds: Vec<_> =
+            names.short_names.into_iter().flatten().chain(names.singular).chain([names.plural]).collect();
         for category in names.categories.into_iter().flatten() {
             assert!(!kinds.contains(&category), "{category} is one of {kinds:?}");
         }

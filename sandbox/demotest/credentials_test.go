@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"imagechain.dev/sandbox/internal/demo"
 )
 
 // Secret values that must be found nowhere.
@@ -72,14 +74,23 @@ func testCredentials(t *testing.T, c *testCluster) {
 	// What it says is what has to be typed.
 	link := c.awaitReason(t, "guarded", "image", "AccessNotGranted")
 	c.says(t, link, "kubectl create role", "git")
+	stalled := demo.Find(c.chain(t, "guarded").Status.Conditions, "Stalled").Message
+	for _, line := range []string{
+		"kubectl create role imagechain-secret-git -n takelage --verb=get,list,watch --resource=secrets --resource-name=git",
+		"kubectl create rolebinding imagechain-secret-git -n takelage --role=imagechain-secret-git --serviceaccount=imagechain-system:imagechain",
+	} {
+		if !strings.Contains(stalled, line) {
+			t.Errorf("the condition does not say what is to be typed: %s", stalled)
+		}
+	}
 	c.grant(t, manifest)
-	c.says(t, c.awaitReason(t, "guarded", "image", "AccessDenied"), git)
+	c.says(t, c.awaitReason(t, "guarded", "image", "AccessDenied"), git, "«git»")
 	c.secret(t, namespace, "git", map[string]string{"username": "git", "password": gitCanary})
 	c.says(t, c.awaitReason(t, "guarded", "image", "PushDenied"), registry)
 	c.secret(t, builds, "staging", dockerConfig(registry, "staging", stagingCanary))
 	c.says(t, c.awaitReason(t, "guarded", "image", "SecretNotFound"), "publish")
 	c.secret(t, namespace, "publish", dockerConfig(registry, "publish", "wrong"))
-	c.says(t, c.awaitReason(t, "guarded", "image", "PushDenied"), registry)
+	c.says(t, c.awaitReason(t, "guarded", "image", "PushDenied"), registry, "«publish»")
 	c.secret(t, namespace, "publish", dockerConfig(registry, "publish", publishCanary))
 	chain := c.awaitDone(t, "guarded")
 

@@ -1,6 +1,6 @@
 // Package demotest runs the demo on real pods, and then what goes wrong in a chain. Its parts stand on the
-// images that the demo has made, so each builds only what it is about. Run it as root: `make test-demo`, and
-// what takes longer, `make test-demo-long`.
+// images that the demo has made, so each builds only what it is about. Run it as root: `make test-demo`, and,
+// for what takes longer, `make test-demo-long`.
 package demotest
 
 import (
@@ -11,7 +11,7 @@ import (
 	"imagechain.dev/sandbox/internal/demo"
 )
 
-// TestDemo is what CI runs.
+// TestDemo is what CI runs: that it works, and what people get wrong.
 func TestDemo(t *testing.T) {
 	runAll(t, []step{
 		{"the demo", testDemo},
@@ -19,16 +19,17 @@ func TestDemo(t *testing.T) {
 		{"mistakes in files", testMistakes},
 		{"missing things", testMissing},
 		{"credentials", testCredentials},
-		{"faults", testFaults},
-		{"deletions", testDeletions},
 		{"each attempt had one pod", testOnePodPerAttempt},
 	})
 }
 
-// TestDemoLong changes the demo's own chain, whose links take minutes each.
+// TestDemoLong is what CI has no time for: what breaks, and changes of the demo's own chain, whose links take
+// minutes each.
 func TestDemoLong(t *testing.T) {
 	runAll(t, []step{
 		{"the demo", testDemo},
+		{"faults", testFaults},
+		{"deletions", testDeletions},
 		{"a changed playbook", testChangedPlaybook},
 		{"a failing task", testFailingTask},
 		{"a failing test", testFailingTest},
