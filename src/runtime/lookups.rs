@@ -240,3 +240,20 @@ fn naming(secret: Option<&str>, (reason, message): Trouble) -> Trouble {
 fn parsed<T: std::str::FromStr<Err: fmt::Display>>(text: &str) -> Found2<T> {
     text.parse().map_err(|error: T::Err| at_once((Reason::SpecInvalid, format!("«{text}»: {error}"))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_to_correct_a_secret_is_told_which_one() {
+        let refused = "it refuses the credentials: correct those of the Secret, or what they may do";
+        let named = |secret, message: &str| naming(secret, (Reason::AccessDenied, message.to_owned())).1;
+        assert_eq!(named(None, refused), refused);
+        assert_eq!(
+            named(Some("git"), refused),
+            "it refuses the credentials: correct those of the Secret «git», or what they may do"
+        );
+        assert_eq!(named(Some("git"), "it does not answer"), "it does not answer");
+    }
+}
