@@ -54,13 +54,19 @@ func building(link string, running Build, now time.Time) row {
 	return shown
 }
 
-// stageOf is the stage that a reason tells of; in the moments between two, none runs.
+// stageOf is the stage that a reason tells of, in the moments in which none runs.
 func stageOf(reason string) string {
-	stages := map[string]string{"FetchingSource": "source", "Building": "build", "Verifying": "verify", "Staging": "publish"}
-	if stage, is := stages[reason]; is {
-		return stage
+	switch reason {
+	case "FetchingSource":
+		return "source"
+	case "Building":
+		return "build"
+	case "Verifying":
+		return "verify"
+	case "Staging", "TestsPassed", "NothingToTest":
+		return "publish"
 	}
-	return "Building"
+	return "waiting"
 }
 
 func causes(found Build) string {
