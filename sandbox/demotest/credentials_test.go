@@ -44,11 +44,11 @@ spec:
     publish: {image: {repository: REGISTRY_GUARD/guarded/image, tags: [latest], secretRef: {name: publish}}}
 `
 
-// secretTemplate fails where the variable is not what it should be, and prints it.
+// secretTemplate prints a variable that is a secret, and fails where it is not there.
 var secretTemplate = strings.NewReplacer(
 	`variable "base"`, "variable \"token\" {\n  type = string\n}\nvariable \"base\"",
 	`    inline =`, "    environment_vars = [\"TOKEN=${var.token}\"]\n    inline =",
-).Replace(template(`test -n \"$TOKEN\" && echo \"the token is $TOKEN\"`))
+).Replace(template(`test -n "$TOKEN" && echo "the token is $TOKEN"`))
 
 // testCredentials lets one link meet wrong credentials at each step, and mends them one by one.
 func testCredentials(t *testing.T, c *testCluster) {

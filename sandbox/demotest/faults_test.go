@@ -37,8 +37,7 @@ spec:
 `
 
 func (g *gate) chain() string {
-	line := strings.ReplaceAll(g.line(), `"`, `\"`)
-	return strings.NewReplacer("TEMPLATE", quoted(template(line)), "SIMPLE", quoted(template("true"))).Replace(gated)
+	return strings.NewReplacer("TEMPLATE", quoted(template(g.line())), "SIMPLE", quoted(template("true"))).Replace(gated)
 }
 
 // fault is something that is killed in the middle of a build.
