@@ -47,13 +47,13 @@ func up(t *testing.T) *testCluster {
 	printer := progress.New(os.Stderr)
 	made := &testCluster{}
 	if os.Getenv("KUBECONFIG") == "" || os.Getenv("REGISTRY") == "" {
-		made.sandbox = startSandbox(t, printer)
+		made.sandbox = useSandbox(t, printer)
 	}
 	made.demonstration = demo.Demo{Settings: demo.FromEnvironment(checkout, os.Getenv("PROGRAM")), Printer: printer}
 	return made
 }
 
-func startSandbox(t *testing.T, printer *progress.Printer) *cluster.Cluster {
+func useSandbox(t *testing.T, printer *progress.Printer) *cluster.Cluster {
 	t.Helper()
 	number := usual
 	chosen := os.Getenv("SANDBOX")
@@ -68,9 +68,7 @@ func startSandbox(t *testing.T, printer *progress.Printer) *cluster.Cluster {
 		t.Fatal(err)
 	}
 	started := cluster.Cluster{Sandbox: sandbox, Checkout: checkout, Printer: printer}
-	if err := started.Up(); err != nil {
-		t.Fatal(err)
-	}
+	startSandbox(t, number)
 	if err := started.Use(); err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +85,16 @@ func startSandbox(t *testing.T, printer *progress.Printer) *cluster.Cluster {
 		}
 	})
 	return &started
+}
+
+// startSandbox starts a sandbox by its own program, which becomes the first process in it.
+func startSandbox(t *testing.T, number int) {
+	t.Helper()
+	starting := exec.Command(filepath.Join(checkout, "sandbox", "sandbox"), "--number", strconv.Itoa(number), "up")
+	starting.Stderr = os.Stderr
+	if text, err := starting.Output(); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
 }
 
 // step is a part of a test that needs what those before it have left.

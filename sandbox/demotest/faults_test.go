@@ -160,9 +160,7 @@ func killMachine(t *testing.T, c *testCluster, _ string) {
 	if err := host.Kill(found.PID); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.sandbox.Up(); err != nil {
-		t.Fatal(err)
-	}
+	startSandbox(t, c.sandbox.Number)
 }
 
 // killIn kills the programs of that name in a pod.
