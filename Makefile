@@ -41,12 +41,13 @@ sandbox-build: ## build what a sandbox needs, without starting one
 
 # What the tests need first is built first: a failing lint does not wait for Kubernetes to compile.
 .PHONY: test
-test: lint test-unit test-apiserver sandbox-test ## all that CI runs
+test: lint test-unit test-apiserver sandbox-test test-demo ## all that CI runs
 
 # Static: the runner starts in builder images of others too, whatever libraries they have. The target is named
 # so that what runs while it is compiled (build scripts, macros) is not linked in the same way.
 .PHONY: release
 release: ## the operator's program, as its image has it
+	@echo 'The operator'\''s program: compiled once, which takes some minutes.'
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin imagechain --target $(target)
 
 .PHONY: bench
@@ -93,10 +94,11 @@ $(cargo_deny):
 	cargo install --quiet --locked --root $(@D:/bin=) --version $(deny_version) cargo-deny
 
 .PHONY: test-long
-test-long: ## what CI has no time for: a million states, thousands of random worlds, every crash point, scenarios
+test-long: ## what CI has no time for: a million states, thousands of random worlds, every crash point, faults on real pods
 	MODEL_STATES=1000000 cargo test --release --locked --test model
 	PROPTEST_CASES=3000 PROPTEST_RNG_SEED=$${PROPTEST_RNG_SEED:-$$(date +%s)} cargo test --release --locked --test worlds
-	cargo test --locked --test crashes --test scenarios -- --nocapture --test-threads 1
+	IMAGECHAIN_CRASHES=all cargo test --locked --test crashes -- --nocapture --test-threads 1
+	@$(MAKE) --no-print-directory test-demo-long
 
 .PHONY: test-unit
 test-unit: ## what needs neither cluster nor root
@@ -104,12 +106,10 @@ test-unit: ## what needs neither cluster nor root
 	cd sandbox && go test ./internal/...
 	cd gitops/argocd && go test ./...
 
-# They are not yet a part of what CI runs: docs/development.md says why.
-long := tests/crashes.rs tests/scenarios.rs
-
 .PHONY: test-apiserver
 test-apiserver: ## against real API servers, without root
-	cargo test --locked $(patsubst tests/%.rs,--test %,$(filter-out $(long),$(wildcard tests/*.rs))) -- --nocapture
+	cargo test --locked $(patsubst tests/%.rs,--test %,$(filter-out tests/crashes.rs,$(wildcard tests/*.rs))) -- --nocapture
+	cargo test --locked --test crashes whatever_happens_at_a_write -- --nocapture
 
 .PHONY: sandbox-test
 sandbox-test: ## the sandbox proves itself on real pods; needs root
@@ -118,4 +118,12 @@ sandbox-test: ## the sandbox proves itself on real pods; needs root
 
 .PHONY: test-demo
 test-demo: release ## the demo and what goes wrong in a chain, on real pods; needs root, or KUBECONFIG=… REGISTRY=… GIT_SERVER=… of a cluster
-	cd sandbox && PROGRAM=$(abspath $(program)) go test -count=1 -timeout 90m -v ./demotest
+	cd sandbox && PROGRAM=$(abspath $(program)) go test -count=1 -timeout 60m -v -run '^TestDemo$$' ./demotest
+
+.PHONY: test-demo-long
+test-demo-long: release ## what is killed and deleted in mid-build, and the demo's own chain, changed and broken; needs the same
+	cd sandbox && PROGRAM=$(abspath $(program)) go test -count=1 -timeout 90m -v -run '^TestDemoLong$$' ./demotest
+
+.PHONY: bench-demo
+bench-demo: release ## what a chain adds to the same packer and molecule commands by hand (docs/performance.md); needs the same
+	cd sandbox && PROGRAM=$(abspath $(program)) go test -count=1 -timeout 60m -v -run '^TestOverhead$$' ./demotest

@@ -28,3 +28,16 @@ fn the_committed_definitions_are_those_of_the_types() {
     assert_eq!(kinds, fs::read_dir(&committed).expect("the committed files").count());
     fs::remove_dir_all(fresh).expect("the end of the folder");
 }
+
+/// kubectl takes a word for a category before it takes it for a kind: `kubectl get NAME …` would ask for all kinds.
+#[test]
+fn no_category_is_named_like_a_kind() {
+    for crd in imagechain::api::crd::all() {
+        let names = crd.spec.names;
+        let kinds: Vec<_> =
+            names.short_names.into_iter().flatten().chain(names.singular).chain([names.plural]).collect();
+        for category in names.categories.into_iter().flatten() {
+            assert!(!kinds.contains(&category), "{category} is one of {kinds:?}");
+        }
+    }
+}

@@ -2,11 +2,14 @@ package demotest
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"imagechain.dev/sandbox/internal/cluster"
 	"imagechain.dev/sandbox/internal/demo"
@@ -14,41 +17,65 @@ import (
 	"imagechain.dev/sandbox/internal/progress"
 )
 
-// number is the sandbox of these tests, unless SANDBOX names another or KUBECONFIG and REGISTRY a cluster.
-const number = 89
+// usual is the number of the sandbox of these tests, unless SANDBOX names another one.
+const usual = 89
 
-const checkout = "../.."
+const (
+	checkout = "../.."
+	// namespace is the tenant's, that the demo makes; builds is where its pods run.
+	namespace = "takelage"
+	builds    = "imagechain-builds"
+)
 
-// cluster is where the demo runs, with a clone of its repository.
+// patience bounds each wait for something that comes by itself.
+const patience = 10 * time.Minute
+
+// testCluster is where the demo runs.
 type testCluster struct {
 	demonstration demo.Demo
-	clone         string
+	// sandbox is nil on another cluster, where nothing can be killed.
+	sandbox *cluster.Cluster
 }
 
-// up starts a sandbox, and ends it with the test unless that has failed.
+// up uses the cluster of the environment, or starts a sandbox. One of its own it ends with the test, unless that has
+// failed; one that SANDBOX names is somebody's, and stays.
 func up(t *testing.T) *testCluster {
 	t.Helper()
-	if os.Getenv("KUBECONFIG") == "" || os.Getenv("REGISTRY") == "" {
-		startSandbox(t)
+	if os.Getenv("PROGRAM") == "" {
+		t.Fatal("PROGRAM is not set, the operator's program: `make test-demo` sets it")
 	}
-	settings := demo.FromEnvironment(checkout, os.Getenv("PROGRAM"))
-	return &testCluster{demonstration: demo.Demo{Settings: settings, Printer: progress.New(os.Stderr)}}
+	printer := progress.New(os.Stderr)
+	made := &testCluster{}
+	if os.Getenv("KUBECONFIG") == "" || os.Getenv("REGISTRY") == "" {
+		made.sandbox = useSandbox(t, printer)
+	}
+	made.demonstration = demo.Demo{Settings: demo.FromEnvironment(checkout, os.Getenv("PROGRAM")), Printer: printer}
+	return made
 }
 
-func startSandbox(t *testing.T) {
+func useSandbox(t *testing.T, printer *progress.Printer) *cluster.Cluster {
 	t.Helper()
+	number := usual
+	chosen := os.Getenv("SANDBOX")
+	if chosen != "" {
+		var err error
+		if number, err = strconv.Atoi(chosen); err != nil {
+			t.Fatalf("SANDBOX is no number: %v", err)
+		}
+	}
 	sandbox, err := layout.New(number)
 	if err != nil {
 		t.Fatal(err)
 	}
-	started := cluster.Cluster{Sandbox: sandbox, Checkout: checkout, Printer: progress.New(os.Stderr)}
-	if err := started.Up(); err != nil {
-		t.Fatal(err)
-	}
+	started := cluster.Cluster{Sandbox: sandbox, Checkout: checkout, Printer: printer}
+	startSandbox(t, number)
 	if err := started.Use(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if chosen != "" {
+			return
+		}
 		if t.Failed() {
 			t.Logf("the sandbox is kept for a look: `make sandbox-shell SANDBOX=%[1]d`, `make sandbox-down SANDBOX=%[1]d`", number)
 			return
@@ -57,6 +84,37 @@ func startSandbox(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return &started
+}
+
+// startSandbox starts a sandbox by its own program, which becomes the first process in it.
+func startSandbox(t *testing.T, number int) {
+	t.Helper()
+	starting := exec.Command(filepath.Join(checkout, "sandbox", "sandbox"), "--number", strconv.Itoa(number), "up")
+	starting.Stderr = os.Stderr
+	if text, err := starting.Output(); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+}
+
+// step is a part of a test that needs what those before it have left.
+type step struct {
+	name string
+	test func(*testing.T, *testCluster)
+}
+
+// runAll runs steps in order, up to the first that fails.
+func runAll(t *testing.T, steps []step) {
+	t.Helper()
+	cluster := up(t)
+	for _, each := range steps {
+		started := time.Now()
+		ok := t.Run(each.name, func(t *testing.T) { each.test(t, cluster) })
+		cluster.demonstration.Printer.Say("%s took %s", each.name, time.Since(started).Round(time.Second))
+		if !ok {
+			return
+		}
+	}
 }
 
 // demo runs it and returns what it prints at its end.
@@ -76,9 +134,15 @@ func command(t *testing.T, folder, name string, arguments ...string) string {
 	t.Helper()
 	made := exec.Command(name, arguments...)
 	made.Dir = folder
-	text, err := made.CombinedOutput()
+	return run(t, made)
+}
+
+// run runs a program and returns all that it prints; a failure ends the test.
+func run(t *testing.T, command *exec.Cmd) string {
+	t.Helper()
+	text, err := command.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(arguments, " "), err, text)
+		t.Fatalf("%s: %v\n%s", strings.Join(command.Args, " "), err, text)
 	}
 	return strings.TrimSpace(string(text))
 }
@@ -88,100 +152,187 @@ func (c *testCluster) kubectl(t *testing.T, arguments ...string) string {
 	return command(t, "", "kubectl", arguments...)
 }
 
+// apply gives manifests to the API server, with the addresses of this cluster in place of the words.
+func (c *testCluster) apply(t *testing.T, manifests string) {
+	t.Helper()
+	applying := exec.Command("kubectl", "apply", "-f", "-")
+	applying.Stdin = strings.NewReader(c.fill(manifests))
+	run(t, applying)
+}
+
+func (c *testCluster) fill(text string) string {
+	return strings.NewReplacer("REGISTRY", c.demonstration.Registry, "GIT_SERVER", c.demonstration.GitServer).Replace(text)
+}
+
 func (c *testCluster) read(t *testing.T, into any, arguments ...string) {
 	t.Helper()
-	if err := json.Unmarshal([]byte(c.kubectl(t, append(arguments, "-n", "takelage", "-o", "json")...)), into); err != nil {
+	if err := json.Unmarshal([]byte(c.kubectl(t, append(arguments, "-o", "json")...)), into); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (c *testCluster) chain(t *testing.T) demo.Chain {
+func (c *testCluster) chain(t *testing.T, name string) demo.Chain {
 	t.Helper()
 	var found demo.Chain
-	c.read(t, &found, "get", "imagechain", "takelage")
+	c.read(t, &found, "get", "imagechain", name, "-n", namespace)
 	return found
-}
-
-func (c *testCluster) condition(chain demo.Chain, kind string) demo.Condition {
-	return demo.Find(chain.Status.Conditions, kind)
 }
 
 func (c *testCluster) build(t *testing.T, name string) demo.Build {
 	t.Helper()
 	var found demo.Build
-	c.read(t, &found, "get", "imagebuild", name)
+	c.read(t, &found, "get", "imagebuild", name, "-n", namespace)
 	return found
 }
 
-// builds are the names of all builds of the chain.
+// builds are the names of all builds of the tenant.
 func (c *testCluster) builds(t *testing.T) []string {
 	t.Helper()
-	return strings.Fields(c.kubectl(t, "get", "imagebuilds", "-n", "takelage", "-o", "jsonpath={.items[*].metadata.name}"))
+	return strings.Fields(c.kubectl(t, "get", "imagebuilds", "-n", namespace, "-o", "jsonpath={.items[*].metadata.name}"))
 }
 
-func (c *testCluster) publishedBuild(t *testing.T, link string) demo.Build {
+// await waits until a chain is as wanted, and returns it.
+func (c *testCluster) await(t *testing.T, name, what string, wanted func(demo.Chain) bool) demo.Chain {
 	t.Helper()
-	published := c.chain(t).Link(link).Published
-	if published == nil {
-		t.Fatalf("%s is not published", link)
+	var chain demo.Chain
+	c.eventually(t, name+": "+what, func() (bool, string) {
+		chain = c.chain(t, name)
+		return wanted(chain), fmt.Sprintf("%+v", chain.Status)
+	})
+	return chain
+}
+
+// awaitReason waits until a link has a reason, and returns what its status says of it.
+func (c *testCluster) awaitReason(t *testing.T, name, link, reason string) demo.LinkStatus {
+	t.Helper()
+	chain := c.await(t, name, link+" says "+reason, func(chain demo.Chain) bool { return chain.Link(link).Reason == reason })
+	return chain.Link(link)
+}
+
+// awaitDone waits until all of a chain is published, for the object as it is now.
+func (c *testCluster) awaitDone(t *testing.T, name string) demo.Chain {
+	t.Helper()
+	return c.await(t, name, "all is published", demo.Chain.Done)
+}
+
+// request asks for everything once more.
+func (c *testCluster) request(t *testing.T, name, token string) {
+	t.Helper()
+	c.kubectl(t, "annotate", "imagechain", name, "-n", namespace, "--overwrite", "imagechain.dev/requestedAt="+token)
+}
+
+// awaitRequest waits until a request is answered and all of it is published.
+func (c *testCluster) awaitRequest(t *testing.T, name, token string) demo.Chain {
+	t.Helper()
+	return c.await(t, name, "the request "+token+" is answered", func(chain demo.Chain) bool {
+		return chain.Done() && chain.Status.LastHandledRequest == token
+	})
+}
+
+// eventually asks until the answer is yes. Where it does not come, the test ends with the last answer.
+func (c *testCluster) eventually(t *testing.T, what string, check func() (bool, string)) {
+	t.Helper()
+	var last string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
+		var good bool
+		if good, last = check(); good {
+			return
+		}
 	}
-	return c.build(t, published.Build)
+	t.Fatalf("%s did not happen; last seen: %s\n%s", what, last, c.kubectl(t, "get", "imagechains,imagebuilds,pods", "-A", "-o", "wide"))
 }
 
-// digest is what the registry says of the tag `latest` of a link.
-func (c *testCluster) digest(t *testing.T, link string) string {
+// digest is what the registry says of the tag `latest` of a repository.
+func digest(t *testing.T, repository string) string {
 	t.Helper()
-	return command(t, "", "crane", "digest", "--insecure", c.demonstration.Registry+"/takelage/"+link+":latest")
+	return command(t, "", "crane", "digest", "--insecure", repository+":latest")
 }
 
-// publishedIsTested compares what the registry serves with what the tests of a link were run on.
-func (c *testCluster) publishedIsTested(t *testing.T, link string) {
+// publishedIsTested compares what the registry serves for each link with what its tests were run on.
+func (c *testCluster) publishedIsTested(t *testing.T, chain demo.Chain) {
 	t.Helper()
-	build := c.publishedBuild(t, link)
-	if digest := c.digest(t, link); digest != build.Status.Artifact.Digest {
-		t.Errorf("%s: the tag leads to %s, and %s was tested", link, digest, build.Status.Artifact.Digest)
+	for _, each := range chain.Spec.Links {
+		link := chain.Link(each.Name)
+		if link.Published == nil {
+			t.Errorf("%s is not published", each.Name)
+			continue
+		}
+		made := c.build(t, link.Published.Build)
+		if demo.Find(made.Status.Conditions, "Verified").Status != "True" || made.Status.Artifact == nil {
+			t.Errorf("%s: what is published is not verified: %+v", each.Name, made.Status)
+			continue
+		}
+		if found := digest(t, link.Published.Repository); found != made.Status.Artifact.Digest {
+			t.Errorf("%s: the tag leads to %s, and %s was tested", each.Name, found, made.Status.Artifact.Digest)
+		}
+		if found := configDigest(t, link.Published.Repository); found != made.Status.Artifact.ImageID {
+			t.Errorf("%s: the published configuration is %q, the tested image %q", each.Name, found, made.Status.Artifact.ImageID)
+		}
 	}
+}
+
+// configDigest is the ID of the image behind the tag `latest`.
+func configDigest(t *testing.T, repository string) string {
+	t.Helper()
 	var manifest struct{ Config struct{ Digest string } }
-	text := command(t, "", "crane", "manifest", "--insecure", c.demonstration.Registry+"/takelage/"+link+":latest")
+	text := command(t, "", "crane", "manifest", "--insecure", repository+":latest")
 	if err := json.Unmarshal([]byte(text), &manifest); err != nil {
 		t.Fatal(err)
 	}
-	if manifest.Config.Digest == "" || manifest.Config.Digest != build.Status.Artifact.ImageID {
-		t.Errorf("%s: the published configuration is %q, the tested image %q", link, manifest.Config.Digest, build.Status.Artifact.ImageID)
+	return manifest.Config.Digest
+}
+
+// repository is a clone of one on the git server.
+type repository struct{ folder string }
+
+// clone takes what is there.
+func (c *testCluster) clone(t *testing.T, name string) repository {
+	t.Helper()
+	folder := filepath.Join(t.TempDir(), name)
+	command(t, "", "git", "clone", "--quiet", c.demonstration.GitServer+"/"+name+".git", folder)
+	return repository{folder}
+}
+
+// newRepository makes one; its first push makes it on the server.
+func (c *testCluster) newRepository(t *testing.T, name string) repository {
+	t.Helper()
+	folder := filepath.Join(t.TempDir(), name)
+	command(t, "", "git", "init", "--quiet", "--initial-branch=main", folder)
+	command(t, folder, "git", "remote", "add", "origin", c.demonstration.GitServer+"/"+name+".git")
+	return repository{folder}
+}
+
+// write puts files into the clone.
+func (r repository) write(t *testing.T, files map[string]string) {
+	t.Helper()
+	for path, content := range files {
+		path = filepath.Join(r.folder, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
-// awaitCondition waits until the chain has a condition, or lacks it: Type, Type=false.
-func (c *testCluster) awaitCondition(t *testing.T, condition string) {
+// replace changes a text that a file holds once.
+func (r repository) replace(t *testing.T, path, old, replaced string) {
 	t.Helper()
-	waiting := exec.Command("kubectl", "wait", "imagechain/takelage", "-n", "takelage", "--for=condition="+condition, "--timeout=15m")
-	if text, err := waiting.CombinedOutput(); err != nil {
-		t.Fatalf("%s did not come: %s\n%s", condition, text, c.kubectl(t, "get", "imagechains,imagebuilds,pods", "-A", "-o", "wide"))
-	}
-}
-
-// push changes a file of the example in its repository.
-func (c *testCluster) push(t *testing.T, path, old, replaced string) {
-	t.Helper()
-	if c.clone == "" {
-		c.clone = filepath.Join(t.TempDir(), "takelage")
-	}
-	// A subtest's folder goes with it.
-	if _, err := os.Stat(c.clone); err != nil {
-		c.clone = filepath.Join(t.TempDir(), "takelage")
-		command(t, "", "git", "clone", "--quiet", c.demonstration.Repository(), c.clone)
-	}
-	file := filepath.Join(c.clone, path)
-	text, err := os.ReadFile(file)
+	text, err := os.ReadFile(filepath.Join(r.folder, path))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Count(string(text), old) != 1 {
 		t.Fatalf("%s does not hold %q once", path, old)
 	}
-	if err := os.WriteFile(file, []byte(strings.Replace(string(text), old, replaced, 1)), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	command(t, c.clone, "git", "-c", "user.name=test", "-c", "user.email=test@imagechain.dev", "commit", "--quiet", "--all", "--message=A test")
-	command(t, c.clone, "git", "push", "--quiet", "origin", "main")
+	r.write(t, map[string]string{path: strings.Replace(string(text), old, replaced, 1)})
+}
+
+// push commits all and brings it to a branch of the server, whatever an earlier run has left there.
+func (r repository) push(t *testing.T, branch string) {
+	t.Helper()
+	command(t, r.folder, "git", "add", "--all")
+	command(t, r.folder, "git", "-c", "user.name=test", "-c", "user.email=test@imagechain.dev", "commit", "--quiet", "--message=A test")
+	command(t, r.folder, "git", "push", "--quiet", "--force", "origin", "HEAD:"+branch)
 }

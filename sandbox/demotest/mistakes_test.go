@@ -1,102 +1,165 @@
 package demotest
 
 import (
-	"os/exec"
+	"slices"
 	"strings"
 	"testing"
-
-	"imagechain.dev/sandbox/internal/demo"
 )
 
-// mistakes is a chain of links that all stand on what the demo has published, and each have a mistake of
-// their own. What is to be mended from outside comes last.
+// mistakes is a chain of links that all stand on the demo's base, and each get a mistake of their own.
 const mistakes = `
 apiVersion: imagechain.dev/v1alpha1
 kind: ImageChain
 metadata: {name: mistakes, namespace: takelage}
 spec:
-  profiles: [docker]
+  profiles: [small]
+  source: {git: {url: "GIT_SERVER/mistakes.git", revision: main}}
   triggers: {interval: 30s}
-  parallelism: 1
-  source: {inline: {files: {
-    t.pkr.hcl: "source \"docker\" \"x\" {\n  image = \"REGISTRY/takelage/systemd:latest\"\n  commit = true\n}\nbuild {\n  sources = [\"source.docker.x\"]\n}\n",
-    broken.pkr.hcl: "source \"docker\" {",
-    variable.pkr.hcl: "variable \"colour\" {\n  type = string\n}\nsource \"docker\" \"x\" {\n  image = var.colour\n  commit = true\n}\nbuild {\n  sources = [\"source.docker.x\"]\n}\n"}}}
   links:
-  - name: template
-    build: {packer: {template: broken.pkr.hcl}}
+  - name: task
+    from: {chain: {name: takelage, link: systemd}}
+    paths: [task]
+    build: {packer: {template: task/t.pkr.hcl, variables: {base: "$(parent.local)"}}}
+    publish: {image: {repository: REGISTRY/mistakes/task, tags: [latest]}}
+  - name: test
+    from: {chain: {name: takelage, link: systemd}}
+    paths: [test]
+    build: {packer: {template: test/t.pkr.hcl, variables: {base: "$(parent.local)"}}}
+    verify: [{pytest: {directory: test}}]
+    publish: {image: {repository: REGISTRY/mistakes/test, tags: [latest]}}
   - name: variable
-    build: {packer: {template: variable.pkr.hcl}}
-  - name: child
+    from: {chain: {name: takelage, link: systemd}}
+    paths: [variable]
+    build: {packer: {template: variable/t.pkr.hcl, variables: {base: "$(parent.local)"}}}
+    publish: {image: {repository: REGISTRY/mistakes/variable, tags: [latest]}}
+  - name: template
+    from: {chain: {name: takelage, link: systemd}}
+    paths: [template]
+    build: {packer: {template: template/t.pkr.hcl, variables: {base: "$(parent.local)"}}}
+    publish: {image: {repository: REGISTRY/mistakes/template, tags: [latest]}}
+  - name: dependent
     from: {link: template}
-    build: {packer: {template: t.pkr.hcl}}
-  - name: base
-    from: {image: "REGISTRY/takelage/nothing:1"}
-    build: {packer: {template: t.pkr.hcl}}
-  - name: revision
-    source: {git: {url: "GIT_SERVER/takelage.git", revision: nothing}}
-    build: {packer: {template: packer/systemd.pkr.hcl, variables: {base: "REGISTRY/takelage/systemd:latest"}}}
-  - name: secret
-    source: {git: {url: "GIT_SERVER/takelage.git", revision: main, secretRef: {name: nothing}}}
-    build: {packer: {template: packer/systemd.pkr.hcl, variables: {base: "REGISTRY/takelage/systemd:latest"}}}
+    paths: [dependent]
+    build: {packer: {template: dependent/t.pkr.hcl, variables: {base: "$(parent.local)"}}}
+    publish: {image: {repository: REGISTRY/mistakes/dependent, tags: [latest]}}
 `
 
+const (
+	playbook = `provisioner "ansible" {
+    playbook_file   = "play.yml"
+    user            = "root"
+    extra_arguments = ["--extra-vars", "ansible_connection=docker ansible_host=${build.ID}"]
+  }
+  provisioner "shell"`
+	play = `- hosts: all
+  gather_facts: false
+  tasks:
+  - name: Look at the moon
+    ansible.builtin.command: cat /etc/hostname
+`
+	tests = `def test_what_was_made(host):
+    assert host.check_output("cat /etc/made") == "one"
+`
+)
+
+// testMistakes has all links published, pushes mistakes to four of them, and takes them back.
 func testMistakes(t *testing.T, c *testCluster) {
-	manifest := strings.NewReplacer("REGISTRY", c.demonstration.Registry, "GIT_SERVER", c.demonstration.GitServer).Replace(mistakes)
-	applying := exec.Command("kubectl", "apply", "-f", "-")
-	applying.Stdin = strings.NewReader(manifest)
-	if text, err := applying.CombinedOutput(); err != nil {
-		t.Fatalf("%s", text)
-	}
-	t.Cleanup(func() { c.kubectl(t, "delete", "imagechain", "mistakes", "-n", "takelage", "--wait") })
-	for link, wanted := range map[string]struct{ reason, says string }{
-		"template": {"TemplateInvalid", "broken.pkr.hcl"},
-		"variable": {"TemplateInvalid", "colour"},
-		"child":    {"ParentFailed", "template"},
-		"base":     {"BaseImageNotFound", "takelage/nothing:1"},
-		"revision": {"RevisionNotFound", "nothing"},
-		"secret":   {"AccessNotGranted", "kubectl create role"},
+	c.useProfile(t, "small", c.demonstration.Registry, "")
+	files := c.newRepository(t, "mistakes")
+	files.write(t, map[string]string{
+		"task/t.pkr.hcl":      strings.Replace(template("true"), `provisioner "shell"`, playbook, 1),
+		"task/play.yml":       play,
+		"test/t.pkr.hcl":      template("echo one >/etc/made"),
+		"test/test_made.py":   tests,
+		"variable/t.pkr.hcl":  template("true"),
+		"template/t.pkr.hcl":  template("true"),
+		"dependent/t.pkr.hcl": template("true"),
+	})
+	files.push(t, "main")
+	c.apply(t, mistakes)
+	good := c.awaitDone(t, "mistakes")
+	c.publishedIsTested(t, good)
+
+	files.replace(t, "task/play.yml", "/etc/hostname", "/nonexistent/moon")
+	files.replace(t, "test/test_made.py", `"one"`, `"moon"`)
+	files.replace(t, "variable/t.pkr.hcl", `variable "base"`, "variable \"colour\" {\n  type = string\n}\nvariable \"base\"")
+	files.replace(t, "template/t.pkr.hcl", "sources =", "sauces =")
+	files.push(t, "main")
+	for _, wanted := range []struct {
+		link, reason string
+		says         []string
+	}{
+		{"task", "TaskFailed", []string{"Look at the moon", "task/play.yml", "/nonexistent/moon", "kubectl logs"}},
+		{"test", "TestsFailed", []string{"test_what_was_made", "'one' == 'moon'", "test_made.py:2", "kubectl logs"}},
+		{"variable", "TemplateInvalid", []string{"variable/t.pkr.hcl", "colour"}},
+		{"template", "TemplateInvalid", []string{"template/t.pkr.hcl", "sauces"}},
+		{"dependent", "ParentFailed", []string{"template"}},
 	} {
-		c.awaitLink(t, link, ".reason", wanted.reason)
-		status := c.mistaken(t, link)
-		message := status.Message
-		if status.Build != "" {
-			if failure := c.build(t, status.Build).Status.Failure; failure != nil {
-				message = failure.Message
-			}
-		}
-		t.Logf("%s: %s: %s", link, status.Reason, message)
-		if !strings.Contains(message, wanted.says) {
-			t.Errorf("%s does not say %q", link, wanted.says)
+		c.says(t, c.awaitReason(t, "mistakes", wanted.link, wanted.reason), wanted.says...)
+	}
+	for _, link := range good.Spec.Links {
+		if published := good.Link(link.Name).Published; digest(t, published.Repository) != published.Digest {
+			t.Errorf("the published tag of %s was moved", link.Name)
 		}
 	}
-	c.mend(t)
-}
+	made := c.builds(t)
 
-// mend brings what was missing; nobody touches the chain.
-func (c *testCluster) mend(t *testing.T) {
-	t.Helper()
-	from, to := c.demonstration.Registry+"/takelage/systemd:latest", c.demonstration.Registry+"/takelage/nothing:1"
-	command(t, "", "crane", "copy", "--insecure", from, to)
-	clone := t.TempDir()
-	command(t, "", "git", "clone", "--quiet", c.demonstration.Repository(), clone)
-	command(t, clone, "git", "push", "--quiet", "origin", "main:nothing")
-	for _, link := range []string{"base", "revision"} {
-		c.awaitLink(t, link, ".state", "Ready")
+	// Two are as they were before, so nothing has to be built; two are mended otherwise.
+	files.replace(t, "task/play.yml", "/nonexistent/moon", "/etc/hostname")
+	files.replace(t, "test/test_made.py", `"moon"`, `"one"`)
+	files.replace(t, "variable/t.pkr.hcl", "  type = string\n}\nvariable \"base\"", "  default = \"red\"\n}\nvariable \"base\"")
+	files.replace(t, "template/t.pkr.hcl", "sauces =", "sources =")
+	files.replace(t, "template/t.pkr.hcl", `"true"`, `"echo another >/etc/made"`)
+	files.push(t, "main")
+	mended := c.awaitDone(t, "mistakes")
+	c.publishedIsTested(t, mended)
+	for _, link := range good.Spec.Links {
+		same := mended.Link(link.Name).Published.Build == good.Link(link.Name).Published.Build
+		if same != slices.Contains([]string{"task", "test"}, link.Name) {
+			t.Errorf("%s: the build is the same: %v", link.Name, same)
+		}
+	}
+	// A failed build may be pruned meanwhile; none is made beyond those of variable, template and what stands on it.
+	added := slices.DeleteFunc(c.builds(t), func(name string) bool { return slices.Contains(made, name) })
+	if len(added) != 3 {
+		t.Errorf("these builds were made: %v", added)
 	}
 }
 
-func (c *testCluster) mistaken(t *testing.T, link string) demo.LinkStatus {
-	t.Helper()
-	var found demo.Chain
-	c.read(t, &found, "get", "imagechain", "mistakes")
-	return found.Link(link)
-}
+// missing is a chain whose links name what is not there.
+const missing = `
+apiVersion: imagechain.dev/v1alpha1
+kind: ImageChain
+metadata: {name: missing, namespace: takelage}
+spec:
+  profiles: [small]
+  triggers: {interval: 30s}
+  links:
+  - name: base
+    source: {inline: {files: {t.pkr.hcl: TEMPLATE}}}
+    from: {image: "REGISTRY/missing/base:1"}
+    build: {packer: {template: t.pkr.hcl, variables: {base: "$(parent.local)"}}}
+  - name: dependent
+    source: {inline: {files: {t.pkr.hcl: TEMPLATE}}}
+    from: {link: base}
+    build: {packer: {template: t.pkr.hcl, variables: {base: "$(parent.local)"}}}
+  - name: revision
+    source: {git: {url: "GIT_SERVER/mistakes.git", revision: nothing}}
+    from: {image: "REGISTRY/library/debian:13-slim"}
+    paths: [template]
+    build: {packer: {template: template/t.pkr.hcl, variables: {base: "$(parent.local)"}}}
+`
 
-func (c *testCluster) awaitLink(t *testing.T, link, field, value string) {
-	t.Helper()
-	path := `jsonpath={.status.links[?(@.name=="` + link + `")]` + field + `}=` + value
-	if text, err := exec.Command("kubectl", "wait", "imagechain/mistakes", "-n", "takelage", "--for="+path, "--timeout=10m").CombinedOutput(); err != nil {
-		t.Fatalf("%s: %s is not %s: %s\n%+v", link, field, value, text, c.mistaken(t, link))
+// testMissing brings what is missing; nobody touches the chain.
+func testMissing(t *testing.T, c *testCluster) {
+	c.apply(t, strings.ReplaceAll(missing, "TEMPLATE", quoted(template("true"))))
+	c.says(t, c.awaitReason(t, "missing", "base", "BaseImageNotFound"), "missing/base:1")
+	c.says(t, c.awaitReason(t, "missing", "revision", "RevisionNotFound"), "nothing", "mistakes.git")
+	if link := c.chain(t, "missing").Link("dependent"); link.Build != "" {
+		t.Errorf("a build was made of what stands on a link without a base: %+v", link)
 	}
+	registry := c.demonstration.Registry
+	command(t, "", "crane", "copy", "--insecure", registry+"/library/debian:13-slim", registry+"/missing/base:1")
+	command(t, c.clone(t, "mistakes").folder, "git", "push", "--quiet", "--force", "origin", "HEAD:nothing")
+	c.awaitDone(t, "missing")
 }

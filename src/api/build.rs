@@ -17,7 +17,7 @@ use super::recipe::{BuildStep, Parent, Retry, Timeouts, VerifyStep};
 #[kube(
     group = "imagechain.dev", version = "v1alpha1", kind = "ImageBuild", namespaced,
     status = "ImageBuildStatus", derive = "PartialEq",
-    shortname = "ib", category = "imagechain",
+    shortname = "ib", category = "imagechain-all",
     doc = "One run of one link for one set of inputs. The controller makes it for a chain; a user may make one for a single run. What it asks for never changes.",
     printcolumn(name = "Chain", type_ = "string", json_path = ".spec.chainRef.name"),
     printcolumn(name = "Link", type_ = "string", json_path = ".spec.chainRef.link"),

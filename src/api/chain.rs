@@ -17,7 +17,8 @@ use super::recipe::{BuildStep, Parent, Publish, Retry, Timeouts, VerifyStep};
 #[kube(
     group = "imagechain.dev", version = "v1alpha1", kind = "ImageChain", namespaced,
     status = "ImageChainStatus", derive = "PartialEq",
-    shortname = "ic", category = "imagechain",
+    // The category is not named like the kind: `kubectl get imagechain NAME` would mean all kinds.
+    shortname = "ic", category = "imagechain-all",
     doc = "A chain of machine images: each link is built, tested and, only when its tests passed, published.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),

@@ -24,7 +24,7 @@ use super::common::{ConfigMapSource, Duration, ImageReference, ObjectName, Regis
     status = "BuildProfileStatus",
     derive = "PartialEq",
     shortname = "bp",
-    category = "imagechain",
+    category = "imagechain-all",
     doc = "Who may build with which privileges, where. To allow a tenant a privileged profile is to give them root on every node that the profile can reach.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),

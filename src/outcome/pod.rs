@@ -70,8 +70,9 @@ fn memory_limit(pod: &Pod, stage: Stage) -> Option<&str> {
 /// The checks in the order in which they win: what befell the pod as a whole explains what its containers
 /// say, and the engine's end explains that of a stage that used it.
 fn state(status: &PodStatus) -> State {
-    // What has ended well stays so, whatever befalls the pod afterwards.
-    if status.phase.as_deref() == Some("Succeeded") && stages(status).is_none() {
+    // What has ended well stays so, whatever befalls the pod afterwards. The kubelet ends the engine some seconds
+    // later: what comes next does not wait for that.
+    if has_come_to_its_end(status) && stages(status).is_none() {
         return State::Succeeded;
     }
     let found = whole_pod(status).or_else(|| engine(status)).or_else(|| stages(status));
@@ -82,6 +83,12 @@ fn state(status: &PodStatus) -> State {
         }
         None => current(status),
     }
+}
+
+/// Whether the last stage has ended, and so all of them: the kubelet starts none before the one before it ended well.
+fn has_come_to_its_end(status: &PodStatus) -> bool {
+    let last = find(status, Stage::Publish).and_then(terminated);
+    last.is_some() || status.phase.as_deref() == Some("Succeeded")
 }
 
 /// What befell the pod as a whole.

@@ -7,7 +7,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{Attempt, container, volume};
+use super::{Attempt, container, resources, volume};
 use crate::api::{
     ATTEMPT_LABEL, BUILD_LABEL, BUILD_NAMESPACE_LABEL, BUILD_UID_LABEL, CHAIN_LABEL, JOB_ANNOTATION, LINK_LABEL,
     MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL, build::Stage,
@@ -70,6 +70,7 @@ fn spec(attempt: &Attempt<'_>) -> PodSpec {
         init_containers: Some(init.map(|stage| container::of(attempt, stage)).into()),
         containers: vec![container::of(attempt, Stage::Publish)],
         volumes: Some(volume::all(attempt)),
+        resources: Some(resources::pod(profile)),
         restart_policy: Some("Never".to_owned()),
         active_deadline_seconds: i64::try_from(profile.deadline.as_secs()).ok(),
         termination_grace_period_seconds: Some(GRACE),

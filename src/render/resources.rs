@@ -2,7 +2,8 @@
 //!
 //! A stage and the engine run at the same time, the stages one after another: so the pod as a whole needs
 //! the engine's share and one stage's, and both together are what the profile grants. Requests equal limits:
-//! a build that was admitted is not killed for the memory of its neighbours.
+//! a build that was admitted is not killed for the memory of its neighbours. Processor time is the exception:
+//! what one of the two leaves is for the other, up to all that the profile grants.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +19,23 @@ const MOST_STAGE_MEMORY: u64 = 2 << 30;
 
 /// What a stage may have.
 pub(super) fn stage(profile: &ValidProfile) -> ResourceRequirements {
-    requirements(share(profile))
+    container(profile, share(profile))
 }
 
 /// What the engine may have.
 pub(super) fn engine(profile: &ValidProfile) -> ResourceRequirements {
     let [cpu, memory, storage] = share(profile);
-    requirements([profile.milli_cpu - cpu, profile.memory_bytes - memory, profile.storage_bytes - storage])
+    container(profile, [profile.milli_cpu - cpu, profile.memory_bytes - memory, profile.storage_bytes - storage])
+}
+
+/// What the pod may have as a whole. Where the cluster knows no limits of pods (Kubernetes before 1.34), it leaves
+/// this out, and a stage and the engine can each use the processor time that is meant for both.
+pub(super) fn pod(profile: &ValidProfile) -> ResourceRequirements {
+    let amounts = BTreeMap::from([
+        ("cpu".to_owned(), thousandths(profile.milli_cpu)),
+        ("memory".to_owned(), bytes(profile.memory_bytes)),
+    ]);
+    ResourceRequirements { limits: Some(amounts.clone()), requests: Some(amounts), ..ResourceRequirements::default() }
 }
 
 /// A stage's processor time, memory and disk.
@@ -37,13 +48,19 @@ fn share(profile: &ValidProfile) -> [u64; 3] {
     ]
 }
 
-fn requirements([milli_cpu, memory, storage]: [u64; 3]) -> ResourceRequirements {
-    let amounts = BTreeMap::from([
-        ("cpu".to_owned(), thousandths(milli_cpu)),
-        ("memory".to_owned(), bytes(memory)),
-        ("ephemeral-storage".to_owned(), bytes(storage)),
-    ]);
-    ResourceRequirements { limits: Some(amounts.clone()), requests: Some(amounts), ..ResourceRequirements::default() }
+fn container(profile: &ValidProfile, [milli_cpu, memory, storage]: [u64; 3]) -> ResourceRequirements {
+    let amounts = |milli_cpu: u64| {
+        BTreeMap::from([
+            ("cpu".to_owned(), thousandths(milli_cpu)),
+            ("memory".to_owned(), bytes(memory)),
+            ("ephemeral-storage".to_owned(), bytes(storage)),
+        ])
+    };
+    ResourceRequirements {
+        limits: Some(amounts(profile.milli_cpu)),
+        requests: Some(amounts(milli_cpu)),
+        ..ResourceRequirements::default()
+    }
 }
 
 fn thousandths(amount: u64) -> Quantity {

@@ -92,7 +92,7 @@ impl Lookups {
                 let objects = objects.into_iter().filter_map(|(path, id)| Some((path, id?))).collect();
                 Ok((Found::Commit { commit, objects }, version))
             }
-            Err(error) => Err(((error.reason(), error.to_string()), version)),
+            Err(error) => Err((naming(secret, (error.reason(), error.to_string())), version)),
         }
     }
 
@@ -108,7 +108,7 @@ impl Lookups {
         let reference: Reference = parsed(reference)?;
         match registry.resolve(&reference, platform, &credentials).await {
             Ok(digest) => Ok((Found::Digest(digest.to_string()), version)),
-            Err(error) => Err((told(&error), version)),
+            Err(error) => Err((naming(secret, told(&error)), version)),
         }
     }
 
@@ -157,6 +157,10 @@ impl Lookups {
         match registry.promote(&promotion).await {
             Ok(_) => Ok((Found::Presence(true), version)),
             Err(registry::Error::Gone { .. }) => Ok((Found::Presence(false), version)),
+            // The credentials for reading are another Secret's.
+            Err(error) if error.reason() == Reason::PushDenied => {
+                Err((naming(wanted.secret.as_deref(), told(&error)), version))
+            }
             Err(error) => Err((told(&error), version)),
         }
     }
@@ -227,6 +231,29 @@ fn told(error: &registry::Error) -> Trouble {
     (error.reason(), error.to_string())
 }
 
+/// The sentence with the name of the Secret whose credentials were shown: whoever reads it has to correct that one.
+fn naming(secret: Option<&str>, (reason, message): Trouble) -> Trouble {
+    let Some(name) = secret else { return (reason, message) };
+    (reason, message.replacen("of the Secret", &format!("of the Secret «{name}»"), 1))
+}
+
 fn parsed<T: std::str::FromStr<Err: fmt::Display>>(text: &str) -> Found2<T> {
     text.parse().map_err(|error: T::Err| at_once((Reason::SpecInvalid, format!("«{text}»: {error}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_to_correct_a_secret_is_told_which_one() {
+        let refused = "it refuses the credentials: correct those of the Secret, or what they may do";
+        let named = |secret, message: &str| naming(secret, (Reason::AccessDenied, message.to_owned())).1;
+        assert_eq!(named(None, refused), refused);
+        assert_eq!(
+            named(Some("git"), refused),
+            "it refuses the credentials: correct those of the Secret «git», or what they may do"
+        );
+        assert_eq!(named(Some("git"), "it does not answer"), "it does not answer");
+    }
 }

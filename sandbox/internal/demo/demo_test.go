@@ -36,7 +36,7 @@ const (
 		"status": {"stages": [{"name": "build", "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:52Z"}],
 		"verification": [{"step": "1 pytest", "passed": true, "tests": 3, "failures": 0}]}}`
 	runningBuild = `{"kind": "ImageBuild", "metadata": {"name": "b2"}, "spec": {"chainRef": {"name": "takelage", "link": "web"}, "causes": [{"type": "SourceChanged"}]},
-		"status": {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "Verifying"}], "stages": [
+		"status": {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "Verifying", "message": "the tests run"}], "stages": [
 		{"name": "engine", "startedAt": "2026-01-01T00:00:01Z"},
 		{"name": "build", "startedAt": "2026-01-01T00:00:02Z", "finishedAt": "2026-01-01T00:01:00Z"},
 		{"name": "verify", "startedAt": "2026-01-01T00:01:00Z"}]}}`
@@ -47,13 +47,23 @@ var noon = time.Date(2026, 1, 1, 0, 1, 12, 0, time.UTC)
 func TestRows(t *testing.T) {
 	seen := seenAt(t, "", readySystemd+","+buildingWeb, finishedBuild, runningBuild)
 	want := []row{
-		{link: "systemd", state: "Ready", detail: "0123456789ab"},
-		{link: "web", state: "verify", detail: "Verifying (SourceChanged)", since: 12 * time.Second},
+		{link: "systemd", state: "Ready", detail: "published: 0123456789ab"},
+		{link: "web", state: "verify", detail: "the tests run (SourceChanged)", since: 12 * time.Second},
 	}
 	for i, found := range rows(seen, noon) {
 		if found != want[i] {
 			t.Errorf("row %d: %+v, not %+v", i, found, want[i])
 		}
+	}
+}
+
+func TestBetweenTwoStagesTheNextOneIsShown(t *testing.T) {
+	const between = `{"kind": "ImageBuild", "metadata": {"name": "b2"}, "spec": {"chainRef": {"name": "takelage", "link": "web"}},
+		"status": {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "Verifying", "message": "the tests run"}], "stages": [
+		{"name": "build", "startedAt": "2026-01-01T00:00:02Z", "finishedAt": "2026-01-01T00:01:00Z"}]}}`
+	want := row{link: "web", state: "verify", detail: "the tests run"}
+	if found := rows(seenAt(t, "", readySystemd+","+buildingWeb, between), noon)[1]; found != want {
+		t.Errorf("%+v, not %+v", found, want)
 	}
 }
 

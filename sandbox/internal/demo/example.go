@@ -43,7 +43,7 @@ func (s Settings) Repository() string { return s.GitServer + "/takelage.git" }
 func (d Demo) pushExample(ctx context.Context) error {
 	heads, err := git(ctx, "", "ls-remote", d.Repository(), "refs/heads/main")
 	if err == nil && len(heads) > 0 {
-		d.Printer.Say("%s is there already, and is left as it is", d.Repository())
+		d.Printer.Say("the example's files are in %s already, and stay as they are there", d.Repository())
 		return nil
 	}
 	return d.step("pushing examples/takelage to "+d.Repository(), func() error {

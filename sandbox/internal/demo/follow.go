@@ -32,13 +32,25 @@ func (d Demo) follow(ctx context.Context) (world, error) {
 		view.show(seen, time.Now())
 		if seen.chain.Done() {
 			view.end()
-			return seen, nil
+			return seen, seen.readBuilds(ctx)
 		}
 		if why := seen.chain.Failed(); why != "" {
 			view.end()
 			return seen, failure(seen, why)
 		}
 	}
+}
+
+// readBuilds reads those that the watch has not told yet: where all is up to date, the chain is done at once.
+func (w *world) readBuilds(ctx context.Context) error {
+	var list struct{ Items []json.RawMessage }
+	if err := read(ctx, &list, "get", "imagebuilds.imagechain.dev", "--namespace="+tenant); err != nil {
+		return err
+	}
+	for _, item := range list.Items {
+		w.note("ADDED", item)
+	}
+	return nil
 }
 
 // failure is what the status says; nobody has to read a log for it.

@@ -16,6 +16,7 @@ type Chain struct {
 	}
 	Status struct {
 		ObservedGeneration int64
+		LastHandledRequest string
 		Conditions         []Condition
 		Links              []LinkStatus
 	}
@@ -49,7 +50,7 @@ type Build struct {
 	Status struct {
 		Conditions   []Condition
 		Stages       []Stage
-		Attempts     []struct{ Pod string }
+		Attempts     []Attempt
 		Artifact     *struct{ Digest, ImageID string }
 		Verification []struct {
 			Step            string
@@ -57,6 +58,13 @@ type Build struct {
 		}
 		Failure *struct{ Stage, Reason, Message, Task string }
 	}
+}
+
+// Attempt is one pod of a build.
+type Attempt struct {
+	Number                      int
+	Pod, Outcome, Reason, Class string
+	Message                     string
 }
 
 // Stage is when a container of the build pod ran.

@@ -32,21 +32,41 @@ func rows(seen world, now time.Time) []row {
 	var made []row
 	for _, link := range seen.chain.Spec.Links {
 		status := seen.chain.Link(link.Name)
-		shown := row{link: link.Name, state: status.State, detail: status.Reason}
-		running, there := seen.builds[status.Build]
-		if there && status.State == "Building" {
-			shown.detail = Find(running.Status.Conditions, "Ready").Reason
-			if stage, is := running.running(); is {
-				shown.state, shown.since = stage.Name, now.Sub(*stage.StartedAt)
-			}
-			shown.detail = strings.TrimSpace(shown.detail + causes(running))
+		shown := row{link: link.Name, state: status.State, detail: status.Message}
+		if running, there := seen.builds[status.Build]; there && status.State == "Building" {
+			shown = building(link.Name, running, now)
 		}
 		if status.State == "Ready" && status.Published != nil {
-			shown.detail = short(status.Published.Digest)
+			shown.detail = "published: " + short(status.Published.Digest)
 		}
 		made = append(made, shown)
 	}
 	return made
+}
+
+// building is a link whose build runs: in which stage, for how long, and why.
+func building(link string, running Build, now time.Time) row {
+	ready := Find(running.Status.Conditions, "Ready")
+	shown := row{link: link, state: stageOf(ready.Reason), detail: strings.TrimSpace(ready.Message + causes(running))}
+	if stage, is := running.running(); is {
+		shown.state, shown.since = stage.Name, now.Sub(*stage.StartedAt)
+	}
+	return shown
+}
+
+// stageOf is the stage that a reason tells of, in the moments in which none runs.
+func stageOf(reason string) string {
+	switch reason {
+	case "FetchingSource":
+		return "source"
+	case "Building":
+		return "build"
+	case "Verifying":
+		return "verify"
+	case "Staging", "TestsPassed", "NothingToTest":
+		return "publish"
+	}
+	return "waiting"
 }
 
 func causes(found Build) string {
@@ -90,7 +110,7 @@ func (v *view) changes(rows []row, now time.Time) {
 	}
 	quiet := now.Sub(v.last) >= progress.Quiet
 	for _, row := range rows {
-		text := strings.TrimSpace(row.state + "  " + row.detail)
+		text := strings.TrimSpace(fmt.Sprintf("%-9s %s", row.state, row.detail))
 		changed := v.told[row.link] != text
 		if !changed && (!quiet || row.since == 0) {
 			continue

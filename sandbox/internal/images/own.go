@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -219,6 +220,8 @@ func runShown(command *exec.Cmd, step *progress.Step) error {
 	return nil
 }
 
+var numbers = regexp.MustCompile(`^#\d+ (\d+\.\d+ )?`)
+
 type lastLine struct {
 	step *progress.Step
 	all  bytes.Buffer
@@ -226,7 +229,8 @@ type lastLine struct {
 
 func (l *lastLine) Write(text []byte) (int, error) {
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	if last := []rune(strings.TrimSpace(lines[len(lines)-1])); len(last) > 0 {
+	// BuildKit writes the number of its step, and its seconds, before each line.
+	if last := []rune(numbers.ReplaceAllString(strings.TrimSpace(lines[len(lines)-1]), "")); len(last) > 0 {
 		l.step.Detail("%s", string(last[:min(len(last), 70)]))
 	}
 	return l.all.Write(text)

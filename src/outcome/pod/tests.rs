@@ -266,6 +266,10 @@ fn a_pod_goes_through_its_stages() {
         // The kubelet ends the engine when the stages are done, by SIGTERM or SIGKILL.
         "engine": ended(137, "Error", json!("")),
     });
+    let mut published = done.clone();
+    published["engine"] = running_since();
+    let published = see(pod("Running", published));
+    assert_eq!((published.state, published.over), (State::Succeeded, false), "nobody waits for the engine's end");
     let drained = json!([{"type": "DisruptionTarget", "status": "True", "message": "the node is drained"}]);
     assert_eq!(see(with(pod("Succeeded", done.clone()), "conditions", drained)).state, State::Succeeded, "it is done");
     let done = see(pod("Succeeded", done));

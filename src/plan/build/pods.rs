@@ -219,8 +219,15 @@ impl<'a> Next<'_, 'a> {
             return self.give_up(failure(stage, reason, message));
         }
         self.wake_at(deadline);
-        // It may still pass by itself: until the time is up, it is no failure.
-        self.wait(Reason::PodPending, message)
+        match stage.filter(|_| held.is_none()) {
+            // Between two stages lies a moment, in which nothing is worth a word of its own: the next one is told.
+            Some(next) => {
+                let (_, _, reason, message) = self.stage_rules(next);
+                self.wait(reason, message)
+            }
+            // It may still pass by itself: until the time is up, it is no failure.
+            None => self.wait(Reason::PodPending, message),
+        }
     }
 
     fn running(mut self, stage: Stage, pod: &OwnPod<'_>) -> Plan {

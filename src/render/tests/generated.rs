@@ -197,7 +197,7 @@ fn collect(document: &Value, paths: &mut Vec<String>) {
 
 fn shares_add_up(pod: &Pod, fixture: &Fixture) -> bool {
     let amount = |name: &str, key: &str| {
-        let text = container(pod, name).resources.as_ref().unwrap().limits.as_ref().unwrap()[key].0.clone();
+        let text = container(pod, name).resources.as_ref().unwrap().requests.as_ref().unwrap()[key].0.clone();
         let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
         let number: u64 = text[..end].parse().unwrap();
         match &text[end..] {
@@ -300,7 +300,7 @@ fn each_rule_can_be_broken() {
         ("every file", |pod| volumes(pod).retain(|volume| volume.name != "source-secrets")),
         ("profile grants", |pod| {
             let resources = pod.spec.as_mut().unwrap().containers[0].resources.as_mut().unwrap();
-            resources.limits.as_mut().unwrap().insert("cpu".to_owned(), Quantity("0".to_owned()));
+            resources.requests.as_mut().unwrap().insert("cpu".to_owned(), Quantity("0".to_owned()));
         }),
     ];
     for (rule, change) in cases {

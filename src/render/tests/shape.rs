@@ -134,16 +134,22 @@ fn nodes_are_chosen_by_the_profile() {
     assert_eq!(json!(spec(&pod).tolerations), full_profile()["tolerations"]);
 }
 
-/// Processor time, memory and disk of a stage and of the engine, for a profile's.
+/// Processor time, memory and disk that a stage and the engine ask for, for a profile's.
 fn shares(resources: &Value) -> [String; 2] {
     let mut profile = full_profile();
     profile["resources"] = resources.clone();
     let fixture = Fixture::new(&full_build(), &profile);
     let pod = pod(&fixture.attempt());
+    let of_pod = spec(&pod).resources.as_ref().unwrap();
+    assert_eq!(of_pod.limits, of_pod.requests);
+    let whole = of_pod.limits.as_ref().unwrap();
     ["build", "engine"].map(|name| {
         let given = container(&pod, name).resources.as_ref().unwrap();
-        assert_eq!(given.limits, given.requests);
-        let amounts = given.limits.as_ref().unwrap();
+        let amounts = given.requests.as_ref().unwrap();
+        // More than that they get of processor time alone: what nobody else in the pod needs.
+        let mut limits = amounts.clone();
+        limits.insert("cpu".to_owned(), whole["cpu"].clone());
+        assert_eq!(given.limits.as_ref(), Some(&limits));
         ["cpu", "memory", "ephemeral-storage"].map(|key| amounts[key].0.as_str()).join(" ")
     })
 }

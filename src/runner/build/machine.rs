@@ -88,6 +88,8 @@ pub(super) struct Outcome {
     errors: Vec<String>,
 }
 
+/// What packer writes where a line of the template would stand: it never has one.
+const NO_SOURCE: &str = "(source code not available)";
 /// As many as a message could show by far.
 const MOST_ERRORS: usize = 20;
 
@@ -116,10 +118,11 @@ impl Outcome {
         self.pulled.as_deref() == Some(image) && self.failures.iter().any(is_about_pulling)
     }
 
-    /// What it complained of: why builds failed, or else all that it said about errors.
+    /// What it complained of, in one line: why builds failed, or else all that it said about errors.
     pub(super) fn complaint(&self) -> String {
-        let errors = || self.errors.iter().map(|error| error.trim()).collect::<Vec<_>>().join("\n");
-        if self.failures.is_empty() { errors() } else { self.failures.join("\n") }
+        let texts = if self.failures.is_empty() { &self.errors } else { &self.failures };
+        let lines = texts.iter().flat_map(|text| text.lines()).map(str::trim);
+        lines.filter(|line| !line.is_empty() && *line != NO_SOURCE).collect::<Vec<_>>().join(" ")
     }
 
     /// The images that it made, by what the engine calls them, each with the build that made it. An artifact

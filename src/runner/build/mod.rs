@@ -198,7 +198,9 @@ impl Packer<'_> {
         if status.success() {
             return Ok(());
         }
-        Err(failure(Reason::TemplateInvalid, format!("packer refuses the template: {}", complaint(&outcome, &tail))))
+        let said = complaint(&outcome, &tail);
+        let message = format!("packer refuses the template {}: {said}", self.context.job.packer.template);
+        Err(failure(Reason::TemplateInvalid, message))
     }
 
     async fn build(&self, template: &Template, selection: &[String]) -> Result<Outcome, ReportedFailure> {

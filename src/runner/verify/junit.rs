@@ -2,7 +2,10 @@
 
 use roxmltree::{Document, Node};
 
-use super::super::report::{failure, plain, shortened};
+use super::{
+    super::report::{failure, plain, shortened},
+    command_result,
+};
 use crate::{api::condition::Reason, plan::observed::ReportedFailure};
 
 /// How many names of failed tests are told.
@@ -24,9 +27,9 @@ impl Tests {
     pub(super) fn failure(&self) -> Option<ReportedFailure> {
         let (name, why) = self.failed.first()?;
         let more: Vec<_> = self.failed.iter().skip(1).map(|(name, _)| name.as_str()).take(MOST_NAMES).collect();
-        let more = if more.is_empty() { String::new() } else { format!(" Also: {}", more.join(", ")) };
+        let more = if more.is_empty() { String::new() } else { format!(". Also: {}", more.join(", ")) };
         let message =
-            format!("{} of {} tests failed. {name}: {}.{more}", self.failures, self.count, shortened(why, 700));
+            format!("{} of {} tests failed. {name}: {}{more}", self.failures, self.count, shortened(why, 700));
         Some(ReportedFailure { task: Some(name.clone()), ..failure(Reason::TestsFailed, message) })
     }
 }
@@ -68,20 +71,28 @@ fn name(case: Node<'_, '_>) -> String {
     if class.is_empty() { name.to_owned() } else { format!("{class}::{name}") }
 }
 
-/// The assertion: pytest's message, or its lines that begin with E, with the place.
+/// The first line of the assertion, which command it is about, and the place. The rest is in the log.
 fn why(wrong: Node<'_, '_>) -> String {
     let text = plain(wrong.text().unwrap_or_default());
     let message = plain(wrong.attribute("message").unwrap_or_default());
-    // How a value came about is for whoever reads the log.
-    let is_origin = |line: &&str| line.starts_with('+') && line.contains(" where ");
-    let marked = text.lines().filter_map(|line| line.strip_prefix("E  ")).map(str::trim);
-    let marked: Vec<&str> = marked.filter(|line| !line.is_empty() && !is_origin(line)).collect();
-    let place = text.lines().rev().find(|line| line.contains(": ") && line.contains(".py:"));
-    let said = if marked.is_empty() { message } else { marked.join("; ") };
-    match place.and_then(|line| line.split_once(": ")) {
-        Some((place, _)) => format!("{} ({})", said.trim(), place.trim()),
-        None => said.trim().to_owned(),
+    let mut marked = text.lines().filter_map(|line| line.strip_prefix("E  ")).map(str::trim);
+    let first = marked.by_ref().find(|line| !line.is_empty() && !is_origin(line));
+    let first = first.or_else(|| message.lines().next()).unwrap_or_default();
+    let mut said = command_result::readable(first.trim());
+    let told = first.contains("CommandResult(");
+    if let Some(command) = marked.filter(is_origin).find_map(command_result::origin).filter(|_| !told) {
+        said = format!("{said}, of {command}");
     }
+    let place = text.lines().rev().find(|line| line.contains(": ") && line.contains(".py:"));
+    match place.and_then(|line| line.split_once(": ")) {
+        Some((place, _)) => format!("{said} ({})", place.trim()),
+        None => said,
+    }
+}
+
+/// How a value came about.
+fn is_origin(line: &&str) -> bool {
+    line.starts_with('+') && line.contains("where ")
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The stage `verify`: runs the tests against exactly the image that was built.
 
+mod command_result;
 mod junit;
 mod molecule;
 mod pytest;

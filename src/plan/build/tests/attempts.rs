@@ -2,11 +2,14 @@
 
 use super::{
     super::*,
-    world::{Fate, World, reports, valid},
+    world::{Fate, World, pod_failure, reports, valid},
 };
-use crate::api::{
-    build::{Outcome, Stage, Verification},
-    condition::ConditionType,
+use crate::{
+    api::{
+        build::{Outcome, Stage, Verification},
+        condition::ConditionType,
+    },
+    plan::observed::State,
 };
 
 #[test]
@@ -69,6 +72,31 @@ fn each_class_of_failure_has_its_sequel() {
             world.stored
         );
     }
+}
+
+/// The moments between two stages are told as the next one: what people see goes forward, and is written less often.
+#[test]
+fn between_two_stages_the_next_one_is_told() {
+    let mut world = World::new(valid(6, 0), vec![Fate::Hangs]);
+    world.turn(usize::MAX);
+    let ready = |state: &State| {
+        let stages = Vec::new();
+        let seen = Observation { state: state.clone(), over: false, deleting: None, stages, reports: Vec::new() };
+        let conditions = world.plan_seeing(&seen).status.conditions;
+        let found = conditions.into_iter().find(|each| each.type_ == ConditionType::Ready.to_string()).unwrap();
+        (found.reason, found.message)
+    };
+    let waiting = |stage, held| State::Waiting { stage, since: None, held };
+    for (stage, reason) in
+        [(Stage::Build, Reason::Building), (Stage::Verify, Reason::Verifying), (Stage::Publish, Reason::Staging)]
+    {
+        let between = ready(&waiting(Some(stage), None));
+        assert_eq!(between.0, reason.to_string());
+        assert_eq!(between, ready(&State::Running(stage)), "nothing changes when it begins");
+        let held = pod_failure(Some(stage), Reason::ImagePullFailed, None);
+        assert_eq!(ready(&waiting(Some(stage), Some(held))), ("PodPending".to_owned(), "what happened".to_owned()));
+    }
+    assert_eq!(ready(&waiting(None, None)).0, "PodPending");
 }
 
 #[test]

@@ -97,6 +97,13 @@ fn why_a_build_failed_comes_before_what_its_scripts_said() {
         failed.complaint(),
         "docker.web: Script exited with non-zero exit status: 100.Allowed exit codes are: [0]"
     );
-    let refused = outcome("1795257743,,ui,error,Error: Unset variable\\n\\nA used variable must be set.\\n");
-    assert_eq!(refused.complaint(), "Error: Unset variable\n\nA used variable must be set.");
+    let refused = outcome(
+        "1795257743,,ui,error,Error: Unsupported argument\\n\\n  on t.pkr.hcl line 12:\\n  (source code not available)\\n\\n\
+         An argument named \"sauces\" is not expected here. Did you mean \"sources\"?\\n",
+    );
+    assert_eq!(
+        refused.complaint(),
+        "Error: Unsupported argument on t.pkr.hcl line 12: An argument named \"sauces\" is not expected here. Did you \
+         mean \"sources\"?"
+    );
 }

@@ -23,8 +23,31 @@ fn tests_are_counted_and_the_first_failure_is_named() {
     assert_eq!(failure.task.as_deref(), Some("test_web::test_bad[ansible://web]"));
     assert_eq!(
         failure.message,
-        "3 of 4 tests failed. test_web::test_bad[ansible://web]: AssertionError: no /etc/nothing; assert False \
+        "3 of 4 tests failed. test_web::test_bad[ansible://web]: AssertionError: no /etc/nothing \
          (tests/test_web.py:13). Also: test_web::test_bad_two[ansible://web], test_web::test_error[ansible://web]"
+    );
+}
+
+/// As pytest 9 with testinfra 10.2 wrote them.
+const COMMANDS: &str = include_str!("../recorded/commands.xml");
+
+#[test]
+fn an_assertion_is_its_first_line_and_the_command_that_it_is_about() {
+    let tests = parse(COMMANDS).unwrap();
+    let said: Vec<_> = tests.failed.iter().map(|(name, why)| format!("{name}: {why}")).collect();
+    assert_eq!(
+        said,
+        [
+            "test_x::test_check[local]: AssertionError: Unexpected exit code 1 for `cat /nonexistent/moon; false`: \
+             cat: /nonexistent/moon: No such file or directory (test_x.py:2)",
+            "test_x::test_rc[local]: AssertionError: assert 1 == 0, of `cat /nonexistent/moon`: cat: \
+             /nonexistent/moon: No such file or directory (test_x.py:4)",
+            "test_x::test_ok[local]: AssertionError: no moon, of `cat /nonexistent/moon`: cat: /nonexistent/moon: \
+             No such file or directory (test_x.py:6)",
+            "test_x::test_out[local]: AssertionError: assert 'box\\n' == 'moon' (test_x.py:8)",
+            "test_x::test_none[local]: AssertionError: `ls /moon`: ls: cannot access '/moon': No such file or \
+             directory (test_x.py:15)",
+        ]
     );
 }
 

@@ -1,0 +1,177 @@
+package demotest
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"imagechain.dev/sandbox/internal/demo"
+)
+
+// Secret values that must be found nowhere.
+const (
+	gitCanary      = "canary-git-6f1e8a"
+	stagingCanary  = "canary-staging-90bd27"
+	publishCanary  = "canary-publish-c3d5e4"
+	variableCanary = "canary-variable-1a7b9f"
+	testCanary     = "canary-test-e8c20d"
+)
+
+// guarded is a chain for which a git server and a registry want to know who asks.
+const guarded = `
+apiVersion: imagechain.dev/v1alpha1
+kind: ImageChain
+metadata: {name: guarded, namespace: takelage}
+spec:
+  profiles: [guarded]
+  source: {git: {url: "http://GIT_GUARD/guarded.git", revision: main, secretRef: {name: git}}}
+  links:
+  - name: image
+    from: {chain: {name: takelage, link: systemd}}
+    build:
+      packer:
+        template: t.pkr.hcl
+        variables: {base: "$(parent.local)"}
+        secretVariables: [{name: token, secretKeyRef: {name: vault, key: build}}]
+    verify:
+    - command:
+        arguments: [sh, -c, 'test -n "$TOKEN" && echo "the token is $TOKEN"']
+        secretVariables: [{name: TOKEN, secretKeyRef: {name: vault, key: test}}]
+    publish: {image: {repository: REGISTRY_GUARD/guarded/image, tags: [latest], secretRef: {name: publish}}}
+`
+
+// secretTemplate prints a variable that is a secret, and fails where it is not there.
+var secretTemplate = strings.NewReplacer(
+	`variable "base"`, "variable \"token\" {\n  type = string\n}\nvariable \"base\"",
+	`    inline =`, "    environment_vars = [\"TOKEN=${var.token}\"]\n    inline =",
+).Replace(template(`test -n "$TOKEN" && echo "the token is $TOKEN"`))
+
+// testCredentials lets one link meet wrong credentials at each step, and mends them one by one.
+func testCredentials(t *testing.T, c *testCluster) {
+	if c.sandbox == nil {
+		t.Skip("the servers that ask for passwords are on this machine, which only a sandbox is known to reach")
+	}
+	git := c.newGuard(t, c.demonstration.GitServer, map[string]user{"git": {gitCanary, "/"}})
+	// Who may stage cannot publish.
+	registry := c.newGuard(t, "http://"+c.demonstration.Registry, map[string]user{
+		"staging": {stagingCanary, "/v2/small/staging/"},
+		"publish": {publishCanary, "/v2/guarded/image/"},
+	})
+	c.useProfile(t, "guarded", registry, "staging")
+	files := c.newRepository(t, "guarded")
+	files.write(t, map[string]string{"t.pkr.hcl": secretTemplate})
+	files.push(t, "main")
+	c.secret(t, builds, "staging", dockerConfig(registry, "staging", "wrong"))
+	c.secret(t, namespace, "git", map[string]string{"username": "git", "password": "wrong"})
+	c.secret(t, namespace, "vault", map[string]string{"build": variableCanary, "test": testCanary})
+	manifest := strings.NewReplacer("GIT_GUARD", git, "REGISTRY_GUARD", registry).Replace(guarded)
+	c.apply(t, manifest)
+
+	// What it says is what has to be typed.
+	link := c.awaitReason(t, "guarded", "image", "AccessNotGranted")
+	c.says(t, link, "kubectl create role", "git")
+	stalled := demo.Find(c.chain(t, "guarded").Status.Conditions, "Stalled").Message
+	for _, line := range []string{
+		"kubectl create role imagechain-secret-git -n takelage --verb=get,list,watch --resource=secrets --resource-name=git",
+		"kubectl create rolebinding imagechain-secret-git -n takelage --role=imagechain-secret-git --serviceaccount=imagechain-system:imagechain",
+	} {
+		if !strings.Contains(stalled, line) {
+			t.Errorf("the condition does not say what is to be typed: %s", stalled)
+		}
+	}
+	c.grant(t, manifest)
+	c.says(t, c.awaitReason(t, "guarded", "image", "AccessDenied"), git, "«git»")
+	c.secret(t, namespace, "git", map[string]string{"username": "git", "password": gitCanary})
+	c.says(t, c.awaitReason(t, "guarded", "image", "PushDenied"), registry)
+	c.secret(t, builds, "staging", dockerConfig(registry, "staging", stagingCanary))
+	c.says(t, c.awaitReason(t, "guarded", "image", "SecretNotFound"), "publish")
+	c.secret(t, namespace, "publish", dockerConfig(registry, "publish", "wrong"))
+	c.says(t, c.awaitReason(t, "guarded", "image", "PushDenied"), registry, "«publish»")
+	c.secret(t, namespace, "publish", dockerConfig(registry, "publish", publishCanary))
+	chain := c.awaitDone(t, "guarded")
+
+	name := chain.Link("image").Published.Build
+	if attempts := c.build(t, name).Status.Attempts; len(attempts) != 2 {
+		t.Errorf("%d attempts were made, where the first one had no right to push: %+v", len(attempts), attempts)
+	}
+	c.hasNoCanary(t)
+}
+
+// grant types what the program says, so that the operator may read what a chain names.
+func (c *testCluster) grant(t *testing.T, manifest string) {
+	t.Helper()
+	asking := exec.Command(c.demonstration.Program, "grant", "-f", "-")
+	asking.Stdin = strings.NewReader(c.fill(manifest))
+	lines := run(t, asking)
+	if !strings.Contains(lines, "kubectl create role") {
+		t.Fatalf("nothing is granted by: %s", lines)
+	}
+	command(t, "", "sh", "-euc", lines)
+}
+
+// secret makes one, or changes what it holds.
+func (c *testCluster) secret(t *testing.T, in, name string, data map[string]string) {
+	t.Helper()
+	kind := "Opaque"
+	if _, is := data[".dockerconfigjson"]; is {
+		kind = "kubernetes.io/dockerconfigjson"
+	}
+	text, err := json.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "Secret", "metadata": map[string]string{"name": name, "namespace": in},
+		"type": kind, "stringData": data,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.apply(t, string(text))
+}
+
+func dockerConfig(registry, user, password string) map[string]string {
+	auth := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+	return map[string]string{".dockerconfigjson": fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, registry, auth)}
+}
+
+// hasNoCanary looks for secret values in all that anybody but a reader of Secrets can see.
+func (c *testCluster) hasNoCanary(t *testing.T) {
+	t.Helper()
+	places := map[string]string{
+		"objects": c.kubectl(t, "get", "imagechains,imagebuilds,buildprofiles,pods,events,configmaps", "--all-namespaces", "--output=json", "--show-managed-fields"),
+	}
+	pods := strings.Fields(c.kubectl(t, "get", "pods", "-n", builds, "-l", "imagechain.dev/chain=guarded", "-o", "jsonpath={.items[*].metadata.name}"))
+	if len(pods) == 0 {
+		t.Error("no pod is left whose logs could be looked at")
+	}
+	logs := ""
+	for _, pod := range pods {
+		logs += c.kubectl(t, "logs", "-n", builds, pod, "--all-containers")
+	}
+	if !strings.Contains(logs, "the token is") {
+		t.Error("the logs are not those of the build")
+	}
+	places["logs of the stages"] = logs
+	places["log of the operator"] = c.kubectl(t, "logs", "-n", "imagechain-system", "-l", "app.kubernetes.io/name=imagechain", "--tail=-1")
+	image := c.demonstration.Registry + "/guarded/image:latest"
+	places["configuration of the image"] = command(t, "", "crane", "config", "--insecure", image)
+	places["manifest of the image"] = command(t, "", "crane", "manifest", "--insecure", image)
+	layers, err := exec.Command("crane", "export", "--insecure", image, "-").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(layers, []byte("/lib/systemd")) {
+		t.Error("the layers are not those of the image")
+	}
+	places["layers of the image"] = string(layers)
+	for _, canary := range []string{gitCanary, stagingCanary, publishCanary, variableCanary, testCanary} {
+		for _, form := range []string{canary, base64.StdEncoding.EncodeToString([]byte(canary))} {
+			for place, text := range places {
+				if at := strings.Index(text, form); at >= 0 {
+					t.Errorf("%s is in the %s: …%s…", canary, place, text[max(0, at-200):at])
+				}
+			}
+		}
+	}
+}

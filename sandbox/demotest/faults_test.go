@@ -1,0 +1,291 @@
+package demotest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"imagechain.dev/sandbox/internal/demo"
+	"imagechain.dev/sandbox/internal/host"
+)
+
+// gated is a chain whose first link waits at a gate, in the middle of its build.
+const gated = `
+apiVersion: imagechain.dev/v1alpha1
+kind: ImageChain
+metadata: {name: gated, namespace: takelage}
+spec:
+  profiles: [small]
+  links:
+  - name: first
+    source: {inline: {files: {t.pkr.hcl: TEMPLATE}}}
+    from: {image: "REGISTRY/library/debian:13-slim"}
+    build: {packer: {template: t.pkr.hcl, variables: {base: "$(parent.local)"}}}
+    publish: {image: {repository: REGISTRY/gated/first, tags: [latest]}}
+  - name: second
+    source: {inline: {files: {t.pkr.hcl: SIMPLE}}}
+    from: {link: first}
+    build: {packer: {template: t.pkr.hcl, variables: {base: "$(parent.local)"}}}
+    verify: [{command: {arguments: ["true"]}}]
+    publish: {image: {repository: REGISTRY/gated/second, tags: [latest]}}
+`
+
+func (g *gate) chain() string {
+	return strings.NewReplacer("TEMPLATE", quoted(template(g.line())), "SIMPLE", quoted(template("true"))).Replace(gated)
+}
+
+// fault is something that is killed in the middle of a build.
+type fault struct {
+	name string
+	kill func(*testing.T, *testCluster, string)
+	// attempts are the reasons of those that the build of the first link loses by it.
+	attempts []string
+}
+
+var faults = []fault{
+	{"the operator that leads", killLeader, nil},
+	{"the kubelet", killKubelet, nil},
+	{"the engine", killEngine, []string{"EngineRestarted"}},
+	{"the machine", killMachine, []string{"NodeLost"}},
+}
+
+// testFaults runs a chain undisturbed, and then once for each fault: it ends in the same way.
+func testFaults(t *testing.T, c *testCluster) {
+	if c.sandbox == nil {
+		t.Skip("only a sandbox may be killed")
+	}
+	gate := c.newGate(t)
+	c.useProfile(t, "small", c.demonstration.Registry, "")
+	c.apply(t, gate.chain())
+	gate.await(t)()
+	c.publishedIsTested(t, c.awaitDone(t, "gated"))
+	for _, fault := range faults {
+		if !t.Run(fault.name, func(t *testing.T) { c.survives(t, gate, fault) }) {
+			return
+		}
+	}
+}
+
+func (c *testCluster) survives(t *testing.T, gate *gate, fault fault) {
+	t.Helper()
+	gate.set(false)
+	// The address of the gate is another one in each run: so is the token.
+	token := strings.ReplaceAll(fault.name, " ", "-") + "-" + gate.listener.Addr().String()
+	c.request(t, "gated", token)
+	release := gate.await(t)
+	running := c.chain(t, "gated").Link("first")
+	before := c.attempts(t, running.Build)
+	fault.kill(t, c, before[len(before)-1].Pod)
+	if found := digest(t, running.Published.Repository); found != running.Published.Digest {
+		t.Errorf("the tag was moved to %s, and nothing was tested", found)
+	}
+	release()
+	done := c.awaitRequest(t, "gated", token)
+	c.publishedIsTested(t, done)
+	if published := done.Link("first").Published.Build; published != running.Build {
+		t.Errorf("the build that was disturbed is %s, and %s is published", running.Build, published)
+	}
+	var lost []string
+	for _, attempt := range c.attempts(t, running.Build) {
+		if attempt.Outcome != "Succeeded" {
+			lost = append(lost, attempt.Reason)
+		}
+	}
+	if fmt.Sprint(lost) != fmt.Sprint(fault.attempts) {
+		t.Errorf("the build lost attempts by %v, not by %v: %+v", lost, fault.attempts, c.attempts(t, running.Build))
+	}
+}
+
+func (c *testCluster) attempts(t *testing.T, build string) []demo.Attempt {
+	t.Helper()
+	return c.build(t, build).Status.Attempts
+}
+
+func killLeader(t *testing.T, c *testCluster, _ string) {
+	holder := func() string {
+		return c.kubectl(t, "get", "lease", "imagechain-controller", "-n", "imagechain-system", "-o", "jsonpath={.spec.holderIdentity}")
+	}
+	leader := holder()
+	var pods struct {
+		Items []struct{ Metadata struct{ Name, UID string } }
+	}
+	c.read(t, &pods, "get", "pods", "-n", "imagechain-system")
+	for _, pod := range pods.Items {
+		if strings.HasPrefix(leader, pod.Metadata.Name) {
+			c.killIn(t, pod.Metadata.UID, "imagechain")
+			c.eventually(t, "another one leads", func() (bool, string) { now := holder(); return now != leader && now != "", now })
+			return
+		}
+	}
+	t.Fatalf("the leader %q is none of %+v", leader, pods)
+}
+
+func killEngine(t *testing.T, c *testCluster, pod string) {
+	c.killIn(t, c.kubectl(t, "get", "pod", pod, "-n", builds, "-o", "jsonpath={.metadata.uid}"), "dockerd")
+}
+
+func killKubelet(t *testing.T, c *testCluster, _ string) {
+	kubelets := 0
+	for _, process := range processes(t) {
+		if process.name == "kubelet" && process.is(c.sandbox.Name()) {
+			process.kill(t)
+			kubelets++
+		}
+	}
+	if kubelets != 1 {
+		t.Fatalf("%d kubelets were killed", kubelets)
+	}
+}
+
+// killMachine ends all of the sandbox at once, and starts it on what was written.
+func killMachine(t *testing.T, c *testCluster, _ string) {
+	found, err := host.Find(c.sandbox.Sandbox)
+	if err != nil || found.PID == 0 {
+		t.Fatalf("it does not run: %+v %v", found, err)
+	}
+	if err := host.Kill(found.PID); err != nil {
+		t.Fatal(err)
+	}
+	startSandbox(t, c.sandbox.Number)
+}
+
+// killIn kills the programs of that name in a pod.
+func (c *testCluster) killIn(t *testing.T, pod, name string) {
+	t.Helper()
+	killed := 0
+	for _, process := range processes(t) {
+		if process.name == name && strings.Contains(process.groups, "pod"+pod) {
+			process.kill(t)
+			killed++
+		}
+	}
+	if killed == 0 {
+		t.Fatalf("no %s runs in the pod %s", name, pod)
+	}
+}
+
+// process is one of this machine; those of a sandbox are among them.
+type process struct {
+	id                    int
+	name, command, groups string
+}
+
+func processes(t *testing.T) []process {
+	t.Helper()
+	folders, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []process
+	for _, folder := range folders {
+		id, err := strconv.Atoi(filepath.Base(folder))
+		if err != nil {
+			continue
+		}
+		read := func(file string) string {
+			text, _ := os.ReadFile(filepath.Join(folder, file)) // It may have ended.
+			return strings.TrimSpace(string(bytes.ReplaceAll(text, []byte{0}, []byte(" "))))
+		}
+		found = append(found, process{id, read("comm"), read("cmdline"), read("cgroup")})
+	}
+	return found
+}
+
+func (p process) is(word string) bool { return strings.Contains(p.command, word) }
+
+func (p process) kill(t *testing.T) {
+	t.Helper()
+	if err := syscall.Kill(p.id, syscall.SIGKILL); err != nil {
+		t.Fatalf("%+v: %v", p, err)
+	}
+}
+
+// shortLived is a tenant who goes.
+const shortLived = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: short-lived, labels: {imagechain.dev/tenant: "true"}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: short-lived-small}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: imagechain-use-small}
+subjects: [{kind: ServiceAccount, name: default, namespace: short-lived}]
+`
+
+// testDeletions deletes a chain, and then a whole namespace, in the middle of a build: nothing is left.
+func testDeletions(t *testing.T, c *testCluster) {
+	if c.sandbox == nil {
+		t.Skip("builds of another cluster may not reach the gate on this machine")
+	}
+	gate := c.newGate(t)
+	c.useProfile(t, "small", c.demonstration.Registry, "")
+	c.apply(t, strings.NewReplacer("name: gated,", "name: deleted,").Replace(gate.chain()))
+	release := gate.await(t)
+	pod := c.podOf(t, "deleted")
+	c.kubectl(t, "get", "secret", pod, "-n", builds)
+	c.kubectl(t, "delete", "imagechain", "deleted", "-n", namespace, "--timeout=30s")
+	c.kubectl(t, "wait", "--for=delete", "--timeout=60s", "-n", builds, "pod/"+pod, "secret/"+pod)
+	release()
+
+	gate.set(false)
+	c.apply(t, shortLived)
+	c.apply(t, strings.NewReplacer("namespace: takelage", "namespace: short-lived").Replace(gate.chain()))
+	release = gate.await(t)
+	pod = c.podOf(t, "gated")
+	c.kubectl(t, "delete", "namespace", "short-lived", "--timeout=90s")
+	c.kubectl(t, "wait", "--for=delete", "--timeout=60s", "-n", builds, "pod/"+pod, "secret/"+pod)
+	release()
+}
+
+// podOf is the one of a chain that runs.
+func (c *testCluster) podOf(t *testing.T, chain string) string {
+	t.Helper()
+	names := strings.Fields(c.kubectl(t, "get", "pods", "-n", builds, "-l", "imagechain.dev/chain="+chain,
+		"--field-selector=status.phase!=Succeeded,status.phase!=Failed", "-o", "jsonpath={.items[*].metadata.name}"))
+	if len(names) != 1 {
+		t.Fatalf("of %s these pods run: %v", chain, names)
+	}
+	return names[0]
+}
+
+// testOnePodPerAttempt asks the API server's own log, which nobody of us writes.
+func testOnePodPerAttempt(t *testing.T, c *testCluster) {
+	if c.sandbox == nil {
+		t.Skip("the audit log of another cluster is not ours to read")
+	}
+	text, err := os.ReadFile(c.sandbox.Path("log", "audit.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := map[string]int{}
+	for line := range bytes.Lines(text) {
+		var entry struct {
+			Verb      string
+			ObjectRef struct{ Resource, Subresource, Namespace, Name string }
+			Response  struct{ Code int } `json:"responseStatus"`
+		}
+		if json.Unmarshal(line, &entry) != nil {
+			continue // The line that was being written when the machine was killed.
+		}
+		ref := entry.ObjectRef
+		if entry.Verb == "create" && ref.Resource == "pods" && ref.Subresource == "" && ref.Namespace == builds && entry.Response.Code == 201 {
+			made[ref.Name]++
+		}
+	}
+	if len(made) < 5 {
+		t.Errorf("the log knows %d pods alone: the look is wrong", len(made))
+	}
+	for name, times := range made {
+		if times != 1 {
+			t.Errorf("the pod %s was made %d times", name, times)
+		}
+	}
+	t.Logf("%d pods", len(made))
+}

@@ -1,0 +1,100 @@
+package demotest
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"imagechain.dev/sandbox/internal/demo"
+)
+
+// useProfile lets the chart make a profile, since the gates know the chart's alone, and gives it to the tenant. Of a
+// small one several builds fit on the node at once. Its staging repository is in the given registry, and asks for
+// the Secret unless that is empty.
+func (c *testCluster) useProfile(t *testing.T, name, registry, secret string) {
+	t.Helper()
+	var list struct {
+		Items []struct {
+			Metadata struct{ Name string }
+			Spec     map[string]any
+		}
+	}
+	c.read(t, &list, "get", "buildprofiles")
+	builder := ""
+	for _, each := range list.Items {
+		if each.Metadata.Name == "docker" {
+			builder = fmt.Sprint(each.Spec["images"].(map[string]any)["builder"])
+		}
+	}
+	if secret != "" {
+		secret = ", secretRef: {name: " + secret + "}"
+	}
+	values := fmt.Sprintf(`
+profiles:
+  %s:
+    images: {builder: %q}
+    executionNamespace: %s
+    allowedNamespaces: {matchLabels: {imagechain.dev/tenant: "true"}}
+    resources: {cpu: 500m, memory: 1536Mi, storage: 4Gi}
+    registry:
+      staging: {repository: %s/small/staging%s}
+      insecure: [%s]
+      mirrors: [{registry: docker.io, mirror: %q}]
+`, name, builder, builds, registry, secret, strings.Join(slices.Compact([]string{quoted(registry), quoted(c.demonstration.Registry)}), ", "), c.demonstration.Registry)
+	upgrade := exec.Command("helm", "upgrade", "imagechain", filepath.Join(checkout, "charts", "imagechain"),
+		"--namespace=imagechain-system", "--reuse-values", "--wait", "--timeout=5m", "--values=-")
+	upgrade.Stdin = strings.NewReader(values)
+	run(t, upgrade)
+	c.apply(t, fmt.Sprintf(`
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: takelage-%[1]s}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: imagechain-use-%[1]s}
+subjects: [{kind: ServiceAccount, name: default, namespace: takelage}]
+`, name))
+}
+
+// template is a packer template that runs a line of shell in a container of its parent.
+func template(line string) string {
+	return fmt.Sprintf(`variable "base" {
+  type = string
+}
+source "docker" "small" {
+  image       = var.base
+  pull        = false
+  commit      = true
+  run_command = ["--detach", "--interactive", "--tty", "{{ .Image }}", "/bin/sh"]
+  changes     = ["CMD [\"sleep\", \"infinity\"]"]
+}
+build {
+  sources = ["source.docker.small"]
+  provisioner "shell" {
+    inline = [%q]
+  }
+}
+`, line)
+}
+
+// quoted is a text as a YAML flow scalar.
+func quoted(text string) string { return strconv.Quote(text) }
+
+// says wants words in what a status tells people of a failure, so that nobody has to read a log.
+func (c *testCluster) says(t *testing.T, link demo.LinkStatus, words ...string) {
+	t.Helper()
+	told := link.Message
+	if link.Build != "" {
+		if failure := c.build(t, link.Build).Status.Failure; failure != nil {
+			told += "\n" + failure.Message + "\n" + failure.Task
+		}
+	}
+	t.Logf("%s: %s: %s", link.Name, link.Reason, told)
+	for _, word := range words {
+		if !strings.Contains(told, word) {
+			t.Errorf("the status of %s does not say %q:\n%s", link.Name, word, told)
+		}
+	}
+}
