@@ -88,6 +88,14 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Whether this was found.
+    fn is_of(&self, found: &str) -> bool {
+        match &self.result {
+            Ok(Found::Commit { commit: text, .. } | Found::Digest(text)) => text == found,
+            Ok(Found::Presence(_)) | Err(_) => false,
+        }
+    }
+
     /// When to ask again by time alone. A server that is down may be up soon. What is refused or not there
     /// changes seldom, but nobody else would tell: it is asked for at a slow pace.
     #[must_use]
@@ -215,8 +223,9 @@ impl<'a> Knowledge<'a> {
     fn ask_beside(&mut self, subject: &Subject, is_of_use: bool) -> (Option<&'a Answer>, Option<&'a Lookup>) {
         let title = subject.title();
         let old = self.remembered.iter().find(|lookup| is_of_use && lookup.of == title);
-        // A failure that somebody else's later answer has made up for tells nothing any more.
-        let newer = |answer: &&Answer| answer.result.is_ok() || old.is_none_or(|old| old.at.0 < answer.at);
+        // Somebody else may have found another thing since: who led before must not go back to what it knew then.
+        // Of the same second, what is written stands, or two would write by turns.
+        let newer = |answer: &&Answer| old.is_none_or(|old| old.at.0 < answer.at || answer.is_of(&old.found));
         let answer = self.answers.get(subject).filter(newer);
         let expires = match (answer, old) {
             (Some(answer), _) => answer.expires(self.interval),
@@ -329,6 +338,7 @@ mod tests {
         let denied = answer(100, Err(Reason::AccessDenied), 1);
         let away = answer(100, Err(Reason::RegistryUnavailable), 2);
         let (nothing, old, later, ancient) = (vec![], remembered(90), remembered(110), remembered(1));
+        let (tie, known) = (remembered(100), answer(100, Ok("old"), 0));
         let cases = [
             ("nothing is known", &nothing, &none, None, 100, (Known::Pending, true, None)),
             ("an answer without interval", &nothing, &good, None, 9999, (value("new"), false, None)),
@@ -359,6 +369,9 @@ mod tests {
                 (failed(Reason::RegistryUnavailable), true, None),
             ),
             ("one that is away now", &old, &away, MINUTE, 119, (value("old"), false, Some(120))),
+            ("what another operator found later", &later, &good, MINUTE, 119, (value("old"), false, Some(170))),
+            ("what another found in that second", &tie, &good, MINUTE, 119, (value("old"), false, Some(160))),
+            ("the same, found again", &later, &known, MINUTE, 119, (value("old"), false, Some(160))),
             ("one that was away before", &later, &away, MINUTE, 119, (value("old"), false, Some(170))),
         ];
         for (what, remembered, answers, interval, now, expected) in cases {
