@@ -137,6 +137,10 @@ fn engine(status: &PodStatus) -> Option<PodFailure> {
         let message = format!("{}, and the containers of the build run in it", out_of_memory(Stage::Engine));
         return Some(failure(Some(Stage::Engine), Reason::OutOfMemory, message));
     }
+    // Nobody asks how a container ended that was lost with its node.
+    if end.is_some_and(is_lost) {
+        return Some(lost(Stage::Engine));
+    }
     let why = end.map_or_else(|| "nobody says why".to_owned(), describe);
     let message = format!("the container engine was restarted during the build ({why}): what it held is gone");
     Some(failure(Some(Stage::Engine), Reason::EngineRestarted, message))
@@ -164,6 +168,16 @@ fn is_out_of_memory(end: &ContainerStateTerminated) -> bool {
     end.reason.as_deref() == Some("OOMKilled") && end.exit_code != 0
 }
 
+/// Whether the node found it gone when it came back.
+fn is_lost(end: &ContainerStateTerminated) -> bool {
+    matches!(end.reason.as_deref(), Some("Unknown" | "ContainerStatusUnknown"))
+}
+
+fn lost(stage: Stage) -> PodFailure {
+    let message = format!("the node lost the container {}: it was restarted, or crashed", stage.container());
+    failure(Some(stage), Reason::NodeLost, message)
+}
+
 fn out_of_memory(stage: Stage) -> String {
     format!("the container {} needed more memory than it may have", stage.container())
 }
@@ -174,9 +188,8 @@ fn stage_failure(stage: Stage, end: &ContainerStateTerminated) -> Option<PodFail
     if is_out_of_memory(end) {
         return Some(failure(Some(stage), Reason::OutOfMemory, out_of_memory(stage)));
     }
-    if matches!(reason, "Unknown" | "ContainerStatusUnknown") {
-        let message = format!("the node lost the container {}: it was restarted, or crashed", stage.container());
-        return Some(failure(Some(stage), Reason::NodeLost, message));
+    if is_lost(end) {
+        return Some(lost(stage));
     }
     if matches!(reason, "StartError" | "ContainerCannotRun") {
         let message = told_or(end.message.as_deref().unwrap_or_default(), "the container could not be started");

@@ -125,6 +125,7 @@ fn every_failure_has_its_reason_and_class() {
             Class::Infrastructure,
         ),
         ("the engine was restarted", restarted(137, "Error"), R::EngineRestarted, Class::Infrastructure),
+        ("the engine was lost with its node", restarted(255, "Unknown"), R::NodeLost, Class::Infrastructure),
         ("the engine was out of memory", restarted(137, "OOMKilled"), R::OutOfMemory, Class::Resource),
         (
             "the engine was out of memory, and the stage with it",
