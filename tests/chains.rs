@@ -114,7 +114,7 @@ fn what_changes_decides_what_is_rebuilt() {
             "a wiped status",
             |world| {
                 let version = world.version();
-                let chain = world.chains.get_mut("shop").unwrap();
+                let chain = world.chain_mut("shop");
                 chain.status = None;
                 chain.metadata.resource_version = Some(version);
             },
@@ -449,7 +449,7 @@ fn a_change_while_running() {
         change(&mut world);
         world.settle();
         assert_eq!(world.made_since(moment), *made, "{what}");
-        let mut seen: Vec<_> = world.builds.values().map(end_of).collect();
+        let mut seen: Vec<_> = world.builds.values().map(|build| end_of(build)).collect();
         seen.sort_unstable();
         assert_eq!(seen, *ends, "{what}");
         assert_eq!(condition(&world, "UpToDate"), "True NothingToDo", "{what}");
@@ -511,7 +511,7 @@ fn causes_are_told_from_the_last_build_whatever_the_clock_says() {
         let first = world.tags["r.example/shop/base:1"].clone();
         world.edit("shop", |spec| spec["links"][0]["build"]["packer"]["variables"] = json!({"a": value}));
         at_once(&mut world);
-        let made: Vec<_> = world.builds.values().map(kube::ResourceExt::creation_timestamp).collect();
+        let made: Vec<_> = world.builds.values().map(|build| build.metadata.creation_timestamp.clone()).collect();
         assert_eq!(made[0], made[1]);
         world.staged.remove(&first);
         world.edit("shop", |spec| spec["links"][0]["build"]["packer"] = json!({"template": "base/a.json"}));
@@ -528,7 +528,7 @@ fn a_request_that_is_removed_changes_nothing() {
     assert_eq!(world.log.builds.len(), 6);
     assert_eq!(world.status("shop").last_handled_request.as_deref(), Some("now"));
     let version = world.version();
-    let chain = world.chains.get_mut("shop").unwrap();
+    let chain = world.chain_mut("shop");
     chain.metadata.annotations = None;
     chain.metadata.resource_version = Some(version);
     world.settle();
@@ -608,7 +608,7 @@ fn finished_builds_are_forgotten_but_for_those_in_use() {
         world.pass(60);
     }
     world.settle();
-    let mut ends: Vec<_> = world.builds.values().map(end_of).collect();
+    let mut ends: Vec<_> = world.builds.values().map(|build| end_of(build)).collect();
     ends.sort_unstable();
     assert_eq!(ends, ["TaskFailed", "Verified"]);
     assert_eq!(world.log.builds.len(), 13);
@@ -770,15 +770,16 @@ fn a_strangers_build_with_our_name_is_told() {
     world.push(&["base"]);
     world.apply("shop", chain(&[link("base", None)]));
     world.settle();
-    let (name, mut stranger) = world.builds.pop_first().unwrap();
+    let (name, there) = world.builds.pop_first().unwrap();
+    let mut stranger = there.as_ref().clone();
     stranger.spec.chain_ref = None;
     stranger.spec.inputs = None;
     let version = world.version();
-    let shop = world.chains.get_mut("shop").unwrap();
+    let shop = world.chain_mut("shop");
     (shop.status, shop.metadata.resource_version) = (None, Some(version));
     stranger.metadata.annotations = Some([(imagechain::api::CANCEL.to_owned(), "stop".to_owned())].into());
     stranger.status = None;
-    world.builds.insert(name.clone(), stranger);
+    world.builds.insert(name.clone(), stranger.into());
     world.pods.clear();
     for _ in 0..3 {
         world.round();

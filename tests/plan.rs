@@ -206,6 +206,7 @@ fn bad_examples() -> Vec<Example> {
 /// A file that was changed is not in the cluster yet: its generation is that of what is.
 fn same_generation(world: &mut World) {
     for chain in world.chains.values_mut() {
+        let chain = std::sync::Arc::make_mut(chain);
         chain.metadata.generation = chain.status.as_ref().map(|status| status.observed_generation);
     }
 }

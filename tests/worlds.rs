@@ -307,7 +307,7 @@ impl Event {
             }),
             Self::WipeStatus(number) => {
                 let (name, version) = (chain(number), world.version());
-                let chain = world.chains.get_mut(&name).unwrap();
+                let chain = world.chain_mut(&name);
                 chain.status = None;
                 chain.metadata.resource_version = Some(version);
             }
@@ -335,7 +335,7 @@ fn stop_faults(world: &mut World) {
 
 /// Chains, the oldest first: it owns what several want.
 fn by_age(world: &World) -> Vec<&ImageChain> {
-    let mut chains: Vec<_> = world.chains.values().collect();
+    let mut chains: Vec<_> = world.chains.values().map(AsRef::as_ref).collect();
     chains.sort_by_key(|chain| (chain.metadata.creation_timestamp.as_ref().unwrap().0, chain.uid()));
     chains
 }
@@ -378,7 +378,7 @@ enum Fate {
 /// What the facts alone say of every link, in order. Only what a failed link made last is taken from the
 /// status: history, no fact.
 fn fates(world: &World, object: &ImageChain, token: &str) -> Vec<(String, Fate)> {
-    let claims: Vec<_> = world.chains.values().map(Claim::of).collect();
+    let claims: Vec<_> = world.chains.values().map(|chain| Claim::of(chain)).collect();
     let others = taken(&Claim::of(object), &claims);
     let mut fates: Vec<(String, Fate)> = Vec::new();
     for link in &object.spec.links {

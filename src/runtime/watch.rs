@@ -17,7 +17,7 @@ use std::{
 };
 
 use futures::{
-    StreamExt,
+    StreamExt, future,
     stream::{self, BoxStream},
 };
 use kube::{
@@ -116,7 +116,7 @@ pub enum Change<K> {
     Applied(Arc<K>),
     /// An object is gone, or can no longer be read: as it was last known.
     Deleted(Arc<K>),
-    /// The stream itself: its copy is complete, or it is refused.
+    /// The stream itself: its copy is complete, all objects of it having been told before; or it is refused.
     State(State),
 }
 
@@ -159,21 +159,39 @@ pub fn watch<K: Watchable>(
     let (reader, writer) = store();
     let watched = Watched { store: reader.clone(), health: health.clone() };
     let metrics = source.metrics.clone();
+    let stream_name = health.name().to_owned();
     let mut copy =
-        Copy { store: reader, writer, health: health.clone(), metrics, name: options.name, prune: options.prune };
-    let api = api(alive::client(source.client.clone(), health));
+        Copy { store: reader, writer, metrics, name: options.name, stream: stream_name, prune: options.prune };
+    let api = api(alive::client(source.client.clone(), health.clone()));
     let pauses = Pauses::new(options.longest_pause);
     let events = watcher(api, options.config.clone()).backoff(ResetTimerBackoff::new(pauses, CALM));
-    (watched, events.flat_map(move |event| stream::iter(copy.take(event))).boxed())
+    let changes = events.flat_map(move |event| stream::iter(copy.take(event)));
+    (watched, changes.filter_map(move |change| future::ready(note(&health, change))).boxed())
+}
+
+/// Notes a stream's state, when whoever polls has taken all that came before it: a copy is complete for others
+/// only when its objects were heard of. A state that is no news is left out, others are logged.
+fn note<K>(health: &health::Stream, change: Change<K>) -> Option<Change<K>> {
+    let Change::State(state) = &change else { return Some(change) };
+    if !health.set(state.clone()) {
+        return None;
+    }
+    let stream = health.name();
+    match state {
+        State::Live | State::Starting => tracing::debug!(stream, "{state}"),
+        _ => tracing::warn!(stream, "{state}"),
+    }
+    Some(change)
 }
 
 /// The writing side of a copy.
 struct Copy<K: Watchable> {
     store: Store<K>,
     writer: kube::runtime::reflector::store::Writer<K>,
-    health: health::Stream,
     metrics: Metrics,
     name: &'static str,
+    /// With its label, for logs.
+    stream: String,
     prune: fn(&mut K),
 }
 
@@ -217,13 +235,7 @@ impl<K: Watchable> Copy<K> {
                 self.metrics.undecodable(self.name);
                 let name = invalid.metadata.name.as_deref().unwrap_or_default();
                 let namespace = invalid.metadata.namespace.as_deref().unwrap_or_default();
-                tracing::warn!(
-                    stream = self.health.name(),
-                    namespace,
-                    name,
-                    error = invalid.error,
-                    "an object is left out"
-                );
+                tracing::warn!(stream = self.stream, namespace, name, error = invalid.error, "an object is left out");
                 Err(self.known(&invalid.metadata))
             }
         }
@@ -240,12 +252,12 @@ impl<K: Watchable> Copy<K> {
     fn apply(&mut self, object: K) -> Vec<Change<K>> {
         let reference = ObjectRef::from_obj(&object);
         self.write(&Event::Apply(object));
-        self.news(State::Live).into_iter().chain(self.store.get(&reference).map(Change::Applied)).collect()
+        self.store.get(&reference).map(Change::Applied).into_iter().chain([Change::State(State::Live)]).collect()
     }
 
     fn delete(&mut self, object: Arc<K>) -> Vec<Change<K>> {
         self.write(&Event::Delete(object.as_ref().clone()));
-        self.news(State::Live).into_iter().chain([Change::Deleted(object)]).collect()
+        vec![Change::Deleted(object), Change::State(State::Live)]
     }
 
     /// The first list, or another one after a gap that events do not fill.
@@ -255,25 +267,12 @@ impl<K: Watchable> Copy<K> {
         let after = self.store.state();
         let kept: HashSet<_> = after.iter().map(|object| object.uid()).collect();
         let gone = before.into_iter().filter(|object| !kept.contains(&object.uid())).map(Change::Deleted);
-        self.news(State::Live).into_iter().chain(gone).chain(after.into_iter().map(Change::Applied)).collect()
+        gone.chain(after.into_iter().map(Change::Applied)).chain([Change::State(State::Live)]).collect()
     }
 
-    fn failed(&mut self, error: &watcher::Error) -> Vec<Change<K>> {
+    fn failed(&self, error: &watcher::Error) -> Vec<Change<K>> {
         self.metrics.watch_failed(self.name);
-        self.news(state(error)).into_iter().collect()
-    }
-
-    /// The new state, if it is news; it is logged once.
-    fn news(&self, state: State) -> Option<Change<K>> {
-        if !self.health.set(state.clone()) {
-            return None;
-        }
-        let stream = self.health.name();
-        match &state {
-            State::Live | State::Starting => tracing::debug!(stream, "{state}"),
-            _ => tracing::warn!(stream, "{state}"),
-        }
-        Some(Change::State(state))
+        vec![Change::State(state(error))]
     }
 }
 

@@ -141,7 +141,7 @@ pub fn may_promote(world: &World, operator: usize, chain: &ImageChain, promotion
     let recorded = world.status(&chain.name_any()).links.into_iter().filter(|link| link.name.0 == promotion.link);
     let recorded = recorded.filter_map(|link| link.verified).any(|each| each.reference.0 == promotion.staged);
     assert!(verified || recorded, "S4: {} was not verified", promotion.staged);
-    let claims: Vec<_> = world.chains.values().map(Claim::of).collect();
+    let claims: Vec<_> = world.chains.values().map(|chain| Claim::of(chain)).collect();
     let taken = taken(&Claim::of(chain), &claims);
     if world.operators[operator].sees.is_none() {
         let own = promotion.tags.iter().all(|tag| !taken.contains(&(promotion.repository.clone(), tag.clone())));

@@ -9,7 +9,10 @@ pub mod invariants;
 pub mod operator;
 pub mod pods;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use imagechain::{
     api::{
@@ -35,10 +38,10 @@ pub const STAGING: &str = "r.example/staging/builds";
 #[derive(Clone)]
 pub struct World {
     pub now: Timestamp,
-    /// What the API server stores.
-    pub chains: BTreeMap<String, ImageChain>,
-    pub builds: BTreeMap<String, ImageBuild>,
-    pub profiles: BTreeMap<String, BuildProfile>,
+    /// What the API server stores. Worlds share what is the same in them: the model keeps hundreds of thousands.
+    pub chains: BTreeMap<String, Arc<ImageChain>>,
+    pub builds: BTreeMap<String, Arc<ImageBuild>>,
+    pub profiles: BTreeMap<String, Arc<BuildProfile>>,
     pub config_maps: BTreeMap<String, BTreeMap<String, String>>,
     pub pods: Vec<Pod>,
     /// The files of the git repository by path; a push changes some.
@@ -53,7 +56,7 @@ pub struct World {
     /// What cannot be reached.
     pub outage: Outage,
     /// The files of each commit.
-    pub commits: BTreeMap<String, BTreeMap<String, u32>>,
+    pub commits: Arc<BTreeMap<String, BTreeMap<String, u32>>>,
     /// The links, with the version of their files, that cannot be built.
     pub broken: BTreeSet<(String, u32)>,
     /// How pods are lost, in the order in which pods are made.
@@ -64,7 +67,7 @@ pub struct World {
     /// and API server have no common transaction.
     pub unrecorded: BTreeSet<(String, String)>,
     /// What happened, for tests to look at.
-    pub log: Log,
+    pub log: Arc<Log>,
     versions: u64,
 }
 
@@ -107,12 +110,12 @@ impl World {
             staged: BTreeSet::new(),
             pushed: BTreeSet::new(),
             outage: Outage::default(),
-            commits: BTreeMap::new(),
+            commits: Arc::default(),
             broken: BTreeSet::new(),
             losses: Vec::new(),
             operators: vec![Operator::default()],
             unrecorded: BTreeSet::new(),
-            log: Log::default(),
+            log: Arc::default(),
             versions: 0,
         };
         world.put_profile(json!({}));
@@ -123,6 +126,21 @@ impl World {
     pub fn version(&mut self) -> String {
         self.versions += 1;
         self.versions.to_string()
+    }
+
+    /// To change what happened.
+    pub fn log_mut(&mut self) -> &mut Log {
+        Arc::make_mut(&mut self.log)
+    }
+
+    /// To change a chain; without a new version, nobody will see it.
+    pub fn chain_mut(&mut self, name: &str) -> &mut ImageChain {
+        Arc::make_mut(self.chains.get_mut(name).unwrap())
+    }
+
+    /// To change a build; without a new version, nobody will see it.
+    pub fn build_mut(&mut self, name: &str) -> &mut ImageBuild {
+        Arc::make_mut(self.builds.get_mut(name).unwrap())
     }
 
     /// Makes or changes the profile `docker`.
@@ -137,7 +155,7 @@ impl World {
             "apiVersion": "imagechain.dev/v1alpha1", "kind": "BuildProfile", "metadata": {"name": "docker"},
             "spec": spec,
         });
-        self.profiles.insert("docker".to_owned(), serde_json::from_value(profile).unwrap());
+        self.profiles.insert("docker".to_owned(), Arc::new(serde_json::from_value(profile).unwrap()));
     }
 
     /// Makes a chain or changes its spec, as `kubectl apply` does.
@@ -147,6 +165,7 @@ impl World {
         match self.chains.get_mut(name) {
             Some(chain) if chain.spec == spec => {}
             Some(chain) => {
+                let chain = Arc::make_mut(chain);
                 chain.spec = spec;
                 chain.metadata.generation = chain.metadata.generation.map(|generation| generation + 1);
                 chain.metadata.resource_version = Some(version);
@@ -158,7 +177,7 @@ impl World {
                 chain.metadata.generation = Some(1);
                 chain.metadata.resource_version = Some(version);
                 chain.metadata.creation_timestamp = Some(self.now.into());
-                self.chains.insert(name.to_owned(), chain);
+                self.chains.insert(name.to_owned(), Arc::new(chain));
             }
         }
     }
@@ -172,14 +191,14 @@ impl World {
 
     pub fn annotate(&mut self, name: &str, key: &str, value: &str) {
         let version = self.version();
-        let chain = self.chains.get_mut(name).unwrap();
+        let chain = self.chain_mut(name);
         chain.annotations_mut().insert(key.to_owned(), value.to_owned());
         chain.metadata.resource_version = Some(version);
     }
 
     pub fn annotate_build(&mut self, name: &str, key: &str, value: &str) {
         let version = self.version();
-        let build = self.builds.get_mut(name).unwrap();
+        let build = self.build_mut(name);
         build.annotations_mut().insert(key.to_owned(), value.to_owned());
         build.metadata.resource_version = Some(version);
     }
@@ -189,7 +208,7 @@ impl World {
         let Some(chain) = self.chains.remove(name) else { return };
         let uid = chain.uid().unwrap();
         self.builds.retain(|_, build| build.spec.chain_ref.as_ref().is_none_or(|chain| chain.uid != uid));
-        let builds: BTreeSet<_> = self.builds.values().filter_map(ResourceExt::uid).collect();
+        let builds: BTreeSet<_> = self.builds.values().filter_map(|build| build.uid()).collect();
         self.pods.retain(|pod| builds.contains(&pod.build_uid));
     }
 
@@ -198,7 +217,8 @@ impl World {
         for path in paths {
             *self.files.entry((*path).to_owned()).or_default() += 1;
         }
-        self.commits.insert(self.commit(), self.files.clone());
+        let commit = self.commit();
+        Arc::make_mut(&mut self.commits).insert(commit, self.files.clone());
     }
 
     /// Takes the repository back to earlier files.
@@ -275,11 +295,11 @@ impl World {
             let Some(plan) = self.plan_chain(0, name) else { continue };
             assert_eq!(plan.actions, vec![], "{name} is at rest");
             assert_eq!(Some(&plan.status), self.chains[name].status.as_ref(), "{name} is at rest");
-            invariants::fits_schema(&self.chains[name]);
+            invariants::fits_schema(self.chains[name].as_ref());
         }
         // To compile the patterns of the schema takes long: the newest build stands for all.
         if let Some(build) = self.builds.values().max_by_key(|build| build.metadata.creation_timestamp.clone()) {
-            invariants::fits_schema(build);
+            invariants::fits_schema(build.as_ref());
         }
     }
 

@@ -35,7 +35,7 @@ use super::{
 #[derive(Clone, Default)]
 pub struct Operator {
     /// By chain and generation with request, as the answers are about these.
-    answers: BTreeMap<(String, String), BTreeMap<Subject, Answer>>,
+    answers: Arc<BTreeMap<(String, String), BTreeMap<Subject, Answer>>>,
     promotions: BTreeMap<Promotion, Answer>,
     /// Names of builds that are somebody else's.
     strangers: BTreeSet<String>,
@@ -92,7 +92,7 @@ impl World {
         let uid = object.uid().unwrap();
         let builds: BTreeMap<_, _> =
             self.builds_of(&uid).into_iter().map(|build| (build.name.clone(), build)).collect();
-        let claims: Vec<_> = self.chains.values().map(Claim::of).collect();
+        let claims: Vec<_> = self.chains.values().map(|chain| Claim::of(chain)).collect();
         let empty = BTreeMap::new();
         chain::decide(&chain::Scene {
             uid: &uid,
@@ -120,7 +120,7 @@ impl World {
             .builds
             .values()
             .filter(|build| build.spec.chain_ref.as_ref().is_some_and(|chain| chain.uid == chain_uid));
-        owned.filter_map(BuildFacts::of).collect()
+        owned.filter_map(|build| BuildFacts::of(build)).collect()
     }
 
     fn profile_facts(&self) -> BTreeMap<String, ProfileFact> {
@@ -202,7 +202,7 @@ impl World {
     fn answer(&mut self, operator: usize, object: &ImageChain, subject: Subject) {
         let result = self.find(&subject);
         let now = self.now;
-        let answers = self.operators[operator].answers.entry(about(object)).or_default();
+        let answers = Arc::make_mut(&mut self.operators[operator].answers).entry(about(object)).or_default();
         let before = answers.get(&subject).map_or(0, |answer| answer.failures);
         let failures = if result.is_ok() { 0 } else { before + 1 };
         answers.insert(subject, Answer { at: now, result, failures });
@@ -236,17 +236,17 @@ impl World {
 
     fn act_for_chain(&mut self, operator: usize, object: &ImageChain, action: chain::Action) {
         // A promotion that is refused writes nothing.
-        self.log.writes += usize::from(!matches!(action, chain::Action::Promote(_)));
+        self.log_mut().writes += usize::from(!matches!(action, chain::Action::Promote(_)));
         match action {
             chain::Action::CreateBuild { name, spec } => self.create_build(operator, object, &name, *spec),
             chain::Action::Supersede { name, uid, message } => {
-                if self.builds.get(&name).and_then(ResourceExt::uid) == Some(uid) {
+                if self.builds.get(&name).and_then(|object| object.uid()) == Some(uid) {
                     self.annotate_build(&name, SUPERSEDED, &message);
                 }
             }
             chain::Action::Promote(promotion) => self.promote(operator, object, promotion),
             chain::Action::DeleteBuild { name, uid } => {
-                if self.builds.get(&name).and_then(ResourceExt::uid) == Some(uid.clone()) {
+                if self.builds.get(&name).and_then(|object| object.uid()) == Some(uid.clone()) {
                     invariants::may_prune(self, object, &name);
                     self.builds.remove(&name);
                     self.pods.retain(|pod| pod.build_uid != uid);
@@ -264,14 +264,14 @@ impl World {
             return;
         }
         // Owned by a chain that is gone: the garbage collector deletes it at once.
-        if self.chains.get(&object.name_any()).and_then(ResourceExt::uid) != object.uid() {
+        if self.chains.get(&object.name_any()).and_then(|object| object.uid()) != object.uid() {
             return;
         }
         invariants::may_build(self, object, &spec);
         invariants::may_repeat(self, object, &spec);
         let link = spec.chain_ref.as_ref().unwrap().link.to_string();
         let causes = spec.causes.iter().map(|cause| format!("{:?}", cause.kind)).collect();
-        self.log.builds.push((link, causes));
+        self.log_mut().builds.push((link, causes));
         let version = self.version();
         let mut build = ImageBuild::new(name, spec);
         build.metadata.namespace = Some(NAMESPACE.to_owned());
@@ -279,7 +279,7 @@ impl World {
         build.metadata.generation = Some(1);
         build.metadata.resource_version = Some(version);
         build.metadata.creation_timestamp = Some(self.now.into());
-        self.builds.insert(name.to_owned(), build);
+        self.builds.insert(name.to_owned(), Arc::new(build));
     }
 
     fn promote(&mut self, operator: usize, object: &ImageChain, promotion: Promotion) {
@@ -291,8 +291,9 @@ impl World {
             // The live read before the write: for a chain that is another than was decided on, or gone, nothing
             // is published, and there is no answer.
             let live = self.chains.get(&object.name_any());
-            let same =
-                |live: &ImageChain| live.uid() == object.uid() && live.resource_version() == object.resource_version();
+            let same = |live: &Arc<ImageChain>| {
+                live.uid() == object.uid() && live.resource_version() == object.resource_version()
+            };
             if !live.is_some_and(same) {
                 return;
             }
@@ -309,17 +310,17 @@ impl World {
             return false;
         }
         invariants::may_promote(self, operator, object, promotion);
-        self.log.writes += 1;
+        self.log_mut().writes += 1;
         for tag in &promotion.tags {
             let tag = format!("{}:{tag}", promotion.repository);
-            self.log.promotions.push((tag.clone(), digest.clone()));
+            self.log_mut().promotions.push((tag.clone(), digest.clone()));
             self.tags.insert(tag, digest.clone());
         }
         true
     }
 
     fn write_chain_status(&mut self, seen: &ImageChain, status: imagechain::api::chain::ImageChainStatus) {
-        self.log.writes += 1;
+        self.log_mut().writes += 1;
         let live = self.chains.get(&seen.name_any()).cloned();
         let Some(live) = live.filter(|live| live.resource_version() == seen.resource_version()) else {
             return; // 409: what was decided on is not what there is.
@@ -327,9 +328,9 @@ impl World {
         invariants::chain_status(self, &live, &status);
         let before = live.status.as_ref().map_or(&[][..], |status| &status.conditions);
         let object = (live.uid().unwrap(), live.metadata.generation.unwrap());
-        invariants::count_changes(&mut self.log.changes, object, before, &status.conditions);
+        invariants::count_changes(&mut self.log_mut().changes, object, before, &status.conditions);
         let version = self.version();
-        let chain = self.chains.get_mut(&seen.name_any()).unwrap();
+        let chain = self.chain_mut(&seen.name_any());
         chain.status = Some(status);
         chain.metadata.resource_version = Some(version);
     }
@@ -415,7 +416,7 @@ impl World {
             if plan.confirm.as_ref().is_some_and(|pod| !self.sees_as_it_is(operator, pod)) {
                 return Some(());
             }
-            self.log.writes += 1;
+            self.log_mut().writes += 1;
             let live = self.builds.get(name).cloned();
             let Some(live) = live.filter(|live| live.resource_version() == object.resource_version()) else {
                 return Some(()); // 409
@@ -423,9 +424,9 @@ impl World {
             invariants::build_status(self, &live, &plan.status);
             let before = live.status.as_ref().map_or(&[][..], |status| &status.conditions);
             let about = (live.uid().unwrap(), 1);
-            invariants::count_changes(&mut self.log.changes, about, before, &plan.status.conditions);
+            invariants::count_changes(&mut self.log_mut().changes, about, before, &plan.status.conditions);
             let version = self.version();
-            let build = self.builds.get_mut(name).unwrap();
+            let build = self.build_mut(name);
             build.status = Some(plan.status);
             build.metadata.resource_version = Some(version);
         }
@@ -439,7 +440,7 @@ impl World {
     }
 
     fn act_for_build(&mut self, object: &ImageBuild, action: build::Action) {
-        self.log.writes += 1;
+        self.log_mut().writes += 1;
         match action {
             build::Action::CreatePod { attempt, name, only_if } => {
                 if self.pods.iter().any(|pod| pod.name == name) || !self.stands(object, &only_if) {
@@ -448,7 +449,7 @@ impl World {
                 invariants::may_start(self, object, attempt);
                 let loss = if self.losses.is_empty() { Loss::None } else { self.losses.remove(0) };
                 let version = self.version();
-                self.log.pods.push((object.name_any(), attempt));
+                self.log_mut().pods.push((object.name_any(), attempt));
                 self.pods.push(Pod {
                     name,
                     uid: format!("uid-{version}"),
