@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     api::{
         SUPERSEDED,
-        build::{CauseKind, ImageBuild, ImageBuildSpec, ImageBuildStatus, Inputs},
+        build::{ImageBuild, ImageBuildSpec, ImageBuildStatus, Inputs},
         chain::{ImageChain, ImageChainSpec, Link},
         common::{ObjectName, RelativePath, Source},
         condition::{ConditionType, Reason},
@@ -31,8 +31,6 @@ pub struct BuildFacts {
     pub created: Timestamp,
     /// The hash of what was written in the chain when it was made, for this link alone.
     pub written: String,
-    /// Why it was made, in the first place.
-    pub cause: CauseKind,
     /// What everything it names was resolved to.
     pub inputs: Inputs,
     /// How far it is.
@@ -97,7 +95,6 @@ impl BuildFacts {
             link: chain.link.to_string(),
             created,
             written: written_for_build(&build.spec),
-            cause: build.spec.causes.first().map_or(CauseKind::FirstBuild, |cause| cause.kind),
             inputs: inputs.clone(),
             state: state(build.status.as_ref()),
             superseded: build.annotations().contains_key(SUPERSEDED),

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::{Action, BuildFacts, BuildState, Next, Promotion, Scene, causes, facts, inputs::known};
 use crate::{
     api::{
-        build::{Cause, CauseKind, ChainReference, ImageBuildSpec, Inputs},
+        build::{Cause, ChainReference, ImageBuildSpec, Inputs},
         chain::{LinkState, LinkStatus, Published, Verified},
         common::{Digest, ImageReference, Repository, Tag},
         condition::{Class, Reason},
@@ -115,11 +115,10 @@ impl View<'_> {
         let wanted = self.wanted.as_ref()?;
         let causes = causes::of(scene, self.link, &self.written, &wanted.inputs);
         let (name, inputs) = (wanted.name.clone(), wanted.inputs.clone());
-        let cause = causes.first().map_or(CauseKind::FirstBuild, |cause| cause.kind);
         let spec = snapshot(scene, self.index, self.link, inputs, causes)?;
         self.due = false;
         self.build = Some(name.clone());
-        self.hold(made(cause));
+        self.hold(made());
         Some(Action::CreateBuild { name, spec: Box::new(spec) })
     }
 
@@ -428,19 +427,16 @@ impl<'a> Next<'_, 'a> {
     }
 }
 
-/// A build that was made, and of whose pod nothing is known. It is the same before and after its first status: that
-/// a pod is waited for is no news, why there is one is.
-fn made(cause: CauseKind) -> Hold {
-    Hold::new(LinkState::Building, Reason::PodPending, format!("the build has been made: {cause:?}"))
+/// A build that was made, and of whose pod nothing is known: as its own first status tells it, so that this one is
+/// no news for the chain. Why it was made is in the build and its event.
+fn made() -> Hold {
+    Hold::new(LinkState::Building, Reason::PodPending, POD_PENDING)
 }
 
 fn follow_open(view: &mut View<'_>, build: &BuildFacts) -> Result<(), Hold> {
     view.build = Some(build.name.clone());
     match &build.state {
         BuildState::Open { reason, message, stalled: true } => Err(Hold::new(LinkState::Stalled, *reason, message)),
-        BuildState::Open { reason: Reason::PodPending, message, .. } if message == POD_PENDING => {
-            Err(made(build.cause))
-        }
         BuildState::Open { reason, message, .. } => Err(Hold::new(LinkState::Building, *reason, message)),
         _ => Ok(()),
     }

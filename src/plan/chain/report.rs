@@ -153,7 +153,7 @@ impl<'v, 'a> Summary<'v, 'a> {
 
     /// The conditions of a chain on its way to the images of the present generation.
     fn foreground(&self, conditions: &mut Conditions<'_>) {
-        let progress = format!("{} of {} links are ready", self.ready, self.views.len());
+        let progress = format!("{} of {} links ready", self.ready, self.views.len());
         let (view, truth) = match (self.working(), self.failing()) {
             (Some(view), _) => (view, Truth::Unknown),
             (None, Some(view)) => (view, Truth::False),
