@@ -41,7 +41,7 @@ sandbox-build: ## build what a sandbox needs, without starting one
 
 # What the tests need first is built first: a failing lint does not wait for Kubernetes to compile.
 .PHONY: test
-test: lint test-unit test-apiserver sandbox-test ## all that CI runs
+test: lint test-unit test-apiserver sandbox-test test-demo ## all that CI runs
 
 # Static: the runner starts in builder images of others too, whatever libraries they have. The target is named
 # so that what runs while it is compiled (build scripts, macros) is not linked in the same way.

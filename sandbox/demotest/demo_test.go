@@ -16,6 +16,7 @@ func TestDemo(t *testing.T) {
 	runAll(t, []step{
 		{"the demo", testDemo},
 		{"the demo again", testAgain},
+		{"logs", testLogs},
 		{"mistakes in files", testMistakes},
 		{"missing things", testMissing},
 		{"credentials", testCredentials},

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"imagechain.dev/sandbox/internal/demo"
 	"imagechain.dev/sandbox/internal/host"
@@ -40,15 +41,16 @@ func (g *gate) chain() string {
 	return strings.NewReplacer("TEMPLATE", quoted(template(g.line())), "SIMPLE", quoted(template("true"))).Replace(gated)
 }
 
-// fault is something that is killed in the middle of a build.
+// fault is what befalls the middle of a build.
 type fault struct {
-	name string
-	kill func(*testing.T, *testCluster, string)
+	name   string
+	happen func(*testing.T, *testCluster, string)
 	// attempts are the reasons of those that the build of the first link loses by it.
 	attempts []string
 }
 
 var faults = []fault{
+	{"an upgrade of the operator", upgrade, nil},
 	{"the operator that leads", killLeader, nil},
 	{"the kubelet", killKubelet, nil},
 	{"the engine", killEngine, []string{"EngineRestarted"}},
@@ -81,7 +83,7 @@ func (c *testCluster) survives(t *testing.T, gate *gate, fault fault) {
 	release := gate.await(t)
 	running := c.chain(t, "gated").Link("first")
 	before := c.attempts(t, running.Build)
-	fault.kill(t, c, before[len(before)-1].Pod)
+	fault.happen(t, c, before[len(before)-1].Pod)
 	if found := digest(t, running.Published.Repository); found != running.Published.Digest {
 		t.Errorf("the tag was moved to %s, and nothing was tested", found)
 	}
@@ -107,11 +109,31 @@ func (c *testCluster) attempts(t *testing.T, build string) []demo.Attempt {
 	return c.build(t, build).Status.Attempts
 }
 
+// upgrade has the chart put other pods in the place of both replicas.
+func upgrade(t *testing.T, c *testCluster, _ string) {
+	leader := c.leader(t)
+	command(t, "", "helm", "upgrade", "imagechain", filepath.Join(checkout, "charts", "imagechain"),
+		"--namespace=imagechain-system", "--reuse-values", "--wait", "--timeout=5m",
+		fmt.Sprintf(`--set-string=log=info\,upgrade_%d=info`, time.Now().Unix()))
+	c.awaitOtherLeader(t, leader)
+}
+
+// leader is the replica that has the lease; empty where none has.
+func (c *testCluster) leader(t *testing.T) string {
+	t.Helper()
+	return c.kubectl(t, "get", "lease", "imagechain-controller", "-n", "imagechain-system", "-o", "jsonpath={.spec.holderIdentity}")
+}
+
+func (c *testCluster) awaitOtherLeader(t *testing.T, before string) {
+	t.Helper()
+	c.eventually(t, "another one leads", func() (bool, string) {
+		now := c.leader(t)
+		return now != before && now != "", now
+	})
+}
+
 func killLeader(t *testing.T, c *testCluster, _ string) {
-	holder := func() string {
-		return c.kubectl(t, "get", "lease", "imagechain-controller", "-n", "imagechain-system", "-o", "jsonpath={.spec.holderIdentity}")
-	}
-	leader := holder()
+	leader := c.leader(t)
 	var pods struct {
 		Items []struct{ Metadata struct{ Name, UID string } }
 	}
@@ -119,7 +141,7 @@ func killLeader(t *testing.T, c *testCluster, _ string) {
 	for _, pod := range pods.Items {
 		if strings.HasPrefix(leader, pod.Metadata.Name) {
 			c.killIn(t, pod.Metadata.UID, "imagechain")
-			c.eventually(t, "another one leads", func() (bool, string) { now := holder(); return now != leader && now != "", now })
+			c.awaitOtherLeader(t, leader)
 			return
 		}
 	}

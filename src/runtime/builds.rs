@@ -128,13 +128,14 @@ impl Builds {
         if !self.confirms(facts, &plan).await? {
             return Ok(Next::soon());
         }
-        let object = self.write_status(object, &plan.status).await?;
+        let written = self.write_status(object, &plan.status).await?;
+        let (object, is_live) = (written.as_ref().unwrap_or(object), written.is_some());
         for action in &plan.actions {
-            self.act(&object, facts, action, &checked).await?;
+            self.act((object, is_live), facts, action, &checked).await?;
         }
-        self.complete_pods(&object, facts).await?;
+        self.complete_pods(object, facts).await?;
         if !plan.actions.iter().any(|action| matches!(action, Action::CreatePod { .. })) && !is_held(&checked) {
-            self.world.places.leave(&valid.profile, &Key::of(&object));
+            self.world.places.leave(&valid.profile, &Key::of(object));
         }
         Ok(next(&plan, &checked, taken))
     }
@@ -177,13 +178,13 @@ impl Builds {
         Ok(version.as_deref() == facts.version_of(name))
     }
 
-    /// Writes the status if it is another; the answer is the object after that.
-    async fn write_status(&self, object: &ImageBuild, status: &ImageBuildStatus) -> Result<ImageBuild, Error> {
+    /// Writes the status if it is another; the answer is then the object after that.
+    async fn write_status(&self, object: &ImageBuild, status: &ImageBuildStatus) -> Result<Option<ImageBuild>, Error> {
         let world = &self.world;
         let builds: Api<ImageBuild> = Api::namespaced(world.client.clone(), &object.namespace().unwrap_or_default());
         let previous = object.status.clone().unwrap_or_default();
         let written = world.execute.write_status(&builds, object, object.status.as_ref(), status).await?;
-        let Some(written) = written else { return Ok(object.clone()) };
+        let Some(written) = written else { return Ok(None) };
         world.builds.wrote(object.resource_version().as_deref(), written.clone());
         world.tell_chain(Some(object), &written);
         let events = event::of_build(&previous, status);
@@ -191,19 +192,20 @@ impl Builds {
             let (execute, written) = (world.execute.clone(), written.clone());
             tokio::spawn(async move { execute.tell(&written, &events).await });
         }
-        Ok(written)
+        Ok(Some(written))
     }
 
+    /// Executes. A build whose status was just written is live: the answer to the write tells it as it is.
     async fn act(
         &self,
-        object: &ImageBuild,
+        (object, is_live): (&ImageBuild, bool),
         facts: &BuildFacts<'_>,
         action: &Action,
         checked: &Checked,
     ) -> Result<(), Error> {
         match (action, checked) {
             (Action::CreatePod { attempt, only_if, .. }, Some(Ok(ready))) => {
-                self.create(object, facts, (attempt.unsigned_abs(), only_if), ready).await
+                self.create((object, is_live), facts, (attempt.unsigned_abs(), only_if), ready).await
             }
             // The plan makes none without having asked.
             (Action::CreatePod { .. }, _) => Ok(()),
@@ -216,7 +218,7 @@ impl Builds {
 
     async fn create(
         &self,
-        object: &ImageBuild,
+        (object, is_live): (&ImageBuild, bool),
         facts: &BuildFacts<'_>,
         (number, only_if): (u32, &build::Intent),
         ready: &Ready,
@@ -225,7 +227,7 @@ impl Builds {
         let uid = object.uid().unwrap_or_default();
         let names = Names { name: &name, namespace: &namespace, uid: &uid, number };
         let attempt = names.with(object, facts, &ready.profile, &ready.target, &self.world.operator_image);
-        match self.world.execute.create_pod(&attempt, only_if).await? {
+        match self.world.execute.create_pod(&attempt, only_if, is_live.then_some(object)).await? {
             Made::Ours(pod) => {
                 tracing::info!(namespace, build = name, pod = pod.name_any(), "an attempt");
                 let mut known = pod.as_ref().clone();

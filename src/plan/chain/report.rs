@@ -16,8 +16,9 @@ use crate::{
     },
 };
 
-/// The most of a link's message, and of a chain's, that a status holds, in bytes.
-const LONGEST_OF_LINK: usize = 256;
+/// The most of a link's message, and of a chain's, that a status holds, in bytes. A command that grants a right takes 350;
+/// 256 links with the longest messages take 128 KiB.
+const LONGEST_OF_LINK: usize = 512;
 const LONGEST: usize = 1024;
 
 /// The plan for a chain whose object is wrong in itself: nothing, but to say so. What it has published stays.

@@ -26,14 +26,24 @@ pub enum Made {
 
 impl Executor {
     /// Makes the pod of an attempt, if what the API server says at this moment wants it still. One that is
-    /// there already, and ours, is taken over.
+    /// there already, and ours, is taken over. `live` is the build as the API server has just told it; without
+    /// it, it is read.
     ///
     /// # Errors
     /// It was not made, or nobody knows.
     #[expect(clippy::disallowed_methods, reason = "the only writer")]
-    pub async fn create_pod(&self, attempt: &Attempt<'_>, only_if: &Intent) -> Result<Made, Error> {
+    pub async fn create_pod(
+        &self,
+        attempt: &Attempt<'_>,
+        only_if: &Intent,
+        live: Option<&ImageBuild>,
+    ) -> Result<Made, Error> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &attempt.profile.execution_namespace);
-        if !self.stands(attempt, only_if, &pods).await? {
+        let live = match live {
+            Some(build) => Some(build.clone()),
+            None => self.read_build(attempt).await?,
+        };
+        if !stands(live.as_ref(), only_if, attempt.uid, &pods).await? {
             return Ok(Made::Unwanted);
         }
         let pod = render::pod(attempt);
@@ -47,15 +57,9 @@ impl Executor {
         }
     }
 
-    /// The live read before a pod is made.
-    async fn stands(&self, attempt: &Attempt<'_>, only_if: &Intent, pods: &Api<Pod>) -> Result<bool, Error> {
+    async fn read_build(&self, attempt: &Attempt<'_>) -> Result<Option<ImageBuild>, Error> {
         let builds: Api<ImageBuild> = Api::namespaced(self.client.clone(), attempt.namespace);
-        let Some(live) = builds.get_opt(attempt.name).await? else { return Ok(false) };
-        let before = match &only_if.after {
-            Some(name) => pods.get_opt(name).await?.filter(|pod| is_of(pod, attempt.uid)),
-            None => None,
-        };
-        Ok(only_if.stands_in(&live, before.as_ref().map(observe).as_ref()))
+        Ok(builds.get_opt(attempt.name).await?)
     }
 
     /// The pod that has the name already.
@@ -90,6 +94,16 @@ impl Executor {
         }
         Err(Error::Conflict)
     }
+}
+
+/// Whether a pod is still wanted, as far as its build and the pod of the attempt before tell.
+async fn stands(live: Option<&ImageBuild>, only_if: &Intent, build_uid: &str, pods: &Api<Pod>) -> Result<bool, Error> {
+    let Some(live) = live else { return Ok(false) };
+    let before = match &only_if.after {
+        Some(name) => pods.get_opt(name).await?.filter(|pod| is_of(pod, build_uid)),
+        None => None,
+    };
+    Ok(only_if.stands_in(live, before.as_ref().map(observe).as_ref()))
 }
 
 /// Whether a pod is that of a build.

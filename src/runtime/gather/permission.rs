@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::try_join;
 use k8s_openapi::{
     ByteString,
     api::{
@@ -78,18 +79,19 @@ impl World {
             return Ok(Err((Reason::ExecutionNamespaceNotReady, message)));
         }
         let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
-        let live = namespaces.get(&namespace).await?;
+        // Side by side: the next link of a chain waits for both.
+        let (live, may_use) = try_join(namespaces.get(&namespace), self.may_use(&namespace, account, name)).await?;
         let allowed = self.profiles.get(&Key::new("", name)).map(|profile| profile.spec.allowed_namespaces.clone());
         let checked = access::check_namespace(name, &allowed.unwrap_or_default(), &namespace, live.labels());
         if checked.is_err() {
             return Ok(checked);
         }
-        Ok(access::check_use(name, &namespace, account, self.may_use(&namespace, account, name).await?))
+        Ok(access::check_use(name, &namespace, account, may_use))
     }
 
     /// Whether a `ServiceAccount` has the verb `use` on a profile.
     #[expect(clippy::disallowed_methods, reason = "a question: nothing is stored")]
-    async fn may_use(&self, namespace: &str, account: &str, profile: &str) -> Result<bool, Error> {
+    async fn may_use(&self, namespace: &str, account: &str, profile: &str) -> kube::Result<bool> {
         let user = format!("system:serviceaccount:{namespace}:{account}");
         let groups = ["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}"), "system:authenticated"];
         let review = SubjectAccessReview {
