@@ -248,7 +248,8 @@ func testDeletions(t *testing.T, c *testCluster) {
 	}
 	gate := c.newGate(t)
 	c.useProfile(t, "small", c.demonstration.Registry, "")
-	c.apply(t, strings.NewReplacer("name: gated,", "name: deleted,").Replace(gate.chain()))
+	// Another name, and other tags: those of the chain before have an owner.
+	c.apply(t, strings.ReplaceAll(gate.chain(), "gated", "deleted"))
 	release := gate.await(t)
 	pod := c.podOf(t, "deleted")
 	c.kubectl(t, "get", "secret", pod, "-n", builds)
@@ -258,9 +259,9 @@ func testDeletions(t *testing.T, c *testCluster) {
 
 	gate.set(false)
 	c.apply(t, shortLived)
-	c.apply(t, strings.NewReplacer("namespace: takelage", "namespace: short-lived").Replace(gate.chain()))
+	c.apply(t, strings.NewReplacer("gated", "brief", "namespace: takelage", "namespace: short-lived").Replace(gate.chain()))
 	release = gate.await(t)
-	pod = c.podOf(t, "gated")
+	pod = c.podOf(t, "brief")
 	c.kubectl(t, "delete", "namespace", "short-lived", "--timeout=90s")
 	c.kubectl(t, "wait", "--for=delete", "--timeout=60s", "-n", builds, "pod/"+pod, "secret/"+pod)
 	release()

@@ -11,6 +11,10 @@ use super::common::{
 use super::condition::Reason;
 use super::recipe::{BuildStep, Parent, Publish, Retry, Timeouts, VerifyStep};
 
+/// The most of a link's message, in bytes. A command that grants a right takes 350; 256 links with the longest
+/// messages take 128 KiB.
+pub const LONGEST_LINK_MESSAGE: usize = 512;
+
 /// A chain of machine images: each link is built, tested and, only when its tests passed, published.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -232,7 +236,7 @@ pub struct LinkStatus {
     pub reason: Option<Reason>,
     /// What holds it, or what went wrong and what to do, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = LONGEST_LINK_MESSAGE))]
     pub message: Option<String>,
     /// The build that runs, or the last that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]

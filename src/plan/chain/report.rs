@@ -5,7 +5,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp}
 use super::{Next, Plan, Scene, history, link::View};
 use crate::{
     api::{
-        chain::{ImageChainStatus, LinkState, LinkStatus},
+        chain::{ImageChainStatus, LONGEST_LINK_MESSAGE, LinkState, LinkStatus},
         condition::{ConditionType, Reason},
     },
     plan::{
@@ -16,9 +16,7 @@ use crate::{
     },
 };
 
-/// The most of a link's message, and of a chain's, that a status holds, in bytes. A command that grants a right takes 350;
-/// 256 links with the longest messages take 128 KiB.
-const LONGEST_OF_LINK: usize = 512;
+/// The most of a chain's message that a status holds, in bytes.
 const LONGEST: usize = 1024;
 
 /// The plan for a chain whose object is wrong in itself: nothing, but to say so. What it has published stays.
@@ -64,7 +62,7 @@ fn link_status(view: &View<'_>) -> LinkStatus {
         name: view.link.name.as_str().into(),
         state: view.state,
         reason: view.reason,
-        message: (!view.message.is_empty()).then(|| bounded(&view.message, LONGEST_OF_LINK)),
+        message: (!view.message.is_empty()).then(|| bounded(&view.message, LONGEST_LINK_MESSAGE)),
         build: view.build.as_deref().map(Into::into),
         files: view.files.clone(),
         verified: view.verified.clone(),
