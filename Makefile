@@ -124,6 +124,11 @@ test-demo: release ## the demo and what goes wrong in a chain, on real pods; nee
 test-demo-long: release ## what is killed and deleted in mid-build, and the demo's own chain, changed and broken; needs the same
 	cd sandbox && PROGRAM=$(abspath $(program)) go test -count=1 -timeout 90m -v -run '^TestDemoLong$$' ./demotest
 
+# The line is run in a virtual machine: its waits are as long as that is slow.
+.PHONY: test-cgroup2
+test-cgroup2: release ## the demo's first links, a hog and a fork bomb on a node with cgroup v2, in qemu: an hour without KVM; needs root
+	@$(sandbox) guest --program $(abspath $(program)) --run './demotest -test.v -test.run "^TestCgroup2$$" -test.timeout 8h'
+
 .PHONY: bench-demo
 bench-demo: release ## what a chain adds to the same packer and molecule commands by hand (docs/performance.md); needs the same
 	cd sandbox && PROGRAM=$(abspath $(program)) go test -count=1 -timeout 60m -v -run '^TestOverhead$$' ./demotest

@@ -17,6 +17,7 @@ import (
 	"imagechain.dev/sandbox/internal/cluster"
 	"imagechain.dev/sandbox/internal/demo"
 	"imagechain.dev/sandbox/internal/gitserver"
+	"imagechain.dev/sandbox/internal/guest"
 	"imagechain.dev/sandbox/internal/layout"
 	"imagechain.dev/sandbox/internal/node"
 	"imagechain.dev/sandbox/internal/programs"
@@ -35,11 +36,12 @@ func main() {
 type options struct {
 	number   int
 	checkout string
+	prebuilt string
 }
 
 func (o *options) cluster() (cluster.Cluster, error) {
 	sandbox, err := layout.New(o.number)
-	return cluster.Cluster{Sandbox: sandbox, Checkout: o.checkout, Printer: progress.New(os.Stderr)}, err
+	return cluster.Cluster{Sandbox: sandbox, Checkout: o.checkout, Prebuilt: o.prebuilt, Printer: progress.New(os.Stderr)}, err
 }
 
 // on makes a command that acts on one sandbox.
@@ -66,6 +68,7 @@ func command() *cobra.Command {
 	}
 	root.PersistentFlags().IntVar(&shared.number, "number", 0, "which of the machine's sandboxes, 0 to 99")
 	root.PersistentFlags().StringVar(&shared.checkout, "checkout", ".", "the folder of the repository")
+	root.PersistentFlags().StringVar(&shared.prebuilt, "prebuilt", "", "a file that tells where each module's programs are; nothing is compiled then")
 	root.AddCommand(
 		shared.on("up", "start it, building what is missing; a running one is left as it is", up),
 		down(shared),
@@ -74,7 +77,7 @@ func command() *cobra.Command {
 		shared.on("env", "the settings of `shell`, for eval", printEnvironment),
 		shared.on("build", "build what is missing: programs, then base images", build),
 		shared.on("tools", "the folder of helm and crane, built if they are missing", tools),
-		showDemo(shared), testServer(shared), initialise(), serveGit(),
+		showDemo(shared), runGuest(shared), testServer(shared), initialise(), serveGit(),
 	)
 	return root
 }
@@ -139,6 +142,23 @@ func showDemo(shared *options) *cobra.Command {
 		return shown.Run(ctx)
 	})
 	made.Flags().StringVar(&program, "program", "", "the operator's program, for its image")
+	return made
+}
+
+// runGuest is for what this machine's kernel cannot show.
+func runGuest(shared *options) *cobra.Command {
+	machine := guest.Guest{Out: os.Stdout}
+	line := ""
+	made := shared.on("guest", "run a line of shell in a virtual machine with cgroup v2, where a sandbox can be started", func(c cluster.Cluster) error {
+		machine.Cluster = c
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return machine.Run(ctx, line)
+	})
+	made.Flags().StringVar(&machine.Program, "program", "", "the operator's program")
+	made.Flags().IntVar(&machine.Processors, "processors", 2, "how many it has")
+	made.Flags().IntVar(&machine.MemoryMiB, "memory", 8192, "how much memory it has, in MiB")
+	made.Flags().StringVar(&line, "run", "", "the line, in the folder of the tests' program `demotest`")
 	return made
 }
 

@@ -14,6 +14,7 @@ import (
 	"imagechain.dev/sandbox/internal/cluster"
 	"imagechain.dev/sandbox/internal/demo"
 	"imagechain.dev/sandbox/internal/layout"
+	"imagechain.dev/sandbox/internal/patience"
 	"imagechain.dev/sandbox/internal/progress"
 )
 
@@ -27,8 +28,8 @@ const (
 	builds    = "imagechain-builds"
 )
 
-// patience bounds each wait for something that comes by itself.
-const patience = 10 * time.Minute
+// waits bounds each wait for something that comes by itself, and pause is the time between two looks.
+var waits, pause = patience.Of(10 * time.Minute), patience.Of(500 * time.Millisecond)
 
 // testCluster is where the demo runs.
 type testCluster struct {
@@ -233,7 +234,7 @@ func (c *testCluster) awaitRequest(t *testing.T, name, token string) demo.Chain 
 func (c *testCluster) eventually(t *testing.T, what string, check func() (bool, string)) {
 	t.Helper()
 	var last string
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
+	for deadline := time.Now().Add(waits); time.Now().Before(deadline); time.Sleep(pause) {
 		var good bool
 		if good, last = check(); good {
 			return

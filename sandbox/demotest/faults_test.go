@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +13,7 @@ import (
 
 	"imagechain.dev/sandbox/internal/demo"
 	"imagechain.dev/sandbox/internal/host"
+	"imagechain.dev/sandbox/internal/observe"
 )
 
 // gated is a chain whose first link waits at a gate, in the middle of its build.
@@ -155,8 +155,8 @@ func killEngine(t *testing.T, c *testCluster, pod string) {
 func killKubelet(t *testing.T, c *testCluster, _ string) {
 	kubelets := 0
 	for _, process := range processes(t) {
-		if process.name == "kubelet" && process.is(c.sandbox.Name()) {
-			process.kill(t)
+		if process.Name == "kubelet" && process.Is(c.sandbox.Name()) {
+			kill(t, process)
 			kubelets++
 		}
 	}
@@ -182,8 +182,8 @@ func (c *testCluster) killIn(t *testing.T, pod, name string) {
 	t.Helper()
 	killed := 0
 	for _, process := range processes(t) {
-		if process.name == name && strings.Contains(process.groups, "pod"+pod) {
-			process.kill(t)
+		if process.Name == name && strings.Contains(process.Groups, "pod"+pod) {
+			kill(t, process)
 			killed++
 		}
 	}
@@ -192,39 +192,10 @@ func (c *testCluster) killIn(t *testing.T, pod, name string) {
 	}
 }
 
-// process is one of this machine; those of a sandbox are among them.
-type process struct {
-	id                    int
-	name, command, groups string
-}
-
-func processes(t *testing.T) []process {
+func kill(t *testing.T, process observe.Process) {
 	t.Helper()
-	folders, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var found []process
-	for _, folder := range folders {
-		id, err := strconv.Atoi(filepath.Base(folder))
-		if err != nil {
-			continue
-		}
-		read := func(file string) string {
-			text, _ := os.ReadFile(filepath.Join(folder, file)) // It may have ended.
-			return strings.TrimSpace(string(bytes.ReplaceAll(text, []byte{0}, []byte(" "))))
-		}
-		found = append(found, process{id, read("comm"), read("cmdline"), read("cgroup")})
-	}
-	return found
-}
-
-func (p process) is(word string) bool { return strings.Contains(p.command, word) }
-
-func (p process) kill(t *testing.T) {
-	t.Helper()
-	if err := syscall.Kill(p.id, syscall.SIGKILL); err != nil {
-		t.Fatalf("%+v: %v", p, err)
+	if err := syscall.Kill(process.ID, syscall.SIGKILL); err != nil {
+		t.Fatalf("%+v: %v", process, err)
 	}
 }
 

@@ -70,6 +70,12 @@ func (g *gate) line() string {
 	return fmt.Sprintf(`bash -c "exec 3<>/dev/tcp/%s/%d && cat <&3"`, address.IP, address.Port)
 }
 
+// builtin does the same in bash without another process.
+func (g *gate) builtin() string {
+	address := g.listener.Addr().(*net.TCPAddr)
+	return fmt.Sprintf(`exec 3<>/dev/tcp/%s/%d; read -r -u 3`, address.IP, address.Port)
+}
+
 // await waits for a build, and returns what lets it and all later ones go on.
 func (g *gate) await(t *testing.T) (release func()) {
 	t.Helper()
@@ -79,7 +85,7 @@ func (g *gate) await(t *testing.T) (release func()) {
 			g.set(true)
 			_ = connection.Close() // Of a build that was killed meanwhile, nobody is there to be told.
 		}
-	case <-time.After(patience):
+	case <-time.After(waits):
 		t.Fatal("no build came to the gate")
 		return nil
 	}

@@ -8,14 +8,22 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"imagechain.dev/sandbox/internal/demo"
+	"imagechain.dev/sandbox/internal/patience"
 )
 
 // useProfile lets the chart make a profile, since the gates know the chart's alone, and gives it to the tenant. Of a
 // small one several builds fit on the node at once. Its staging repository is in the given registry, and asks for
 // the Secret unless that is empty.
 func (c *testCluster) useProfile(t *testing.T, name, registry, secret string) {
+	t.Helper()
+	c.useProfileOf(t, name, registry, secret, "cpu: 500m, memory: 1536Mi, storage: 4Gi")
+}
+
+// useProfileOf is useProfile for one that grants other resources.
+func (c *testCluster) useProfileOf(t *testing.T, name, registry, secret, resources string) {
 	t.Helper()
 	var list struct {
 		Items []struct {
@@ -39,14 +47,14 @@ profiles:
     images: {builder: %q}
     executionNamespace: %s
     allowedNamespaces: {matchLabels: {imagechain.dev/tenant: "true"}}
-    resources: {cpu: 500m, memory: 1536Mi, storage: 4Gi}
+    resources: {%s}
     registry:
       staging: {repository: %s/small/staging%s}
       insecure: [%s]
       mirrors: [{registry: docker.io, mirror: %q}]
-`, name, builder, builds, registry, secret, strings.Join(slices.Compact([]string{quoted(registry), quoted(c.demonstration.Registry)}), ", "), c.demonstration.Registry)
+`, name, builder, builds, resources, registry, secret, strings.Join(slices.Compact([]string{quoted(registry), quoted(c.demonstration.Registry)}), ", "), c.demonstration.Registry)
 	upgrade := exec.Command("helm", "upgrade", "imagechain", filepath.Join(checkout, "charts", "imagechain"),
-		"--namespace=imagechain-system", "--reuse-values", "--wait", "--timeout=5m", "--values=-")
+		"--namespace=imagechain-system", "--reuse-values", "--wait", "--timeout="+patience.Of(5*time.Minute).String(), "--values=-")
 	upgrade.Stdin = strings.NewReader(values)
 	run(t, upgrade)
 	c.apply(t, fmt.Sprintf(`

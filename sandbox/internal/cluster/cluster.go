@@ -22,6 +22,7 @@ import (
 	"imagechain.dev/sandbox/internal/images"
 	"imagechain.dev/sandbox/internal/layout"
 	"imagechain.dev/sandbox/internal/node"
+	"imagechain.dev/sandbox/internal/patience"
 	"imagechain.dev/sandbox/internal/pki"
 	"imagechain.dev/sandbox/internal/programs"
 	"imagechain.dev/sandbox/internal/progress"
@@ -29,18 +30,20 @@ import (
 )
 
 // readyWithin bounds each wait of the start. Measured: all of it takes 8 s on two cores.
-const readyWithin = 3 * time.Minute
+var readyWithin = patience.Of(3 * time.Minute)
 
 // Cluster is a sandbox with what it is made of.
 type Cluster struct {
 	layout.Sandbox
 	// Checkout is the folder of the repository.
 	Checkout string
+	// Prebuilt, where it is set, is the file of a programs.Set: then nothing is compiled, and no Go is needed.
+	Prebuilt string
 	Printer  *progress.Printer
 }
 
 // direct goes round any proxy of the environment: what it asks is on this machine.
-var direct = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{}}
+var direct = &http.Client{Timeout: patience.Of(5 * time.Second), Transport: &http.Transport{}}
 
 // ErrNotStarted holds the sentences that say why nothing was started.
 type ErrNotStarted struct{ Problems []host.Problem }
@@ -85,27 +88,23 @@ func interruptible() (context.Context, context.CancelFunc) {
 }
 
 func (c Cluster) prepareAndStart() error {
-	builder, err := c.builder()
+	origin, err := c.origin()
 	if err != nil {
 		return err
 	}
-	missing, err := builder.Missing(programs.Modules)
-	if err != nil {
-		return err
-	}
-	if problems := host.Preflight(c.Sandbox, len(missing) > 0); len(problems) > 0 {
+	if problems := host.Preflight(c.Sandbox, origin.compiles); len(problems) > 0 {
 		return ErrNotStarted{problems}
 	}
 	if _, err := images.FindMirror(); err != nil {
 		return ErrNotStarted{[]host.Problem{host.Problem(err.Error())}}
 	}
-	if err := host.EnsurePackages(c.Printer); err != nil {
+	if err := host.EnsurePackages(c.Printer, origin.packages...); err != nil {
 		return err
 	}
 	if problems := host.PreflightTools(c.Sandbox); len(problems) > 0 {
 		return ErrNotStarted{problems}
 	}
-	set, err := builder.Ensure(programs.Modules, c.Printer)
+	set, err := origin.ensure()
 	if err != nil {
 		return err
 	}
@@ -114,6 +113,32 @@ func (c Cluster) prepareAndStart() error {
 		return err
 	}
 	return c.start(set)
+}
+
+// origin is where the programs come from.
+type origin struct {
+	compiles bool
+	packages [][]host.Package
+	ensure   func() (programs.Set, error)
+}
+
+func (c Cluster) origin() (origin, error) {
+	if c.Prebuilt != "" {
+		return origin{
+			packages: [][]host.Package{host.ToRun},
+			ensure:   func() (programs.Set, error) { return programs.ReadSet(c.Prebuilt) },
+		}, nil
+	}
+	builder, err := c.builder()
+	if err != nil {
+		return origin{}, err
+	}
+	missing, err := builder.Missing(programs.Modules)
+	return origin{
+		compiles: len(missing) > 0,
+		packages: [][]host.Package{host.ToRun, host.ToBuild},
+		ensure:   func() (programs.Set, error) { return builder.Ensure(programs.Modules, c.Printer) },
+	}, err
 }
 
 func (c Cluster) builder() (*programs.Builder, error) {
@@ -234,7 +259,7 @@ func (c Cluster) wait(ctx context.Context, what string, ended <-chan error, chec
 			return fmt.Errorf("the sandbox's first process ended: %s", lastLine(c.Log("init")))
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for %s: %w (%w)%s", what, err, ctx.Err(), c.troubles())
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(patience.Of(100 * time.Millisecond)):
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -61,7 +60,7 @@ func (c Cluster) Build() error {
 	if _, err := images.FindMirror(); err != nil {
 		return err
 	}
-	if err := host.EnsurePackages(c.Printer); err != nil {
+	if err := host.EnsurePackages(c.Printer, host.ToRun, host.ToBuild); err != nil {
 		return err
 	}
 	builder, err := c.builder()
@@ -84,20 +83,11 @@ func (c Cluster) Build() error {
 const remembered = "programs-used.json"
 
 func (c Cluster) rememberPrograms(set programs.Set) error {
-	text, err := json.Marshal(set)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(c.Path(remembered), text, 0o644)
+	return set.Write(c.Path(remembered))
 }
 
 func (c Cluster) usedPrograms() (programs.Set, error) {
-	text, err := os.ReadFile(c.Path(remembered))
-	if err != nil {
-		return nil, err
-	}
-	var set programs.Set
-	return set, json.Unmarshal(text, &set)
+	return programs.ReadSet(c.Path(remembered))
 }
 
 // Explain prints how to use a running sandbox.

@@ -60,13 +60,11 @@ func (d Demo) Install(ctx context.Context) error {
 	if err := d.check(ctx); err != nil {
 		return err
 	}
-	operator, err := d.image(ctx, d.OperatorImage, images.Own{
-		Name: "operator", Checkout: d.Checkout, Programs: map[string]string{"imagechain": d.Program},
-	})
+	operator, err := d.image(ctx, d.OperatorImage, images.Operator(d.Checkout, d.Program))
 	if err != nil {
 		return err
 	}
-	builder, err := d.image(ctx, d.BuilderImage, images.Own{Name: "builder", Checkout: d.Checkout})
+	builder, err := d.image(ctx, d.BuilderImage, images.Builder(d.Checkout))
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
+
+	"imagechain.dev/sandbox/internal/patience"
 )
 
 // installCharts installs the definitions and then the operator, or brings them up to date.
@@ -32,7 +35,7 @@ func (d Demo) installCharts(ctx context.Context, operator, builder string) error
 
 func (d Demo) helm(ctx context.Context, name, chart string, values []byte) error {
 	command := exec.CommandContext(ctx, "helm", "upgrade", "--install", name, filepath.Join(d.Checkout, "charts", chart),
-		"--namespace="+system, "--create-namespace", "--wait", "--timeout=5m", "--values=-")
+		"--namespace="+system, "--create-namespace", "--wait", "--timeout="+patience.Of(5*time.Minute).String(), "--values=-")
 	command.Stdin = bytes.NewReader(values)
 	if _, err := run(command); err != nil {
 		return fmt.Errorf("%w\nSee `kubectl get pods,events -n %s`", err, system)

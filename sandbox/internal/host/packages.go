@@ -6,31 +6,46 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"imagechain.dev/sandbox/internal/progress"
 )
 
-// packages maps the Debian packages that a sandbox needs to a file by which each is known to be
-// there, so that nothing is asked of a machine that has them from elsewhere.
-var packages = []struct{ name, proof string }{
-	{"conntrack", "conntrack"},
-	{"gcc", "gcc"},
-	{"git", "git"},
-	{"iproute2", "ip"},
-	{"iptables", "iptables"},
-	{"libseccomp-dev", "/usr/include/seccomp.h"},
-	{"mmdebstrap", "mmdebstrap"},
-	{"nftables", "nft"},
-	{"pkg-config", "pkg-config"},
-	{"util-linux", "nsenter"},
-	// The keys that the base images' packages are signed with; an Ubuntu has others.
-	{"debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"},
-}
+// Package is a Debian package, with a file by which it is known to be there, so that nothing is asked of a
+// machine that has it from elsewhere.
+type Package struct{ name, proof string }
+
+var (
+	// ToRun are the packages that a sandbox needs.
+	ToRun = []Package{
+		{"conntrack", "conntrack"},
+		{"git", "git"},
+		{"iproute2", "ip"},
+		{"iptables", "iptables"},
+		{"nftables", "nft"},
+		{"util-linux", "nsenter"},
+	}
+	// ToBuild are those that its programs and base images are made with.
+	ToBuild = []Package{
+		{"gcc", "gcc"},
+		{"libseccomp-dev", "/usr/include/seccomp.h"},
+		{"mmdebstrap", "mmdebstrap"},
+		{"pkg-config", "pkg-config"},
+		// The keys that the base images' packages are signed with; an Ubuntu has others.
+		{"debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"},
+	}
+	// ToVirtualize are those of a virtual machine with a sandbox in it.
+	ToVirtualize = []Package{
+		{"e2fsprogs", "mke2fs"},
+		{"qemu-system-x86", "qemu-system-x86_64"},
+		{"qemu-utils", "qemu-img"},
+	}
+)
 
 // EnsurePackages installs the Debian packages that are missing, or names the command where it may not.
-func EnsurePackages(printer *progress.Printer) error {
-	missing := missingPackages()
+func EnsurePackages(printer *progress.Printer, wanted ...[]Package) error {
+	missing := missingPackages(slices.Concat(wanted...))
 	if len(missing) == 0 {
 		return nil
 	}
@@ -61,7 +76,7 @@ func apt(arguments ...string) error {
 	return nil
 }
 
-func missingPackages() []string {
+func missingPackages(packages []Package) []string {
 	var missing []string
 	for _, each := range packages {
 		if !present(each.proof) {

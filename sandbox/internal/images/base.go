@@ -41,8 +41,8 @@ type Recipe struct {
 	Mirror Mirror
 }
 
-// keyring signs the archive that Mirror serves; a machine's own may be another distribution's.
-const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+// Keyring signs the archive that Mirror serves; a machine's own may be another distribution's.
+const Keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 func recipes(mirror Mirror) []Recipe {
 	return []Recipe{
@@ -149,7 +149,7 @@ func (r Recipe) make(folder string) error {
 func (r Recipe) Build(work string) (v1.Image, error) {
 	rootfs := filepath.Join(work, "rootfs.tar")
 	sources := filepath.Join(work, "sources.list")
-	if err := os.WriteFile(sources, []byte(r.Mirror.sources(r.Suite)), 0o644); err != nil {
+	if err := os.WriteFile(sources, []byte(r.Mirror.Sources(r.Suite)), 0o644); err != nil {
 		return nil, err
 	}
 	command := exec.Command("mmdebstrap", append(r.arguments(rootfs), sources)...)
@@ -172,7 +172,7 @@ func (r Recipe) Build(work string) (v1.Image, error) {
 func (r Recipe) arguments(rootfs string) []string {
 	arguments := []string{
 		"--mode=root", "--variant=minbase", "--format=tar", "--quiet",
-		"--keyring=" + keyring,
+		"--keyring=" + Keyring,
 		`--aptopt=APT::Install-Recommends "false"`,
 	}
 	if r.Slim {
@@ -183,6 +183,9 @@ func (r Recipe) arguments(rootfs string) []string {
 	}
 	return append(arguments, r.Suite, rootfs)
 }
+
+// Folder is where the cache has it.
+func (b Base) Folder() string { return b.folder }
 
 // Image reads a base from the cache.
 func (b Base) Image() (v1.Image, error) {
@@ -216,7 +219,8 @@ type Mirror struct {
 	Security string
 }
 
-func (m Mirror) sources(suite string) string {
+// Sources are the lines of apt for a release.
+func (m Mirror) Sources(suite string) string {
 	lines := []string{
 		fmt.Sprintf("deb %s %s main", m.Packages, suite),
 		fmt.Sprintf("deb %s %s-updates main", m.Packages, suite),

@@ -37,6 +37,14 @@ type Own struct {
 	Programs map[string]string
 }
 
+// Operator is the image of the operator's program.
+func Operator(checkout, program string) Own {
+	return Own{Name: "operator", Checkout: checkout, Programs: map[string]string{"imagechain": program}}
+}
+
+// Builder is the image that stages and engine run in.
+func Builder(checkout string) Own { return Own{Name: "builder", Checkout: checkout} }
+
 // base is what the Dockerfiles of this project begin with.
 const base = "library/debian:trixie-slim"
 
@@ -46,17 +54,22 @@ var passed = []string{"PIP_INDEX_URL", "http_proxy", "https_proxy", "no_proxy", 
 // Publish builds the image where the cache does not have it, pushes it where the registry does not, and
 // tells its name by digest.
 func (o Own) Publish(ctx context.Context, registry string, printer *progress.Printer) (string, error) {
-	inputs, err := o.inputs(ctx, registry)
+	// Where the registry has none, BuildKit asks Docker Hub, and the image is as old as the cache.
+	base, err := head(ctx, registry+"/"+base)
+	if err != nil {
+		base = ""
+	}
+	inputs, err := o.inputs(base)
 	if err != nil {
 		return "", err
 	}
-	folder, err := layout.CacheBase()
+	folder, err := o.Kept(base)
 	if err != nil {
 		return "", err
 	}
-	store := cache.Store{Folder: filepath.Join(folder, "built-images"), What: "building images", Unfinished: unfinished + "*"}
-	kept := Base{folder: filepath.Join(store.Folder, o.Name+"-"+inputs)}
+	kept := Base{folder: folder}
 	if _, err := os.Stat(kept.folder); errors.Is(err, fs.ErrNotExist) {
+		store := cache.Store{Folder: filepath.Dir(folder), What: "building images", Unfinished: unfinished + "*"}
 		err := store.Exclusively(printer, func() error { return o.build(ctx, kept.folder, printer) })
 		if err != nil {
 			return "", err
@@ -65,8 +78,33 @@ func (o Own) Publish(ctx context.Context, registry string, printer *progress.Pri
 	return o.push(ctx, fmt.Sprintf("%s/imagechain/%s", registry, o.Name), inputs, kept, printer)
 }
 
+// Kept is the folder of the cache that holds the image once it is built on a base of that digest.
+func (o Own) Kept(base string) (string, error) {
+	inputs, err := o.inputs(base)
+	if err != nil {
+		return "", err
+	}
+	folder, err := layout.CacheBase()
+	return filepath.Join(folder, "built-images", o.Name+"-"+inputs), err
+}
+
+// OwnBase is the digest of the one among the bases that our images are built on.
+func OwnBase(bases []Base) (string, error) {
+	for _, each := range bases {
+		if slices.Contains(each.Tags, strings.TrimPrefix(base, "library/debian:")) {
+			image, err := each.Image()
+			if err != nil {
+				return "", err
+			}
+			digest, err := image.Digest()
+			return digest.String(), err
+		}
+	}
+	return "", fmt.Errorf("there is no base %s", base)
+}
+
 // inputs is a hash of all that decides the image, besides the state of the archives when it is made.
-func (o Own) inputs(ctx context.Context, registry string) (string, error) {
+func (o Own) inputs(base string) (string, error) {
 	sum := sha256.New()
 	files := maps.Clone(o.Programs)
 	if files == nil {
@@ -89,9 +127,8 @@ func (o Own) inputs(ctx context.Context, registry string) (string, error) {
 		}
 		fmt.Fprintf(sum, "%s %x\n", each, content)
 	}
-	// Where the registry has none, BuildKit asks Docker Hub, and the image is as old as the cache.
-	if found, err := head(ctx, registry+"/"+base); err == nil {
-		fmt.Fprintf(sum, "%s\n", found)
+	if base != "" {
+		fmt.Fprintf(sum, "%s\n", base)
 	}
 	return hex.EncodeToString(sum.Sum(nil))[:12], nil
 }

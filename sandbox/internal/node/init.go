@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagechain.dev/sandbox/internal/layout"
+	"imagechain.dev/sandbox/internal/patience"
 	"imagechain.dev/sandbox/internal/pki"
 	"imagechain.dev/sandbox/internal/programs"
 	"imagechain.dev/sandbox/internal/supervisor"
@@ -87,7 +88,7 @@ func supervise(sandbox layout.Sandbox) error {
 	}
 	// Without this wait they would fail, be started again later and later, and the node be Ready late.
 	for !answers(client, sandbox.APIServer()+"/readyz") || !listens("/run/containerd/containerd.sock") {
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(patience.Of(50 * time.Millisecond))
 	}
 	if err := startAll(keeper, second(sandbox)); err != nil {
 		return err

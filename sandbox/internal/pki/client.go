@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"imagechain.dev/sandbox/internal/patience"
 )
 
 // Client talks HTTPS to a server of this authority as one of its subjects.
@@ -25,7 +27,7 @@ func Client(folder, subject string) (*http.Client, error) {
 		return nil, err
 	}
 	return &http.Client{
-		Timeout:   5 * time.Second,
+		Timeout:   patience.Of(5 * time.Second),
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{own}}},
 	}, nil
 }

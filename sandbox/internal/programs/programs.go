@@ -35,6 +35,25 @@ func (s Set) Folders() []string { return slices.Sorted(maps.Values(s)) }
 // Program is the path of a module's program.
 func (s Set) Program(module, name string) string { return filepath.Join(s[module], name) }
 
+// ReadSet reads what Write has written.
+func ReadSet(path string) (Set, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var set Set
+	return set, json.Unmarshal(text, &set)
+}
+
+// Write keeps the set in a file.
+func (s Set) Write(path string) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, text, 0o644)
+}
+
 // Builder builds modules into a cache.
 type Builder struct {
 	// Source is the folder that holds one folder per module.

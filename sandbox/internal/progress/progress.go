@@ -34,8 +34,11 @@ func IsTerminal(out *os.File) bool {
 
 // Say prints one line behind the time that has passed since the start.
 func (p *Printer) Say(format string, arguments ...any) {
-	fmt.Fprintf(p.out, "%s  %s\n", Clock(p.now().Sub(p.started)), fmt.Sprintf(format, arguments...))
+	fmt.Fprintf(p.out, "%s  %s\n", p.Clock(), fmt.Sprintf(format, arguments...))
 }
+
+// Clock is the time that has passed since the start, as Say prints it.
+func (p *Printer) Clock() string { return Clock(p.now().Sub(p.started)) }
 
 // Clock formats a duration as m:ss, padded to six.
 func Clock(elapsed time.Duration) string {

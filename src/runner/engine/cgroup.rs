@@ -11,6 +11,11 @@ pub(super) const MEMORY_RESERVE: u64 = 256 << 20;
 /// What it keeps of the limit of processes: a program in Go that cannot make a thread ends.
 pub(super) const PIDS_RESERVE: u64 = 128;
 
+/// What the smallest process takes of memory, in bytes; measured: 199 KiB for a `sleep`. As many as fit into the
+/// containers' memory are allowed where neither pod nor node has a limit. Else a fork bomb ends at the limit of
+/// memory, and the kernel ends processes of other containers too.
+const LEAST_PROCESS: u64 = 256 << 10;
+
 /// How a node has its control groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Hierarchy {
@@ -48,6 +53,11 @@ pub(super) fn inner(total: u64, reserve: u64, file: &str) -> Result<u64, String>
         return Err(format!("limit too small: {file} is {total}, and the engine needs {} and more", 2 * reserve));
     }
     Ok(total - reserve)
+}
+
+/// How many processes containers may have together, by what they may have of memory, where nobody says it.
+pub(super) const fn processes(memory: u64) -> u64 {
+    memory / LEAST_PROCESS
 }
 
 /// Whether a group holds a process.
@@ -164,6 +174,12 @@ mod tests {
         assert_eq!(inner(700 << 20, MEMORY_RESERVE, "memory.max"), Ok(444 << 20));
         assert_eq!(inner(512 << 20, MEMORY_RESERVE, "memory.max"), Ok(256 << 20));
         assert!(inner((512 << 20) - 1, MEMORY_RESERVE, "memory.max").unwrap_err().starts_with("limit too small"));
+    }
+
+    #[test]
+    fn memory_bounds_processes_where_nothing_else_does() {
+        assert_eq!(processes(512 << 20), 2048);
+        assert_eq!(processes(256 << 20), 1024);
     }
 
     #[test]

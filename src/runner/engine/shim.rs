@@ -79,7 +79,7 @@ fn second(path: &str) -> Result<Marker, Failed> {
     Ok(Marker {
         cgroup: Some(path.to_owned()),
         memory: Some(inner.memory),
-        pids: inner.pids,
+        pids: Some(inner.pids),
         nsdelegate: cgroup::has_nsdelegate(&mountinfo),
         ..Marker::new(Mode::V2)
     })
@@ -88,7 +88,7 @@ fn second(path: &str) -> Result<Marker, Failed> {
 /// What containers may have together.
 struct Inner {
     memory: u64,
-    pids: Option<u64>,
+    pids: u64,
 }
 
 impl Inner {
@@ -98,7 +98,8 @@ impl Inner {
             least("memory.max").ok_or(("memory.max", "neither the container nor its pod has a limit".to_owned()))?;
         let memory = cgroup::inner(total, MEMORY_RESERVE, "memory.max").map_err(|why| ("memory.max", why))?;
         let pids = least("pids.max").map(|total| cgroup::inner(total, PIDS_RESERVE, "pids.max"));
-        Ok(Self { memory, pids: pids.transpose().map_err(|why| ("pids.max", why))? })
+        let pids = pids.transpose().map_err(|why| ("pids.max", why))?;
+        Ok(Self { memory, pids: pids.unwrap_or_else(|| cgroup::processes(memory)) })
     }
 
     /// Less than the engine has: an OOM or a fork bomb below never reaches it.
@@ -107,7 +108,7 @@ impl Inner {
         let set =
             |file, value: u64| put(&parent.join(file), &value.to_string()).map_err(|error| (file, error.to_string()));
         set("memory.max", self.memory)?;
-        self.pids.map_or(Ok(()), |pids| set("pids.max", pids))
+        set("pids.max", self.pids)
     }
 }
 
@@ -257,7 +258,7 @@ mod tests {
     #[test]
     fn the_parent_of_containers_has_less_than_the_engine() {
         let (_folder, path) = root(&[("docker/memory.max", "max"), ("docker/pids.max", "max")]);
-        let inner = Inner { memory: 444, pids: Some(172) };
+        let inner = Inner { memory: 444, pids: 172 };
         inner.apply(&path.join("docker")).unwrap();
         assert_eq!(fs::read_to_string(path.join("docker/memory.max")).unwrap(), "444");
         assert_eq!(fs::read_to_string(path.join("docker/pids.max")).unwrap(), "172");
