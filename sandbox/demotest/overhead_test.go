@@ -109,7 +109,7 @@ spec:
   containers:
   - name: by-hand
     image: %q
-    arguments: [sh, -c, %q]
+    command: [sh, -c, %q]
     securityContext: {privileged: true}
     resources: {limits: {cpu: %q, memory: %q}}
     volumeMounts:
