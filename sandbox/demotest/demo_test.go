@@ -143,7 +143,7 @@ func testFailingTest(t *testing.T, c *testCluster) {
 
 // testEverything has every link built once, and then nothing more.
 func testEverything(t *testing.T, c *testCluster) {
-	before, made := c.chain(t, "takelage"), len(c.builds(t))
+	before, known := c.chain(t, "takelage"), c.builds(t)
 	c.request(t, "takelage", "everything")
 	after := c.awaitRequest(t, "takelage", "everything")
 	c.publishedIsTested(t, after)
@@ -153,7 +153,9 @@ func testEverything(t *testing.T, c *testCluster) {
 		}
 	}
 	c.hasCause(t, after.Link("systemd").Published.Build, "Requested")
-	if again := len(c.builds(t)); again != made+3 {
-		t.Errorf("%d builds were made for three links", again-made)
+	// Older ones may be beyond the history by now.
+	made := slices.DeleteFunc(c.builds(t), func(name string) bool { return slices.Contains(known, name) })
+	if len(made) != len(after.Spec.Links) {
+		t.Errorf("these builds were made for three links: %v", made)
 	}
 }
