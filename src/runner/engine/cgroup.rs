@@ -11,9 +11,10 @@ pub(super) const MEMORY_RESERVE: u64 = 256 << 20;
 /// What it keeps of the limit of processes: a program in Go that cannot make a thread ends.
 pub(super) const PIDS_RESERVE: u64 = 128;
 
-/// What the smallest process takes of memory, in bytes; measured: 199 KiB for a `sleep`. As many as fit into the
-/// containers' memory are allowed where neither pod nor node has a limit. Else a fork bomb ends at the limit of
-/// memory, and the kernel ends processes of other containers too.
+/// What the smallest process takes of memory, in bytes; measured: 199 KiB for a `sleep`. More than fit into the
+/// containers' memory are not allowed, whatever the node allows: a kubelet gives all pods together the processes that
+/// the machine can have, tens of thousands, and a pod none of its own. A fork bomb would end at the limit of memory,
+/// and the kernel end processes of other containers too.
 const LEAST_PROCESS: u64 = 256 << 10;
 
 /// How a node has its control groups.
@@ -55,9 +56,13 @@ pub(super) fn inner(total: u64, reserve: u64, file: &str) -> Result<u64, String>
     Ok(total - reserve)
 }
 
-/// How many processes containers may have together, by what they may have of memory, where nobody says it.
-pub(super) const fn processes(memory: u64) -> u64 {
-    memory / LEAST_PROCESS
+/// How many processes containers may have together, by what the engine may have and what they may have of memory.
+///
+/// # Errors
+/// The limit is too small.
+pub(super) fn processes(limit: Option<u64>, memory: u64) -> Result<u64, String> {
+    let left = limit.map_or(Ok(u64::MAX), |total| inner(total, PIDS_RESERVE, "pids.max"))?;
+    Ok(left.min(memory / LEAST_PROCESS))
 }
 
 /// Whether a group holds a process.
@@ -177,9 +182,12 @@ mod tests {
     }
 
     #[test]
-    fn memory_bounds_processes_where_nothing_else_does() {
-        assert_eq!(processes(512 << 20), 2048);
-        assert_eq!(processes(256 << 20), 1024);
+    fn processes_are_bounded_by_memory_too() {
+        assert_eq!(processes(None, 512 << 20), Ok(2048));
+        // All pods of a node together, and a pod with a limit of its own.
+        assert_eq!(processes(Some(63444), 512 << 20), Ok(2048));
+        assert_eq!(processes(Some(300), 512 << 20), Ok(172));
+        assert!(processes(Some(255), 512 << 20).unwrap_err().starts_with("limit too small"));
     }
 
     #[test]

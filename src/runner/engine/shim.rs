@@ -13,7 +13,7 @@ use rustix::{
 };
 
 use super::{
-    cgroup::{self, Hierarchy, MEMORY_RESERVE, PIDS_RESERVE, put},
+    cgroup::{self, Hierarchy, MEMORY_RESERVE, put},
     marker::{Marker, Mode},
     unshare::unshare,
 };
@@ -97,9 +97,8 @@ impl Inner {
         let total =
             least("memory.max").ok_or(("memory.max", "neither the container nor its pod has a limit".to_owned()))?;
         let memory = cgroup::inner(total, MEMORY_RESERVE, "memory.max").map_err(|why| ("memory.max", why))?;
-        let pids = least("pids.max").map(|total| cgroup::inner(total, PIDS_RESERVE, "pids.max"));
-        let pids = pids.transpose().map_err(|why| ("pids.max", why))?;
-        Ok(Self { memory, pids: pids.unwrap_or_else(|| cgroup::processes(memory)) })
+        let pids = cgroup::processes(least("pids.max"), memory).map_err(|why| ("pids.max", why))?;
+        Ok(Self { memory, pids })
     }
 
     /// Less than the engine has: an OOM or a fork bomb below never reaches it.
