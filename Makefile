@@ -126,7 +126,7 @@ test-demo-long: release ## what is killed and deleted in mid-build, and the demo
 
 # The line is run in a virtual machine: its waits are as long as that is slow.
 .PHONY: test-cgroup2
-test-cgroup2: release ## the demo's first links, a hog and a fork bomb on a node with cgroup v2, in qemu: an hour without KVM; needs root
+test-cgroup2: release ## the demo's first links, a hog and a fork bomb on a node with cgroup v2, in qemu: some hours without KVM; needs root
 	@$(sandbox) guest --program $(abspath $(program)) --run './demotest -test.v -test.run "^TestCgroup2$$" -test.timeout 8h'
 
 .PHONY: bench-demo
