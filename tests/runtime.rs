@@ -248,9 +248,9 @@ async fn what_happens_while_a_stream_is_cut_or_frozen_is_told_afterwards() {
     create(&api, &map("kept", &[])).await;
     create(&api, &map("goes", &[])).await;
     let (watched, mut changes) = maps(&source, "default");
+    next(&mut changes, applied("kept")).await;
     next(&mut changes, in_state(State::Live)).await;
     assert!(watched.health.is_synced());
-    next(&mut changes, applied("kept")).await;
 
     proxy.set(Mode::Cut);
     next(&mut changes, |change| matches!(change, Change::State(State::Failing(_))).then_some(())).await;
