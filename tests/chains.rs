@@ -615,6 +615,29 @@ fn finished_builds_are_forgotten_but_for_those_in_use() {
 }
 
 #[test]
+fn of_builds_that_ended_in_the_same_second_the_earlier_is_forgotten() {
+    let mut world = World::new();
+    world.push(&["base"]);
+    let mut spec = chain(&[link("base", None)]);
+    spec["history"] = json!({"succeeded": 1, "failed": 1});
+    world.apply("shop", spec);
+    world.settle();
+    let begun = world.now;
+    // Names are hashes: which of two comes first is chance.
+    for round in 0..8 {
+        world.push(&["base"]);
+        world.annotate("shop", REQUESTED_AT, &round.to_string());
+        for _ in 0..12 {
+            world.round();
+            world.pass(0);
+        }
+        let published = world.status("shop").links[0].published.clone().unwrap().build.0;
+        assert_eq!(world.builds.keys().collect::<Vec<_>>(), [&published], "round {round}");
+    }
+    assert_eq!(world.now, begun, "it was all the same second");
+}
+
+#[test]
 fn no_more_builds_run_than_may() {
     for parallelism in [1, 3] {
         let mut world = World::new();

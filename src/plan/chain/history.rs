@@ -24,7 +24,8 @@ pub(super) fn prune(scene: &Scene<'_>, views: &[View<'_>]) -> Vec<Action> {
     for ((link, good), mut builds) in ended {
         let most = if good { scene.chain.history.succeeded } else { scene.chain.history.failed };
         let most = if live.contains(link) { most } else { 0 };
-        builds.sort_by_key(|(at, build)| std::cmp::Reverse((*at, &build.name)));
+        // Of those that ended in the same second, one that is needed is the newest.
+        builds.sort_by_key(|(at, build)| std::cmp::Reverse((*at, kept.contains(build.name.as_str()), &build.name)));
         let beyond = builds.into_iter().skip(usize::try_from(most).unwrap_or_default());
         let beyond = beyond.filter(|(_, build)| !kept.contains(build.name.as_str()));
         actions
