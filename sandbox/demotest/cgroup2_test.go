@@ -100,14 +100,15 @@ build {
 }
 `
 
-// crowded starts a build that runs a line, waits at a gate when that has ended, and fails as that has.
-func (c *testCluster) crowded(t *testing.T, name, line string) (*gate, func()) {
+// crowded starts a build that runs a line, waits at a gate when that has ended, and fails as that has. It returns what
+// lets the build go on.
+func (c *testCluster) crowded(t *testing.T, name, line string) (release func()) {
 	t.Helper()
 	gate := c.newGate(t)
 	// Where no process can be made any more, what waits must be the shell itself.
 	script := fmt.Sprintf("(%s); code=$?; %s; exit $code", line, gate.builtin())
 	c.apply(t, times(strings.NewReplacer("NAME", name, "TEMPLATE", quoted(fmt.Sprintf(crowdTemplate, script))).Replace(crowd)))
-	return gate, gate.await(t)
+	return gate.await(t)
 }
 
 // times puts in how long stages may take.
@@ -117,7 +118,7 @@ func times(manifest string) string {
 
 // hog wants more memory than there is for containers: it alone ends.
 func (n *unifiedNode) hog(t *testing.T, c *testCluster) {
-	_, release := c.crowded(t, "hog", "tail /dev/zero")
+	release := c.crowded(t, "hog", "tail /dev/zero")
 	engine := c.engineOf(t, "hog")
 	engine.isBounded(t)
 	t.Logf("the containers had at most %d of %d bytes, and the kernel ended %d processes",
@@ -135,7 +136,7 @@ func (n *unifiedNode) hog(t *testing.T, c *testCluster) {
 
 // bomb makes processes until it may not: nothing ends but itself.
 func (n *unifiedNode) bomb(t *testing.T, c *testCluster) {
-	_, release := c.crowded(t, "bomb", "for ((i = 0; i < 9999; i++)); do sleep 86401 & done")
+	release := c.crowded(t, "bomb", "for ((i = 0; i < 9999; i++)); do sleep 86401 & done")
 	engine := c.engineOf(t, "bomb")
 	engine.isBounded(t)
 	t.Logf("the containers had %d of %d processes and at most %d of %d bytes; %d more were refused", engine.number(t, "docker/pids.current"),
