@@ -427,8 +427,8 @@ impl<'a> Next<'_, 'a> {
     }
 }
 
-/// A build that was made, and of whose pod nothing is known: as its own first status tells it, so that this one is
-/// no news for the chain. Why it was made is in the build and its event.
+/// A build that was made, and of whose pod nothing is known: as its own first status tells it, so that that one is
+/// no news for the chain. Why it was made, the build tells in its causes.
 fn made() -> Hold {
     Hold::new(LinkState::Building, Reason::PodPending, POD_PENDING)
 }
