@@ -54,18 +54,18 @@ struct Inner<K> {
     groups: HashMap<String, BTreeSet<Key>>,
 }
 
-/// Objects of one kind, by key and by the group that they belong to.
+/// Objects of one kind, by key and by the groups that they belong to.
 #[derive(Debug)]
 pub struct Kept<K> {
     inner: Mutex<Inner<K>>,
-    group: fn(&K) -> Option<String>,
+    groups: fn(&K) -> BTreeSet<String>,
 }
 
 impl<K: Resource + Debug> Kept<K> {
-    /// Nothing yet. `group` names what an object belongs to, such as its owner's UID; it never changes.
+    /// Nothing yet. `groups` names what an object belongs to, such as its owner's UID.
     #[must_use]
-    pub fn new(group: fn(&K) -> Option<String>) -> Self {
-        Self { inner: Mutex::new(Inner { entries: HashMap::new(), groups: HashMap::new() }), group }
+    pub fn new(groups: fn(&K) -> BTreeSet<String>) -> Self {
+        Self { inner: Mutex::new(Inner { entries: HashMap::new(), groups: HashMap::new() }), groups }
     }
 
     /// Takes what a watch brought. The answer is what was known before.
@@ -111,16 +111,13 @@ impl<K: Resource + Debug> Kept<K> {
     }
 
     fn put(&self, object: &Arc<K>, made: Option<Instant>) -> Option<Arc<K>> {
-        let key = Key::of(object.as_ref());
-        let group = (self.group)(object);
+        let (key, groups) = (Key::of(object.as_ref()), (self.groups)(object));
         let mut inner = self.lock();
-        if let Some(group) = group {
-            inner.groups.entry(group).or_default().insert(key.clone());
+        for group in &groups {
+            inner.groups.entry(group.clone()).or_default().insert(key.clone());
         }
         let old = inner.entries.insert(key, Entry { object: Arc::clone(object), made })?.object;
-        if old.uid() != object.uid() {
-            self.leave(&mut inner, &old, (self.group)(object).as_ref());
-        }
+        self.leave(&mut inner, &old, &groups);
         Some(old)
     }
 
@@ -130,17 +127,18 @@ impl<K: Resource + Debug> Kept<K> {
         let mut inner = self.lock();
         inner.entries.get(&key).filter(|entry| entry.object.uid() == object.uid())?;
         let old = inner.entries.remove(&key)?.object;
-        self.leave(&mut inner, &old, None);
+        self.leave(&mut inner, &old, &BTreeSet::new());
         Some(old)
     }
 
-    /// Takes an object out of its group, unless its successor is in the same.
-    fn leave(&self, inner: &mut Inner<K>, object: &K, successor: Option<&String>) {
-        let Some(group) = (self.group)(object).filter(|group| successor != Some(group)) else { return };
-        if let Some(keys) = inner.groups.get_mut(&group) {
-            keys.remove(&Key::of(object));
-            if keys.is_empty() {
-                inner.groups.remove(&group);
+    /// Takes an object out of its groups, but for those that its successor is in.
+    fn leave(&self, inner: &mut Inner<K>, object: &K, successor: &BTreeSet<String>) {
+        for group in (self.groups)(object).difference(successor) {
+            if let Some(keys) = inner.groups.get_mut(group) {
+                keys.remove(&Key::of(object));
+                if keys.is_empty() {
+                    inner.groups.remove(group);
+                }
             }
         }
     }
@@ -175,7 +173,7 @@ mod tests {
     }
 
     fn kept() -> Kept<ConfigMap> {
-        Kept::new(|map| map.labels().get("owner").cloned())
+        Kept::new(|map| map.labels().get("owner").cloned().into_iter().collect())
     }
 
     fn version(kept: &Kept<ConfigMap>, name: &str) -> Option<String> {

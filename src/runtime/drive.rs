@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-pub use queue::Queue;
+pub use queue::{Queue, Rank};
 
 use super::{
     backoff::Backoff,

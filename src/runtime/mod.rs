@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod builds;
 pub mod cache;
 pub mod chains;
+pub mod claims;
 pub mod client;
 pub mod clock;
 pub mod controller;

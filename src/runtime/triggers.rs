@@ -1,6 +1,6 @@
 //! What a change of one object means for others: who is to be looked at.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
@@ -11,7 +11,7 @@ use super::{
     named::{Object, User},
     sweep,
     watch::Change,
-    world::World,
+    world::{World, standing_on},
 };
 use crate::{
     api::{
@@ -73,7 +73,10 @@ impl World {
         }
         let key = Key::of(chain.as_ref());
         self.claim(&key);
-        self.works.chains.queue.add(key);
+        match old {
+            None => self.works.begin_with_chain(chain),
+            Some(_) => self.works.chains.queue.add(key),
+        }
         let gone = matches!(change, Change::Deleted(_));
         if gone {
             let uid = chain.uid().unwrap_or_default();
@@ -82,7 +85,7 @@ impl World {
         }
         let generation = |chain: &ImageChain| (chain.uid(), chain.metadata.generation);
         if gone || old.as_deref().map(generation) != Some(generation(chain)) {
-            self.look_at_builds(|build| build.spec.chain_ref.as_ref().map(|each| &each.uid) == chain.uid().as_ref());
+            self.look_at(&self.builds.members(&chain.uid().unwrap_or_default()));
         }
         if gone || old.as_deref().map(OtherChain::of) != Some(OtherChain::of(chain)) {
             self.look_at_dependents(chain);
@@ -91,12 +94,9 @@ impl World {
 
     /// The chains that stand on links of this one.
     pub(super) fn look_at_dependents(&self, chain: &ImageChain) {
-        let (own, name) = (Key::of(chain), chain.name_any());
-        for other in self.chains.members(&own.namespace) {
-            let parents = other.spec.links.iter().filter_map(|link| link.from.as_ref()?.chain.as_ref());
-            if parents.into_iter().any(|parent| parent.name.0 == name) {
-                self.works.chains.queue.add(Key::of(other.as_ref()));
-            }
+        let own = Key::of(chain);
+        for other in self.chains.members(&standing_on(&own.namespace, &own.name)) {
+            self.works.chains.queue.add(Key::of(other.as_ref()));
         }
     }
 
@@ -106,7 +106,10 @@ impl World {
         if is_echo(change, old.as_deref()) {
             return;
         }
-        self.works.builds.queue.add(Key::of(build.as_ref()));
+        match old {
+            None => self.works.begin_with_build(build),
+            Some(_) => self.works.builds.queue.add(Key::of(build.as_ref())),
+        }
         if matches!(change, Change::Deleted(_)) {
             self.look_at_chain_of(build, Duration::ZERO);
             self.places.forget(&Key::of(build.as_ref()));
@@ -121,7 +124,7 @@ impl World {
     pub fn tell_chain(&self, old: Option<&ImageBuild>, build: &ImageBuild) {
         let Some(now) = self.facts(build) else { return };
         let before = old.and_then(crate::plan::chain::BuildFacts::of);
-        if before.as_ref() != Some(&now) {
+        if before.as_ref() != Some(now.as_ref()) {
             let is_progress = before.is_some() && !now.is_finished();
             self.look_at_chain_of(build, if is_progress { PROGRESS } else { Duration::ZERO });
         }
@@ -219,18 +222,18 @@ impl World {
         }
     }
 
-    /// Asks for a look at those builds that have not ended.
+    /// Asks for a look at those builds of all that have not ended.
     fn look_at_builds(&self, is_meant: impl Fn(&ImageBuild) -> bool) {
-        let open = |build: &ImageBuild| build.status.as_ref().is_none_or(|status| status.finished_at.is_none());
-        let keys: BTreeSet<Key> = self
-            .builds
-            .all()
-            .iter()
-            .filter(|build| open(build) && is_meant(build))
-            .map(|build| Key::of(build.as_ref()))
-            .collect();
-        for key in keys {
-            self.works.builds.queue.add(key);
+        let mut builds = self.builds.all();
+        builds.retain(|build| is_meant(build));
+        self.look_at(&builds);
+    }
+
+    /// Asks for a look at those of some builds that have not ended.
+    fn look_at(&self, builds: &[Arc<ImageBuild>]) {
+        let is_open = |build: &ImageBuild| build.status.as_ref().is_none_or(|status| status.finished_at.is_none());
+        for build in builds.iter().filter(|build| is_open(build)) {
+            self.works.builds.queue.add(Key::of(build.as_ref()));
         }
     }
 }

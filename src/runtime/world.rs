@@ -14,8 +14,9 @@ use kube::{Client, ResourceExt, core::PartialObjectMeta};
 
 use super::{
     cache::{Kept, Key},
+    claims::Claims,
     clock,
-    drive::Work,
+    drive::{Rank, Work},
     execute::Executor,
     health::State,
     lookups::{Asked, Lookups},
@@ -27,7 +28,7 @@ use crate::{
     api::{BUILD_UID_LABEL, build::ImageBuild, chain::ImageChain, profile::BuildProfile},
     plan::{
         access::Labels,
-        chain::{BuildFacts, Claim, Promotion, taken},
+        chain::{BuildFacts, Claim, Promotion, is_at_rest},
         image::{Repository, Tag},
         lookup::Subject,
         resolve::ProfileFact,
@@ -46,6 +47,9 @@ pub struct Works {
     pub profiles: Arc<Work>,
 }
 
+/// The facts of a build, with the version that they are of.
+type Known = (Option<String>, Arc<BuildFacts>);
+
 /// What the controller knows and works with.
 pub struct World {
     /// Reads that no cache can answer.
@@ -58,7 +62,7 @@ pub struct World {
     pub answers: Asked<Subject>,
     /// What became of promotions.
     pub promotions: Asked<Promotion>,
-    /// Chains, by namespace.
+    /// Chains, by namespace, and by the chains that they stand on ([`standing_on`]).
     pub chains: Kept<ImageChain>,
     /// Builds, by the UID of their chain.
     pub builds: Kept<ImageBuild>,
@@ -80,14 +84,31 @@ pub struct World {
     pub works: Works,
     /// The operator's own image.
     pub operator_image: String,
-    /// Facts of builds by UID, with the version that they are of.
-    facts: Mutex<HashMap<String, (Option<String>, BuildFacts)>>,
+    /// Facts of builds by UID.
+    facts: Mutex<HashMap<String, Known>>,
     /// The tags that chains claim.
-    claims: Mutex<HashMap<Key, Claim>>,
+    claims: Claims,
     /// Builds that have the name of a chain's, but are not the chain's.
     strangers: Mutex<BTreeSet<Key>>,
     /// Since when this process looks at the cluster.
     pub since: Timestamp,
+}
+
+impl Works {
+    /// Asks for the first look at a chain.
+    pub(super) fn begin_with_chain(&self, chain: &ImageChain) {
+        self.chains.queue.add_ranked(Key::of(chain), rank(is_at_rest(chain)));
+    }
+
+    /// Asks for the first look at a build.
+    pub(super) fn begin_with_build(&self, build: &ImageBuild) {
+        let is_over = build.status.as_ref().is_some_and(|status| status.finished_at.is_some());
+        self.builds.queue.add_ranked(Key::of(build), rank(is_over));
+    }
+}
+
+const fn rank(is_at_rest: bool) -> Rank {
+    if is_at_rest { Rank::Last } else { Rank::First }
 }
 
 impl fmt::Debug for World {
@@ -123,19 +144,21 @@ impl World {
             lookups,
             answers: Asked::default(),
             promotions: Asked::default(),
-            chains: Kept::new(|chain: &ImageChain| chain.namespace()),
-            builds: Kept::new(|build: &ImageBuild| Some(build.spec.chain_ref.as_ref()?.uid.clone())),
-            profiles: Kept::new(|_| None),
-            namespaces: Kept::new(|_| None),
-            pods: Kept::new(|pod: &Pod| pod.labels().get(BUILD_UID_LABEL).cloned()),
-            nodes: Kept::new(|_| None),
+            chains: Kept::new(groups),
+            builds: Kept::new(|build: &ImageBuild| {
+                build.spec.chain_ref.iter().map(|owner| owner.uid.clone()).collect()
+            }),
+            profiles: Kept::new(|_| BTreeSet::new()),
+            namespaces: Kept::new(|_| BTreeSet::new()),
+            pods: Kept::new(|pod: &Pod| pod.labels().get(BUILD_UID_LABEL).cloned().into_iter().collect()),
+            nodes: Kept::new(|_| BTreeSet::new()),
             pod_streams,
             named,
             places: Places::default(),
             works: Works::default(),
             operator_image,
             facts: Mutex::default(),
-            claims: Mutex::default(),
+            claims: Claims::default(),
             strangers: Mutex::default(),
             since: clock::now(),
         }
@@ -193,18 +216,19 @@ impl World {
     #[must_use]
     pub fn facts_of(&self, chain_uid: &str) -> BTreeMap<String, BuildFacts> {
         let builds = self.builds.members(chain_uid);
-        builds.iter().filter_map(|build| self.facts(build)).map(|facts| (facts.name.clone(), facts)).collect()
+        let facts = builds.iter().filter_map(|build| self.facts(build));
+        facts.map(|facts| (facts.name.clone(), facts.as_ref().clone())).collect()
     }
 
     /// The facts of a build of a chain; to find them out takes long enough to keep them.
     #[must_use]
-    pub fn facts(&self, build: &ImageBuild) -> Option<BuildFacts> {
+    pub fn facts(&self, build: &ImageBuild) -> Option<Arc<BuildFacts>> {
         let (uid, version) = (build.uid()?, build.resource_version());
         if let Some((_, known)) = self.all_facts().get(&uid).filter(|(of, _)| *of == version) {
-            return Some(known.clone());
+            return Some(Arc::clone(known));
         }
-        let facts = BuildFacts::of(build)?;
-        self.all_facts().insert(uid, (version, facts.clone()));
+        let facts = Arc::new(BuildFacts::of(build)?);
+        self.all_facts().insert(uid, (version, Arc::clone(&facts)));
         Some(facts)
     }
 
@@ -216,25 +240,15 @@ impl World {
     /// Notes what a chain claims and holds, as the cache has it. Where that is not what it was, whoever claims some of
     /// the same tags looks again.
     pub fn claim(&self, key: &Key) {
-        let mut claims = self.all_claims();
-        // The cache is read under the lock: who comes last has seen the latest.
-        let claim = self.chains.get(key).map(|chain| Claim::of(&chain));
-        let before = match claim.clone() {
-            Some(claim) => claims.insert(key.clone(), claim),
-            None => claims.remove(key),
-        };
-        if before == claim {
-            return;
+        for rival in self.claims.note(key, || self.chains.get(key).map(|chain| Claim::of(&chain))) {
+            self.works.chains.queue.add(rival);
         }
-        let tags: BTreeSet<_> = [before, claim].into_iter().flatten().flat_map(|claim| claim.tags).collect();
-        let rivals = claims.iter().filter(|(other, claim)| *other != key && !claim.tags.is_disjoint(&tags));
-        rivals.for_each(|(rival, _)| self.works.chains.queue.add(rival.clone()));
     }
 
     /// The tags of a chain that belong to other chains.
     #[must_use]
     pub fn taken(&self, chain: &ImageChain) -> BTreeSet<(Repository, Tag)> {
-        taken(&Claim::of(chain), self.all_claims().values())
+        self.claims.taken(&Claim::of(chain))
     }
 
     /// Every namespace that pods may be in: those that profiles name, and those that are labelled so.
@@ -248,16 +262,23 @@ impl World {
 
     /// Asks for a look at everything.
     pub fn look_at_all(&self) {
-        self.chains.all().iter().for_each(|chain| self.works.chains.queue.add(Key::of(chain.as_ref())));
-        self.builds.all().iter().for_each(|build| self.works.builds.queue.add(Key::of(build.as_ref())));
+        self.chains.all().iter().for_each(|chain| self.works.begin_with_chain(chain));
+        self.builds.all().iter().for_each(|build| self.works.begin_with_build(build));
         self.profiles.all().iter().for_each(|profile| self.works.profiles.queue.add(Key::of(profile.as_ref())));
     }
 
-    fn all_facts(&self) -> MutexGuard<'_, HashMap<String, (Option<String>, BuildFacts)>> {
+    fn all_facts(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn all_claims(&self) -> MutexGuard<'_, HashMap<Key, Claim>> {
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// The group of the chains that stand on links of one, by its namespace and name.
+pub(super) fn standing_on(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
+}
+
+fn groups(chain: &ImageChain) -> BTreeSet<String> {
+    let namespace = chain.namespace().unwrap_or_default();
+    let parents = chain.spec.links.iter().filter_map(|link| link.from.as_ref()?.chain.as_ref());
+    parents.map(|parent| standing_on(&namespace, &parent.name.0)).chain([namespace.clone()]).collect()
 }

@@ -10,7 +10,7 @@ use crate::{
     api::{
         SUPERSEDED,
         build::{ImageBuild, ImageBuildSpec, ImageBuildStatus, Inputs},
-        chain::{ImageChain, ImageChainSpec, Link},
+        chain::{ImageChain, ImageChainSpec, Link, LinkState, LinkStatus},
         common::{ObjectName, RelativePath, Source},
         condition::{ConditionType, Reason},
         recipe::{BuildStep, Parent, Retry, Timeouts, VerifyStep},
@@ -239,6 +239,19 @@ pub fn written(spec: &ImageChainSpec, link: &Link, profile: &str, common: &str) 
     (written.all(), written.recipe())
 }
 
+/// Whether nothing of a chain is under way or to be begun, as its status tells it.
+#[must_use]
+pub fn is_at_rest(chain: &ImageChain) -> bool {
+    let Some(status) = &chain.status else { return false };
+    let is_told = Some(status.observed_generation) == chain.metadata.generation;
+    let asked = super::request(chain.annotations());
+    let is_handled = asked.is_none_or(|request| status.last_handled_request.as_deref() == Some(request));
+    let goes_on = |link: &LinkStatus| {
+        matches!(link.state, LinkState::Pending | LinkState::Queued | LinkState::Building | LinkState::Publishing)
+    };
+    is_told && is_handled && !status.links.iter().any(goes_on)
+}
+
 /// Another chain of the same namespace, as far as links of this one may stand on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OtherChain {
@@ -289,6 +302,46 @@ pub fn circle(own: (&str, &str), chains: &BTreeMap<String, OtherChain>) -> Optio
         path.push(title);
         if known {
             return (place == own).then_some(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn chain(generation: i64, request: Option<&str>, status: &Value) -> ImageChain {
+        let annotations = request.map(|request| json!({"imagechain.dev/requestedAt": request}));
+        serde_json::from_value(json!({
+            "metadata": {"name": "c", "generation": generation, "annotations": annotations},
+            "spec": {"profiles": ["p"], "links": []},
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_chain_is_at_rest_when_its_status_tells_all_that_was_asked_for() {
+        let status = |states: &[&str]| {
+            let links = states.iter().map(|state| json!({"name": "l", "state": state}));
+            json!({"observedGeneration": 2, "lastHandledRequest": "r", "links": links.collect::<Vec<_>>()})
+        };
+        let done = status(&["Ready", "Failed", "Blocked", "Stalled"]);
+        let cases = [
+            ("all is done", chain(2, None, &done), true),
+            ("a request that was handled", chain(2, Some("r"), &done), true),
+            ("another one", chain(2, Some("s"), &done), false),
+            ("a change", chain(3, None, &done), false),
+            ("a new chain", chain(1, None, &Value::Null), false),
+            ("nothing is known of a source", chain(2, None, &status(&["Pending"])), false),
+            ("one waits for a place", chain(2, None, &status(&["Ready", "Queued"])), false),
+            ("one is built", chain(2, None, &status(&["Ready", "Building"])), false),
+            ("one is published", chain(2, None, &status(&["Publishing"])), false),
+        ];
+        for (what, chain, expected) in cases {
+            assert_eq!(is_at_rest(&chain), expected, "{what}");
         }
     }
 }

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
 
-pub use facts::{BuildFacts, BuildState, OtherChain, OtherLink, circle};
+pub use facts::{BuildFacts, BuildState, OtherChain, OtherLink, circle, is_at_rest};
 pub use outputs::{Claim, taken};
 pub use report::invalid;
 

@@ -1,8 +1,9 @@
 //! What is to be looked at, and when. Of one object at most one look is under way; what is asked for meanwhile
-//! is one more look afterwards.
+//! is one more look afterwards. Of two that are due, one of which something is known to have changed goes before one
+//! that is looked at since this process has just begun: with thousands of objects that takes a while.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hash,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -16,6 +17,15 @@ use crate::runtime::clock;
 /// As long as nothing is due.
 const LONG: Duration = Duration::from_hours(1);
 
+/// Which of two objects that are due is looked at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rank {
+    /// There is something to be done, as far as is known.
+    First,
+    /// It seems to be at rest.
+    Last,
+}
+
 /// Objects with the time of their next look; the earlier wins.
 #[derive(Debug)]
 pub struct Queue<K> {
@@ -25,15 +35,15 @@ pub struct Queue<K> {
 
 #[derive(Debug)]
 struct Inner<K> {
-    times: HashMap<K, Instant>,
-    order: BTreeSet<(Instant, K)>,
+    times: HashMap<K, (Rank, Instant)>,
+    order: BTreeMap<Rank, BTreeSet<(Instant, K)>>,
     /// Those under way, with the next look if one was asked for.
-    running: HashMap<K, Option<Instant>>,
+    running: HashMap<K, Option<(Rank, Instant)>>,
 }
 
 impl<K> Default for Queue<K> {
     fn default() -> Self {
-        let inner = Inner { times: HashMap::new(), order: BTreeSet::new(), running: HashMap::new() };
+        let inner = Inner { times: HashMap::new(), order: BTreeMap::new(), running: HashMap::new() };
         Self { inner: Mutex::new(inner), changed: Notify::new() }
     }
 }
@@ -41,16 +51,21 @@ impl<K> Default for Queue<K> {
 impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     /// Asks for a look as soon as possible.
     pub fn add(&self, key: K) {
-        self.add_at(key, clock::monotonic());
+        self.add_ranked(key, Rank::First);
+    }
+
+    /// Asks for a look as soon as what goes before it allows.
+    pub fn add_ranked(&self, key: K, rank: Rank) {
+        self.add_at(key, rank, clock::monotonic());
     }
 
     /// Asks for a look after a pause.
     pub fn add_after(&self, key: K, pause: Duration) {
-        self.add_at(key, clock::monotonic() + pause.min(LONG * 24 * 365));
+        self.add_at(key, Rank::First, clock::monotonic() + pause.min(LONG * 24 * 365));
     }
 
-    fn add_at(&self, key: K, at: Instant) {
-        self.lock().add(key, at);
+    fn add_at(&self, key: K, rank: Rank, at: Instant) {
+        self.lock().add(key, (rank, at));
         self.changed.notify_one();
     }
 
@@ -96,27 +111,31 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
 }
 
 impl<K: Clone + Eq + Hash + Ord> Inner<K> {
-    fn add(&mut self, key: K, at: Instant) {
+    /// The earlier time and the higher rank win.
+    fn add(&mut self, key: K, (rank, at): (Rank, Instant)) {
         if let Some(again) = self.running.get_mut(&key) {
-            *again = Some(again.map_or(at, |earlier| earlier.min(at)));
+            *again = Some(again.map_or((rank, at), |(other, earlier)| (other.min(rank), earlier.min(at))));
             return;
         }
-        match self.times.get(&key).copied() {
-            Some(earlier) if earlier <= at => return,
-            Some(later) => drop(self.order.remove(&(later, key.clone()))),
-            None => {}
+        let before = self.times.get(&key).copied();
+        let (rank, at) = before.map_or((rank, at), |(other, earlier)| (other.min(rank), earlier.min(at)));
+        if before == Some((rank, at)) {
+            return;
         }
-        self.times.insert(key.clone(), at);
-        self.order.insert((at, key));
+        if let Some((other, later)) = before {
+            self.order.entry(other).or_default().remove(&(later, key.clone()));
+        }
+        self.times.insert(key.clone(), (rank, at));
+        self.order.entry(rank).or_default().insert((at, key));
     }
 
     /// The first that is due; else when the first will be.
     fn pop(&mut self, now: Instant) -> Result<K, Option<Instant>> {
-        let first = self.order.first().map(|(at, _)| *at);
-        if first.is_none_or(|at| at > now) {
-            return Err(first);
-        }
-        let (_, key) = self.order.pop_first().ok_or(None)?;
+        let is_due = |(at, _): &(Instant, K)| *at <= now;
+        let Some(due) = self.order.values_mut().find(|order| order.first().is_some_and(is_due)) else {
+            return Err(self.order.values().filter_map(|order| Some(order.first()?.0)).min());
+        };
+        let (_, key) = due.pop_first().ok_or(None)?;
         self.times.remove(&key);
         self.running.insert(key.clone(), None);
         Ok(key)
@@ -140,6 +159,27 @@ mod tests {
         assert_eq!(queue.next().await, "a");
         assert_eq!(queue.next().await, "b");
         assert_eq!(begin.elapsed(), 2 * SECOND);
+        assert!(queue.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_at_rest_lets_others_go_first() {
+        let queue = Queue::default();
+        for key in ["a", "b", "c"] {
+            queue.add_ranked(key, Rank::Last);
+        }
+        queue.add_after("d", SECOND);
+        queue.add("c");
+        let next = || timeout(Duration::ZERO, queue.next());
+        assert_eq!(next().await, Ok("c"), "something of it has changed since");
+        assert_eq!(next().await, Ok("a"), "what is not due does not count");
+        tokio::time::advance(SECOND).await;
+        assert_eq!((next().await, next().await), (Ok("d"), Ok("b")));
+        queue.add_ranked("b", Rank::Last);
+        queue.add("b");
+        queue.add_ranked("e", Rank::Last);
+        queue.done(&"b");
+        assert_eq!((next().await, next().await), (Ok("b"), Ok("e")), "so does what is asked for meanwhile");
         assert!(queue.is_empty());
     }
 

@@ -2,15 +2,15 @@
 
 use kube::Resource;
 
-use crate::api::{build::ImageBuild, chain::ImageChain};
+use crate::api::{CANCEL, FLUX_REQUESTED_AT, REQUESTED_AT, SUPERSEDED, build::ImageBuild, chain::ImageChain};
 
 /// Removes from a build what nobody reads. Of one that has ended only the result counts, which never changes:
 /// what people read of it, the API server has.
 pub fn build(build: &mut ImageBuild) {
-    forget_managers(build);
+    keep_own(build, &[CANCEL, SUPERSEDED]);
     let spec = &mut build.spec;
+    spec.causes = Vec::new();
     spec.verify.shrink_to_fit();
-    spec.causes.shrink_to_fit();
     spec.paths.shrink_to_fit();
     let Some(status) = &mut build.status else { return };
     if status.finished_at.is_some() {
@@ -26,7 +26,7 @@ pub fn build(build: &mut ImageBuild) {
 
 /// Removes from a chain what nobody reads.
 pub fn chain(chain: &mut ImageChain) {
-    forget_managers(chain);
+    keep_own(chain, &[REQUESTED_AT, FLUX_REQUESTED_AT]);
     chain.spec.links.shrink_to_fit();
     if let Some(status) = &mut chain.status {
         status.links.shrink_to_fit();
@@ -35,8 +35,14 @@ pub fn chain(chain: &mut ImageChain) {
     }
 }
 
-fn forget_managers<K: Resource>(object: &mut K) {
-    object.meta_mut().managed_fields = None;
+/// Keeps only these of an object's annotations, among which `kubectl apply` puts the whole object once more; and
+/// nothing else that users and garbage collection read.
+fn keep_own<K: Resource>(object: &mut K, annotations: &[&str]) {
+    let metadata = object.meta_mut();
+    (metadata.managed_fields, metadata.labels, metadata.owner_references) = (None, None, None);
+    if let Some(all) = &mut metadata.annotations {
+        all.retain(|key, _| annotations.contains(&key.as_str()));
+    }
 }
 
 #[cfg(test)]
@@ -56,7 +62,8 @@ mod tests {
         });
         status.as_object_mut().unwrap().extend(end.as_object().unwrap().clone());
         serde_json::from_value(json!({
-            "metadata": {"name": "b", "uid": "u", "managedFields": [{"manager": "m"}]},
+            "metadata": {"name": "b", "uid": "u", "managedFields": [{"manager": "m"}], "labels": {"a": "b"},
+                "annotations": {"imagechain.dev/superseded": "why", "kubectl.kubernetes.io/last-applied-configuration": "{}"}},
             "spec": {
                 "chainRef": {"name": "c", "uid": "v", "link": "l"}, "profile": "p",
                 "source": {"inline": {"files": {"a.json": "{}"}}}, "build": {"packer": {"template": "a.json"}},
@@ -75,7 +82,9 @@ mod tests {
             let (whole, mut pruned) = (of(&end), of(&end));
             build(&mut pruned);
             assert_eq!(BuildFacts::of(&pruned), BuildFacts::of(&whole), "{end}");
-            assert!(BuildFacts::of(&whole).is_some() && pruned.metadata.managed_fields.is_none());
+            assert!(BuildFacts::of(&whole).is_some_and(|facts| facts.superseded));
+            assert_eq!(pruned.metadata.annotations.as_ref().map_or(0, std::collections::BTreeMap::len), 1);
+            assert!(pruned.metadata.managed_fields.is_none() && pruned.metadata.labels.is_none());
             let (before, after) = (whole.status.unwrap(), pruned.status.unwrap());
             if end == json!({}) {
                 assert_eq!(after, before, "one that has not ended is written on the status that it has");
