@@ -44,16 +44,22 @@ pub fn observe(pod: &Pod) -> Observation {
     };
     let stages = STAGES.into_iter().filter_map(|stage| times(stage, find(status, stage)?)).collect();
     let ended = STAGES.into_iter().filter_map(|stage| Some((stage, terminated(find(status, stage)?)?)));
-    let reports = ended.filter_map(|(stage, end)| report_of(stage, end).ok()).collect();
+    let reports: Vec<_> = ended.filter_map(|(stage, end)| report_of(stage, end).ok()).collect();
     let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
-    Observation { state: with_limit(state(status), pod), over, deleting, stages, reports }
+    Observation { state: with_limit(state(status), pod, &reports), over, deleting, stages, reports }
 }
 
-/// Says how much memory the container may have that needed more: the kubelet does not.
-fn with_limit(seen: State, pod: &Pod) -> State {
-    let State::Failed(PodFailure { stage: Some(stage), reason: Reason::OutOfMemory, message, task, lacked }) = seen
-    else {
-        return seen;
+/// Says how much memory the container may have that needed more: the kubelet does not. A stage that reports what the
+/// engine ended has said all of that.
+fn with_limit(seen: State, pod: &Pod, reports: &[Report]) -> State {
+    let is_told = |stage| reports.iter().any(|report| report.stage == stage && report.failure.is_some());
+    let (stage, message, task, lacked) = match seen {
+        State::Failed(PodFailure { stage: Some(stage), reason: Reason::OutOfMemory, message, task, lacked })
+            if !is_told(stage) =>
+        {
+            (stage, message, task, lacked)
+        }
+        other => return other,
     };
     let limit = memory_limit(pod, stage).map_or_else(String::new, |limit| format!(" (limit {limit})"));
     let message = format!("{message}{limit}: raise resources.memory of the profile, or need less");

@@ -317,6 +317,16 @@ fn out_of_memory_names_the_container_and_its_limit() {
     }
 }
 
+/// The stage knows the limit of the containers that it starts, which is another than its own.
+#[test]
+fn what_the_engine_ended_is_told_as_the_stage_tells_it() {
+    let mut pod = build_ended(1, "Error", failed_report("build", "OutOfMemory"));
+    let limits = json!({"limits": {"memory": "256Mi"}});
+    pod["spec"] = json!({"initContainers": [{"name": "build", "resources": limits}], "containers": []});
+    let State::Failed(failure) = see(pod).state else { panic!("it failed") };
+    assert_eq!(failure.message, "what happened");
+}
+
 #[test]
 fn what_was_lacked_and_when_it_must_be_gone_are_kept() {
     let mut report = failed_report("build", "BaseImageNotFound");
