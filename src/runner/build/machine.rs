@@ -86,6 +86,8 @@ pub(super) struct Outcome {
     failures: Vec<String>,
     /// The first lines about what went wrong: also what scripts write to their standard error.
     errors: Vec<String>,
+    /// A script of packer's was not there when it was to run.
+    missed: bool,
 }
 
 /// What packer writes where a line of the template would stand: it never has one.
@@ -96,6 +98,7 @@ const MOST_ERRORS: usize = 20;
 impl Outcome {
     /// Takes a line into account.
     pub(super) fn add(&mut self, line: Line) {
+        self.missed |= line.text().is_some_and(misses_script);
         match line {
             Line::Artifact { build, index, key, value } => {
                 self.artifacts.entry((build, index)).or_default().insert(key, value);
@@ -116,6 +119,12 @@ impl Outcome {
     pub(super) fn has_not_pulled(&self, image: &str) -> bool {
         let is_about_pulling = |why: &String| why.contains("Error pulling Docker image");
         self.pulled.as_deref() == Some(image) && self.failures.iter().any(is_about_pulling)
+    }
+
+    /// Whether a script vanished between its upload and its run: a systemd that boots wipes `/tmp`, where packer puts
+    /// it (upstream: corpusops `docker_build_chain` knows the same two signs).
+    pub(super) fn has_lost_script(&self) -> bool {
+        self.missed && self.failures.iter().any(|why| why.contains("Script exited with non-zero exit status: 127"))
     }
 
     /// What it complained of, in one line: why builds failed, or else all that it said about errors.
@@ -143,6 +152,14 @@ impl Outcome {
         };
         self.artifacts.iter().filter_map(about).collect()
     }
+}
+
+/// What dash, bash and busybox say of a script that is not there; not what a script says of a program.
+fn misses_script(text: &str) -> bool {
+    let of_script = text.split("/tmp/script_").skip(1);
+    let mut told = of_script
+        .filter_map(|rest| rest.trim_start_matches(|digit: char| digit.is_ascii_digit()).strip_prefix(".sh: "));
+    told.any(|told| told.starts_with("not found") || told.starts_with("No such file or directory"))
 }
 
 #[cfg(test)]

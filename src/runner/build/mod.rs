@@ -10,9 +10,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::ExitStatus,
+    time::Duration,
 };
 
-use tokio::process::Command;
+use tokio::{process::Command, time::sleep};
 
 use self::{
     machine::{Line, Outcome},
@@ -40,6 +41,9 @@ use crate::{
 
 /// The registry whose mirrors the engine asks by itself.
 const HUB: &str = "docker.io";
+/// How often packer runs where the container loses its scripts, and the pause before it runs again.
+const TRIES: usize = 10;
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 /// How many of packer's last lines explain a failure that nothing else does.
 const LINES: usize = 8;
 
@@ -139,6 +143,9 @@ async fn image(context: &Context, docker: &Docker<'_>, outcome: &Outcome) -> Res
     }
 }
 
+/// What packer said, for us and for people, and how it ended.
+type Shown = (Outcome, Tail, ExitStatus);
+
 /// Packer in the builder image.
 struct Packer<'c> {
     context: &'c Context,
@@ -206,7 +213,7 @@ impl Packer<'_> {
     async fn build(&self, template: &Template, selection: &[String]) -> Result<Outcome, ReportedFailure> {
         ansible::install(self.context);
         let step = self.context.log.step("packer build");
-        let (outcome, tail, status) = self.show("build", selection, template).await?;
+        let (tries, (outcome, tail, status)) = self.try_build(template, selection).await?;
         if status.success() {
             return Ok(outcome);
         }
@@ -221,17 +228,31 @@ impl Packer<'_> {
             task: ansible::failed_task(self.context),
             groups: is_broken_here(self.context, &template.text),
             local: self.context.job.parent.as_ref().map(|parent| parent.local_name.as_str()),
+            tries,
         };
         Err(known.failure())
     }
 
+    /// Runs packer, and once more where a container lost a script of packer's before it ran. The answer tells how
+    /// often it ran.
+    #[expect(clippy::disallowed_methods, reason = "a stage may wait: no reconcile runs here")]
+    async fn try_build(&self, template: &Template, selection: &[String]) -> Result<(usize, Shown), ReportedFailure> {
+        let mut tries = 1;
+        loop {
+            let shown = self.show("build", selection, template).await?;
+            if shown.2.success() || !shown.0.has_lost_script() || tries == TRIES {
+                return Ok((tries, shown));
+            }
+            tries += 1;
+            self.context.log.say(format_args!(
+                "a script was gone before it could run, as when systemd wipes /tmp while it boots: try {tries} of {TRIES}"
+            ));
+            sleep(BETWEEN_TRIES).await;
+        }
+    }
+
     /// Runs a command of packer and shows what it says to people.
-    async fn show(
-        &self,
-        command: &str,
-        selection: &[String],
-        template: &Template,
-    ) -> Result<(Outcome, Tail, ExitStatus), ReportedFailure> {
+    async fn show(&self, command: &str, selection: &[String], template: &Template) -> Result<Shown, ReportedFailure> {
         let mut arguments = vec![command.to_owned(), "-machine-readable".to_owned()];
         if command == "build" {
             arguments.push("-color=false".to_owned());
@@ -271,6 +292,8 @@ struct Known<'k> {
     groups: bool,
     /// The parent's name in the engine.
     local: Option<&'k str>,
+    /// How often it ran.
+    tries: usize,
 }
 
 impl Known<'_> {
@@ -290,6 +313,14 @@ impl Known<'_> {
         }
         if let Some(task) = self.task {
             return task.failure(Reason::TaskFailed);
+        }
+        if self.tries > 1 {
+            let message = format!(
+                "in {} tries a script was gone before it could run, or its interpreter is not in the image: let the \
+                 template wait until systemd has booted, or set remote_folder or inline_shebang. Packer said: {said}",
+                self.tries
+            );
+            return failure(Reason::BuildFailed, message);
         }
         let (ending, last) = (ending(self.status), self.tail.last(LINES));
         failure(Reason::BuildFailed, format!("packer build ended with {ending}: {said}\nIts last lines: {last}"))

@@ -36,7 +36,7 @@ fn a_failure_without_a_task_has_packers_words() {
 
 fn known<'k>(outcome: &'k Outcome, tail: &'k Tail) -> Known<'k> {
     let local = Some("imagechain.local/web:parent");
-    Known { outcome, tail, status: ExitStatus::from_raw(1 << 8), task: None, groups: false, local }
+    Known { outcome, tail, status: ExitStatus::from_raw(1 << 8), task: None, groups: false, local, tries: 1 }
 }
 
 #[test]

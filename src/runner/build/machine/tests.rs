@@ -107,3 +107,28 @@ fn why_a_build_failed_comes_before_what_its_scripts_said() {
          mean \"sources\"?"
     );
 }
+
+#[test]
+fn a_script_that_vanished_is_told_from_one_that_fails() {
+    const FAILED: &str =
+        "1795259801,docker.web,error,Script exited with non-zero exit status: 127. Allowed exit codes are: [0]\n";
+    const OTHER: &str =
+        "1795259801,docker.web,error,Script exited with non-zero exit status: 1. Allowed exit codes are: [0]\n";
+    let said = |text: &str| format!("1795259800,,ui,error,==> docker.web: {text}\n");
+    let dash = said("/bin/sh: 1: /tmp/script_2742.sh: not found");
+    let bash = said("/bin/sh: line 1: /tmp/script_2742.sh: No such file or directory");
+    for (what, text, expected) in [
+        ("dash", format!("{dash}{FAILED}"), true),
+        ("bash", format!("{bash}{FAILED}"), true),
+        (
+            "a program that the script lacks",
+            format!("{}{FAILED}", said("/tmp/script_2742.sh: 3: ansible: not found")),
+            false,
+        ),
+        ("a program that a command lacks", format!("{}{FAILED}", said("/bin/sh: 1: ansible: not found")), false),
+        ("another end", format!("{dash}{OTHER}"), false),
+        ("nothing but the end", FAILED.to_owned(), false),
+    ] {
+        assert_eq!(outcome(&text).has_lost_script(), expected, "{what}");
+    }
+}
