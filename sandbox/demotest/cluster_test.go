@@ -1,8 +1,8 @@
 package demotest
 
 import (
+	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -196,11 +196,47 @@ func (c *testCluster) builds(t *testing.T) []string {
 func (c *testCluster) await(t *testing.T, name, what string, wanted func(demo.Chain) bool) demo.Chain {
 	t.Helper()
 	var chain demo.Chain
-	c.eventually(t, name+": "+what, func() (bool, string) {
-		chain = c.chain(t, name)
-		return wanted(chain), fmt.Sprintf("%+v", chain.Status)
-	})
+	var complaint string
+	ctx, cancel := context.WithTimeout(t.Context(), waits)
+	defer cancel()
+	// A watch ends when the API server does, or when that has enough of it.
+	for ; ctx.Err() == nil; time.Sleep(pause) {
+		var is bool
+		if is, complaint = follow(ctx, name, &chain, wanted); is {
+			return chain
+		}
+	}
+	t.Fatalf("%s: %s: did not happen; last seen: %+v\n%s\n%s", name, what, chain.Status, complaint, c.everything(t))
 	return chain
+}
+
+// follow watches a chain until it is as wanted, or until the watch ends: then the answer has what kubectl said.
+func follow(ctx context.Context, name string, chain *demo.Chain, wanted func(demo.Chain) bool) (bool, string) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watching := exec.CommandContext(ctx, "kubectl", "get", "imagechain", name, "-n", namespace, "--watch", "-o", "json")
+	var complaint strings.Builder
+	watching.Stderr = &complaint
+	out, err := watching.StdoutPipe()
+	if err == nil {
+		err = watching.Start()
+	}
+	if err != nil {
+		return false, err.Error()
+	}
+	seen := json.NewDecoder(out)
+	for {
+		var next demo.Chain
+		if err = seen.Decode(&next); err != nil {
+			break
+		}
+		if *chain = next; wanted(next) {
+			break
+		}
+	}
+	cancel()
+	_ = watching.Wait()
+	return err == nil, complaint.String()
 }
 
 // awaitReason waits until a link has a reason, and returns what its status says of it.
@@ -240,7 +276,13 @@ func (c *testCluster) eventually(t *testing.T, what string, check func() (bool, 
 			return
 		}
 	}
-	t.Fatalf("%s did not happen; last seen: %s\n%s", what, last, c.kubectl(t, "get", "imagechains,imagebuilds,pods", "-A", "-o", "wide"))
+	t.Fatalf("%s did not happen; last seen: %s\n%s", what, last, c.everything(t))
+}
+
+// everything is what somebody would look at who wants to know why nothing goes on.
+func (c *testCluster) everything(t *testing.T) string {
+	t.Helper()
+	return c.kubectl(t, "get", "imagechains,imagebuilds,pods", "-A", "-o", "wide")
 }
 
 // digest is what the registry says of the tag `latest` of a repository.
