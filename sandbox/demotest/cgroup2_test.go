@@ -219,6 +219,9 @@ func (n *unifiedNode) oldTemplate(t *testing.T, c *testCluster) {
 
 // isAsBefore deletes all chains, and compares the node with what it was before the first of them.
 func (n *unifiedNode) isAsBefore(t *testing.T, c *testCluster) {
+	if len(n.before) == 0 {
+		t.Fatal("nobody looked at the node before: that is what the step «the operator» does")
+	}
 	c.kubectl(t, "delete", "imagechains", "--all", "-n", namespace)
 	c.eventually(t, "all build pods are gone", func() (bool, string) {
 		pods := c.kubectl(t, "get", "pods", "-n", builds, "-o", "name")

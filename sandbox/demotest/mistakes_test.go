@@ -60,6 +60,16 @@ const (
 	tests = `def test_what_was_made(host):
     assert host.check_output("cat /etc/made") == "one"
 `
+	// wiped loses its script the first two times, as where systemd wipes /tmp while it boots.
+	wiped = `provisioner "shell-local" {
+    inline = ["echo once more >>tries"]
+  }
+  provisioner "file" {
+    source      = "tries"
+    destination = "/var/tries"
+  }
+  provisioner "shell" {
+    execute_command = "[ $(wc -l </var/tries) -gt 2 ] || rm {{ .Path }}; {{ .Path }}"`
 )
 
 // testMistakes has all links published, pushes mistakes to four of them, and takes them back.
@@ -73,12 +83,16 @@ func testMistakes(t *testing.T, c *testCluster) {
 		"test/test_made.py":   tests,
 		"variable/t.pkr.hcl":  template("true"),
 		"template/t.pkr.hcl":  template("true"),
-		"dependent/t.pkr.hcl": template("true"),
+		"dependent/t.pkr.hcl": strings.Replace(template("true"), `provisioner "shell" {`, wiped, 1),
 	})
 	files.push(t, "main")
 	c.apply(t, mistakes)
 	good := c.awaitDone(t, "mistakes")
 	c.publishedIsTested(t, good)
+	attempts := c.attempts(t, good.Link("dependent").Build)
+	if log := c.kubectl(t, "logs", "-n", builds, attempts[len(attempts)-1].Pod, "-c", "build"); !strings.Contains(log, "try 3 of 10") {
+		t.Errorf("packer did not run three times:\n%s", log)
+	}
 
 	files.replace(t, "task/play.yml", "/etc/hostname", "/nonexistent/moon")
 	files.replace(t, "test/test_made.py", `"one"`, `"moon"`)
