@@ -8,6 +8,7 @@ use k8s_openapi::api::{
     core::v1::{Namespace, Node, NodeStatus},
 };
 use kube::{Api, Client, api::PostParams, core::PartialObjectMeta};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -132,23 +133,30 @@ fn begin(supervisor: &mut Supervisor, source: &Source, settings: &Settings, clai
         }
     });
     let works = world.works.clone();
+    let taken = take_over(Arc::clone(&world), claim.clone(), Arc::clone(&synced));
     let loops = Loops { claim: claim.clone(), metrics: source.metrics.clone(), workers: settings.workers, synced };
     supervisor.worker("chains", |end| loops.clone().run(Chains(Arc::clone(&world)), works.chains, end));
     supervisor.worker("builds", |end| loops.clone().run(Builds::new(Arc::clone(&world)), works.builds, end));
     supervisor.worker("profiles", |end| loops.clone().run(Profiles(Arc::clone(&world)), works.profiles, end));
-    let swept = Arc::clone(&world);
     supervisor.worker("the sweep", |end| async move {
-        sweep::run(swept, end).await;
+        sweep::run(world, end).await;
         Ok::<_, Infallible>(())
     });
-    let claim = claim.clone();
-    supervisor.service("the takeover", async move { take_over(world, claim).await });
+    supervisor.service("the takeover", taken);
 }
 
-/// Looks at everything whenever this process has become the leader.
-async fn take_over(world: Arc<World>, mut claim: Claim) -> Result<Infallible, &'static str> {
+/// How long nothing is done between two looks at whether the copies of all kinds are complete.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Looks at everything whenever this process has become the leader. Of builds that went while nobody led, no watch
+/// tells: their pods are swept.
+async fn take_over(world: Arc<World>, mut claim: Claim, synced: Synced) -> Result<Infallible, &'static str> {
     while claim.gained().await {
         world.look_at_all();
+        while claim.is_current() && !(synced() && sweep::sees_pods(&world)) {
+            let _ = timeout(LOOK, claim.lost()).await;
+        }
+        sweep::all(&world).await;
         claim.lost().await;
     }
     // The lease is released: the process ends.
@@ -174,10 +182,9 @@ impl Loops {
         work: Arc<Work>,
         end: CancellationToken,
     ) -> Result<(), tokio::task::JoinError> {
-        const LOOK: Duration = Duration::from_millis(20);
         // Nothing is decided on half of the facts.
         while !(self.synced)() {
-            if tokio::time::timeout(LOOK, end.cancelled()).await.is_ok() {
+            if timeout(LOOK, end.cancelled()).await.is_ok() {
                 return Ok(());
             }
         }

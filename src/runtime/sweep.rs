@@ -8,7 +8,7 @@ use kube::{Api, ResourceExt};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{cache::Key, execute::Error, world::World};
+use super::{cache::Key, execute::Error, health::State, world::World};
 use crate::api::{BUILD_LABEL, BUILD_NAMESPACE_LABEL, BUILD_UID_LABEL, build::ImageBuild};
 
 /// How often all pods are looked at.
@@ -19,11 +19,28 @@ const EVERY: Duration = Duration::from_mins(3);
 pub async fn run(world: Arc<World>, end: CancellationToken) {
     while timeout(EVERY, end.cancelled()).await.is_err() {
         if world.execute.claim().is_current() {
-            for pod in world.pods.all() {
-                sweep(&world, &pod).await;
-            }
+            all(&world).await;
             world.look_at_all();
         }
+    }
+}
+
+/// Whether all pods are known, but for those that the operator may not watch.
+#[must_use]
+pub fn sees_pods(world: &World) -> bool {
+    world.profiles.all().iter().all(|profile| {
+        let (state, synced) = world.pods_in(&profile.spec.execution_namespace.0);
+        synced || state == State::Forbidden
+    })
+}
+
+/// Deletes every pod whose build is gone, as long as this process leads.
+pub async fn all(world: &World) {
+    for pod in world.pods.all() {
+        if !world.execute.claim().is_current() {
+            return;
+        }
+        sweep(world, &pod).await;
     }
 }
 
