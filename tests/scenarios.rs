@@ -9,7 +9,13 @@
 // A test is user and administrator: it writes as they do.
 #![allow(clippy::disallowed_methods)]
 
+#[path = "scenarios/held.rs"]
+mod held;
+#[path = "scenarios/published.rs"]
+mod published;
 mod support;
+#[path = "scenarios/upgrade.rs"]
+mod upgrade;
 
 use std::{
     collections::BTreeSet,
@@ -240,15 +246,17 @@ async fn a_chain_of_256_links_is_built() {
     let ready = chain.status.as_ref().and_then(|status| status.ready.clone());
     assert!(matches!(ended, Ok(Ok(_))), "{ready:?} are ready\n{}", tenant.stage.log());
     assert_eq!((ready.as_deref(), tenant.builds().await.len()), (Some("256/256"), 256));
-    let pods: BTreeSet<String> = tenant.stage.kubelet.pods_of("c-link").into_iter().collect();
-    assert!(pods.len() >= 256, "{}", pods.len());
+    for build in tenant.builds().await {
+        let pods = tenant.stage.kubelet.pods_of(&build.name_any());
+        assert_eq!(pods.len(), 1, "{pods:?}");
+    }
     assert_eq!(tenant.published("link255", "1").await, Some(tenant.staged("link255").await));
 }
 
-/// The most pods of a profile that were there at once and had not ended, as a watch tells.
-async fn most_at_once(tenant: &Tenant<'_>, profile: &str) -> Arc<Mutex<usize>> {
+/// The most pods with these labels that were there at once and had not ended, as a watch tells.
+async fn most_at_once(tenant: &Tenant<'_>, labels: &str) -> Arc<Mutex<usize>> {
     let most: Arc<Mutex<usize>> = Arc::default();
-    let own = watcher::Config::default().labels(&format!("{PROFILE_LABEL}={profile}"));
+    let own = watcher::Config::default().labels(labels);
     let (pods, noted) = (tenant.pods(), Arc::clone(&most));
     let (begun, begins) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
@@ -279,7 +287,7 @@ async fn most_at_once(tenant: &Tenant<'_>, profile: &str) -> Arc<Mutex<usize>> {
 #[tokio::test]
 async fn fifty_builds_of_many_chains_keep_to_a_limit_of_four() {
     let tenant = Tenant::new(shared(), "fifty").await;
-    let most = most_at_once(&tenant, "four").await;
+    let most = most_at_once(&tenant, &format!("{PROFILE_LABEL}=four")).await;
     let links: Vec<String> = (0..5).map(|number| format!("link{number}")).collect();
     for link in &links {
         tenant.script(link, Script::Hold);
@@ -342,7 +350,7 @@ fn ends() -> Vec<(&'static str, Script, Vec<Reason>, bool)> {
         ("cut-off", Script::First(silent("Error", 1)), vec![R::StageInterrupted], true),
         ("memory", Script::Always(silent("OOMKilled", 137)), vec![R::OutOfMemory], false),
         ("engine-memory", Script::Always(statuses::engine_restarted("OOMKilled", 137)), vec![R::OutOfMemory], false),
-        ("evicted", Script::Always(statuses::whole("Failed", "Evicted")), vec![R::StorageLimitExceeded], false),
+        ("evicted", Script::Always(statuses::evicted()), vec![R::StorageLimitExceeded], false),
         ("disk", Script::Fail(Stage::Build, R::DiskFull), vec![R::DiskFull], false),
         ("task", Script::Fail(Stage::Build, R::TaskFailed), vec![R::TaskFailed], false),
         ("tests", Script::Fail(Stage::Verify, R::TestsFailed), vec![R::TestsFailed], false),
@@ -363,6 +371,20 @@ fn ends() -> Vec<(&'static str, Script, Vec<Reason>, bool)> {
         ),
         ("unschedulable", Script::Always(statuses::unschedulable()), vec![R::Unschedulable], false),
     ]
+}
+
+/// What the messages about those must hold who have to act: the container and its limit, or the words of
+/// whoever saw it.
+fn words_of(link: &str) -> &'static [&'static str] {
+    match link {
+        "memory" => &["container build", "(limit "],
+        "engine-memory" => &["container engine", "(limit "],
+        "evicted" => &["Container build", "limit \"5Gi\""],
+        "disk" | "task" | "tests" | "build-time" => &["what the stage says"],
+        "pod-time" | "image" | "container" => &["what the kubelet says"],
+        "unschedulable" => &["0/1 nodes are available"],
+        _ => &[],
+    }
 }
 
 #[tokio::test]
@@ -389,11 +411,20 @@ async fn every_failure_is_what_its_class_says() {
         assert_eq!(reason(&build), (!succeeds).then_some(reasons[reasons.len() - 1]), "{link}");
         let classes: BTreeSet<Class> = reasons.iter().map(|reason| reason.class()).collect();
         assert_eq!(classes == BTreeSet::from([Class::Infrastructure]), *succeeds, "{link}");
+        if classes.contains(&Class::Configuration) {
+            // The kubelet would try for ever.
+            tenant.gone(tenant.pods(), &build.status.unwrap().attempts[0].pod.0).await;
+        }
     }
     tenant.wait_chain("all has ended", |chain| is(chain, "Stalled", "True", None)).await;
     let chain = tenant.chain_now().await;
-    let failed = chain.status.unwrap().links.into_iter().filter(|link| link.state == LinkState::Failed).count();
-    assert_eq!(failed, ends.iter().filter(|(.., succeeds)| !succeeds).count());
+    let links = chain.status.unwrap().links.into_iter();
+    let failed: Vec<_> = links.filter(|link| link.state == LinkState::Failed).collect();
+    assert_eq!(failed.len(), ends.iter().filter(|(.., succeeds)| !succeeds).count());
+    for link in failed {
+        let told = link.message.unwrap_or_default();
+        assert!(words_of(&link.name.0).iter().all(|word| told.contains(word)), "{}: {told}", link.name);
+    }
 }
 
 #[tokio::test]

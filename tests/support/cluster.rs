@@ -17,6 +17,7 @@ use k8s_openapi::api::{
     core::v1::ServiceAccount,
 };
 use kube::{Api, Client, api::PostParams, config::Kubeconfig};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::{
@@ -48,6 +49,13 @@ impl Drop for Operator {
 }
 
 impl Operator {
+    /// Asks it to end, and waits until it has done so.
+    pub fn end(mut self) {
+        kill_process(Pid::from_child(&self.0), Signal::TERM).expect("a signal");
+        let ended = self.0.wait().expect("its end");
+        assert!(ended.success(), "{ended}");
+    }
+
     /// Starts the program. What it logs is added to a file.
     pub fn start(kubeconfig: &Path, log: &Path, flags: &[&str]) -> Self {
         let log = fs::File::options().create(true).append(true).open(log).expect("a log");
@@ -103,8 +111,10 @@ impl Cluster {
                 "docker": profile(json!({})),
                 "narrow": profile(json!({"maxConcurrentBuilds": 1})),
                 "four": profile(json!({"maxConcurrentBuilds": 4})),
+                "labelled": profile(json!({"allowedNamespaces": {"matchLabels": {"team": "a"}}})),
             },
-            "gates": {"profiles": ["late"]},
+            // Those that tests make.
+            "gates": {"profiles": ["late", "away", "base-runs", "pushes"]},
         });
         Pusher::new(servers.registry(), "base", None).image(b"base", "1").await;
         let chart = Chart::installed(&values).await;

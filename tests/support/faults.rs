@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     future::pending,
+    io,
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -43,6 +44,8 @@ pub enum Fault {
     Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// Never answer.
     Silence,
+    /// End the connection without an answer.
+    Cut,
     /// Answer 200 with these headers and a body of so many bytes, made as they are read.
     Flood(Vec<(&'static str, String)>, u64),
     /// Pass it on, and answer this nevertheless.
@@ -130,7 +133,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Answer, Infallible> {
+async fn answer(request: Request<Incoming>, shared: &Shared) -> io::Result<Answer> {
     let header = |name: &str| Some(request.headers().get(name)?.to_str().expect("text").to_owned());
     let seen = Seen {
         host: header("host").expect("a host"),
@@ -150,6 +153,7 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Answer, I
         }
         Some(Fault::Answer(status, headers, body)) => made(status, &headers, Either::Left(body.into())),
         Some(Fault::Silence) => pending().await,
+        Some(Fault::Cut) => return Err(io::Error::other("it is not answered")),
         Some(Fault::Flood(headers, bytes)) => made(200, &headers, Either::Right(Flood(bytes))),
         Some(Fault::After(status)) => {
             forward(request, shared, &seen.path).await;

@@ -38,6 +38,13 @@ pub fn whole(phase: &str, reason: &str) -> Value {
     status
 }
 
+/// The kubelet evicted the pod, since one of its containers needed more disk than it may have.
+pub fn evicted() -> Value {
+    let mut status = whole("Failed", "Evicted");
+    status["message"] = json!("Container build exceeded its local ephemeral storage limit \"5Gi\". ");
+    status
+}
+
 /// The build stage ended without a word: the kubelet has the reason and the exit code.
 pub fn silent(reason: &str, code: i32) -> Value {
     let mut status = status("Failed", &[(Stage::Source, Some(report(Stage::Source))), (Stage::Build, None)]);
