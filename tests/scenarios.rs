@@ -552,36 +552,6 @@ async fn a_stranger_who_has_the_name_of_a_pod_is_left_alone() {
 // Changes while a build runs.
 
 #[tokio::test]
-async fn a_push_while_a_build_runs_lets_it_end_and_publishes_only_what_is_newest() {
-    let tenant = Tenant::new(shared(), "pushed").await;
-    let (chain, work) = tenant.on_git(&["one"]);
-    work.commit(&[("one/a.json", "1")]);
-    work.push(&["main"]);
-    tenant.script("one", Script::Hold);
-    tenant.make(&chain).await;
-    let pod = tenant.running("one").await;
-    let first = tenant.build_of("one").await;
-    work.commit(&[("one/a.json", "2")]);
-    work.push(&["main"]);
-    tenant.look_again("1h").await;
-    tenant
-        .wait_chain("it waits for the build of earlier files", |chain| {
-            let links = &chain.status.as_ref().expect("a status").links;
-            links[0].reason == Some(Reason::Rebuilding) && is(chain, "Ready", "Unknown", None)
-        })
-        .await;
-    assert_eq!(tenant.pods().get(&pod.name_any()).await.expect("the pod").uid(), pod.uid(), "it runs on");
-    tenant.script("one", Script::Succeed);
-    tenant.ready().await;
-    let builds = tenant.builds_of("one").await;
-    let first = builds.iter().find(|build| build.uid() == first.uid()).expect("the first build");
-    let artifact = first.status.as_ref().unwrap().artifact.as_ref().expect("it was verified");
-    let newest = tenant.staged("one").await;
-    assert_ne!(artifact.digest.0, newest);
-    assert_eq!((builds.len(), tenant.published("one", "1").await), (2, Some(newest)));
-}
-
-#[tokio::test]
 async fn a_request_while_a_build_runs_ends_it() {
     let tenant = Tenant::new(shared(), "urged").await;
     tenant.script("one", Script::Hold);
