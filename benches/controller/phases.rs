@@ -19,6 +19,10 @@ use super::{
 /// How long a stage of a pod takes where pods take time; there are four.
 const STAGE: Duration = Duration::from_millis(250);
 
+/// How the names begin of chains whose hand-offs are measured.
+const TOGETHER: &str = "slow";
+const ALONE: &str = "single";
+
 /// What a controller was measured at.
 struct Figures {
     /// Pods that take no time.
@@ -48,6 +52,8 @@ struct Restart {
     quiet: f64,
     requests: BTreeMap<String, u64>,
     memory: (f64, f64),
+    /// Without that of files.
+    own_memory: f64,
 }
 
 /// Measures everything and prints it.
@@ -87,13 +93,15 @@ async fn figures(scene: &Scene, (who, program): (Who, &Program), namespace: &'st
     let quick = measured(scene, (who, program), work("quick", sizes.chains, sizes.links)).await;
     told(&format!("{who:?}: {} chains of {} links, whose pods take time", sizes.hand_off.0, sizes.hand_off.1));
     scene.kubelet.stages_take(STAGE);
-    let slow = measured(scene, (who, program), work("slow", sizes.hand_off.0, sizes.hand_off.1)).await;
+    let slow = measured(scene, (who, program), work(TOGETHER, sizes.hand_off.0, sizes.hand_off.1)).await;
+    told(&format!("{who:?}: one such chain alone"));
+    scene.work(work(ALONE, 1, sizes.hand_off.1)).await;
     scene.kubelet.stages_take(Duration::ZERO);
     Figures { quick, slow, memory: program.memory() }
 }
 
 async fn measure_alone(scene: &Scene, operator: &Program, sizes: &Sizes, idle: f64) -> Alone {
-    let made = 10 + sizes.chains * sizes.links + sizes.hand_off.0 * sizes.hand_off.1;
+    let made = 10 + sizes.chains * sizes.links + (sizes.hand_off.0 + 1) * sizes.hand_off.1;
     let chains = (sizes.builds - made).div_ceil(sizes.links);
     told(&format!("{chains} chains more, which are not published"));
     let work = Work { namespace: TENANT, prefix: "staged", chains, links: sizes.links, publish: false };
@@ -114,19 +122,27 @@ async fn restart(scene: &Scene, operator: Program) -> Restart {
     let (begin, clock) = (Timestamp::now(), Instant::now());
     let operator = Program::operator(&scene.kubeconfig);
     let ((since, requests), ()) = tokio::join!(operator.quiet(), scene.work(work));
-    Restart { begin, quiet: since.duration_since(clock).as_secs_f64(), requests, memory: operator.memory() }
+    Restart {
+        begin,
+        quiet: since.duration_since(clock).as_secs_f64(),
+        requests,
+        memory: operator.memory(),
+        own_memory: operator.own_memory(),
+    }
 }
 
 fn print(scene: &Scene, sizes: &Sizes, floor: &Figures, ours: &Figures, alone: &Alone, restart: &Restart) {
     let log = Log::read(scene.folder());
     let played = scene.kubelet.played();
-    let pods = |who: &str| -> BTreeMap<&str, &Place> {
+    let hand_offs = |who: Who, prefix: &str| {
         let of = |place: &Place| {
-            place.chain.starts_with("slow") && (place.namespace == floor::NAMESPACE) == (who == "floor")
+            place.chain.starts_with(prefix) && (place.namespace == floor::NAMESPACE) == (who == Who::Floor)
         };
-        played.iter().filter(|(_, place)| of(place)).map(|(name, place)| (name.as_str(), place)).collect()
+        let pods = played.iter().filter(|(_, place)| of(place)).map(|(name, place)| (name.as_str(), place));
+        log.hand_offs(&pods.collect())
     };
-    let (theirs, own) = (log.hand_offs(&pods("floor")), log.hand_offs(&pods("operator")));
+    let (theirs, own) = (hand_offs(Who::Floor, TOGETHER), hand_offs(Who::Operator, TOGETHER));
+    let alone_medians = (at(&hand_offs(Who::Operator, ALONE), 0.5), at(&hand_offs(Who::Floor, ALONE), 0.5));
     let both = |of: fn(&Done) -> f64| (of(&ours.quick), of(&floor.quick));
     let count = format!("{} chains × {} links", sizes.chains, sizes.links);
     let first = log.of(Who::Operator, (restart.begin, Timestamp::MAX)).find(|write| write.what == "create pods");
@@ -147,6 +163,7 @@ fn print(scene: &Scene, sizes: &Sizes, floor: &Figures, ours: &Figures, alone: &
         Row::of("controller, ms of CPU per link", "", both(Done::own), 1),
         Row::of("pod over → next link's pod, p50 ms", "≤ 40", (at(&own, 0.5), at(&theirs, 0.5)), 1),
         Row::of("pod over → next link's pod, p99 ms", "≤ 100", (at(&own, 0.99), at(&theirs, 0.99)), 1),
+        Row::of("the same of one chain alone, p50 ms", "≤ 40", alone_medians, 1),
         Row::alone(&format!("start with {builds} builds → first pod, s"), "≤ 2", &format!("{first:.2}")),
         Row::alone(&format!("start with {builds} builds → quiet, s"), "", &format!("{:.2}", restart.quiet)),
         Row::alone("requests until then", "", &requests.to_string()),
@@ -155,6 +172,7 @@ fn print(scene: &Scene, sizes: &Sizes, floor: &Figures, ours: &Figures, alone: &
         Row::alone(&format!("RSS with {builds} builds and pods, MiB"), "", &format!("{:.1}", alone.full.0)),
         Row::alone(&format!("RSS started with {builds} builds, MiB"), "≤ 40", &format!("{:.1}", restart.memory.0)),
         Row::alone("the same at most, MiB", "", &format!("{:.1}", restart.memory.1)),
+        Row::alone("the same without the program's file, MiB", "", &format!("{:.1}", restart.own_memory)),
         Row::alone(&format!("writes in {} s at rest", sizes.rest.as_secs()), "0", &idle_writes.to_string()),
     ];
     table::print(&rows);

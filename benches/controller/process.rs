@@ -69,12 +69,20 @@ impl Program {
 
     /// Its resident memory now and at most, in MiB.
     pub fn memory(&self) -> (f64, f64) {
+        (self.status("VmRSS"), self.status("VmHWM"))
+    }
+
+    /// Its resident memory without that of files, in MiB: the program itself is one.
+    pub fn own_memory(&self) -> f64 {
+        self.status("RssAnon")
+    }
+
+    /// What the kernel says of its memory, in MiB.
+    fn status(&self, name: &str) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("a running program");
-        let field = |name: &str| -> f64 {
-            let line = status.lines().find(|line| line.starts_with(name)).expect("a field");
-            line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
-        };
-        (field("VmRSS") / 1024.0, field("VmHWM") / 1024.0)
+        let line = status.lines().find(|line| line.starts_with(name)).expect("a field");
+        let kilobytes: f64 = line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number");
+        kilobytes / 1024.0
     }
 
     /// The address of its metrics, which it logs when it begins.

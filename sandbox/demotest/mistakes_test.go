@@ -83,6 +83,7 @@ func testMistakes(t *testing.T, c *testCluster) {
 		"test/test_made.py":   tests,
 		"variable/t.pkr.hcl":  template("true"),
 		"template/t.pkr.hcl":  template("true"),
+		"dependent/tries":     "",
 		"dependent/t.pkr.hcl": strings.Replace(template("true"), `provisioner "shell" {`, wiped, 1),
 	})
 	files.push(t, "main")
