@@ -427,7 +427,14 @@ impl Intercept for Registry {
 async fn builds(run: &Run, link: &str) -> Vec<ImageBuild> {
     let builds: Api<ImageBuild> = Api::namespaced(run.admin.clone(), &run.namespace);
     let own = ListParams::default().labels(&format!("{LINK_LABEL}={link}"));
-    builds.list(&own).await.expect("the builds").items
+    loop {
+        match builds.list(&own).await {
+            Ok(list) => return list.items,
+            // The server may close a connection in the moment in which it is used again: a question is asked again.
+            Err(kube::Error::Service(_)) => {}
+            Err(error) => panic!("the builds: {error}"),
+        }
+    }
 }
 
 /// Repository and rest of a path such as `/v2/a/b/manifests/1`.
