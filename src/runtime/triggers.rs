@@ -124,9 +124,16 @@ impl World {
     pub fn tell_chain(&self, old: Option<&ImageBuild>, build: &ImageBuild) {
         let Some(now) = self.facts(build) else { return };
         let before = old.and_then(crate::plan::chain::BuildFacts::of);
-        if before.as_ref() != Some(now.as_ref()) {
-            let is_progress = before.is_some() && !now.is_finished();
-            self.look_at_chain_of(build, if is_progress { PROGRESS } else { Duration::ZERO });
+        match &before {
+            // The first that is heard of it: its chain knows the end of it, as far as its own status tells.
+            None if now.is_finished() => {
+                if let Some(chain) = self.chain_of(build) {
+                    self.works.begin_with_chain(&chain);
+                }
+            }
+            None => self.look_at_chain_of(build, Duration::ZERO),
+            Some(before) if before == now.as_ref() => {}
+            Some(_) => self.look_at_chain_of(build, if now.is_finished() { Duration::ZERO } else { PROGRESS }),
         }
     }
 
@@ -152,7 +159,10 @@ impl World {
         self.keep_pod_streams();
         for chain in self.chains.all() {
             if chain.spec.profiles.iter().any(|each| each.0 == name) {
-                self.works.chains.queue.add(Key::of(chain.as_ref()));
+                match old {
+                    None => self.works.begin_with_chain(&chain),
+                    Some(_) => self.works.chains.queue.add(Key::of(chain.as_ref())),
+                }
             }
         }
         self.look_at_builds(|build| build.spec.profile.0 == name);
