@@ -62,7 +62,7 @@ pub struct World {
     pub answers: Asked<Subject>,
     /// What became of promotions.
     pub promotions: Asked<Promotion>,
-    /// Chains, by namespace, and by the chains that they stand on ([`standing_on`]).
+    /// Chains, by namespace, and by the chains that they stand on.
     pub chains: Kept<ImageChain>,
     /// Builds, by the UID of their chain.
     pub builds: Kept<ImageBuild>,
