@@ -42,8 +42,8 @@ type accelerator struct {
 
 var (
 	kvm = accelerator{"KVM", []string{"-accel", "kvm", "-cpu", "host"}, 2}
-	// Programs take the widest instructions that they find, and those are emulated the most slowly. With cmpxchg16b,
-	// qemu 7.2 once in an hour loses the flags: the kernel ends with a double fault.
+	// Programs take the widest instructions that they find, and those are emulated the most slowly. qemu 7.2 was seen
+	// to lose the flags of cmpxchg16b, whereupon the kernel ended with a double fault.
 	tcg = accelerator{"TCG, which emulates it", []string{"-accel", "tcg,thread=multi", "-cpu", "max,cx16=off,avx=off,avx2=off,f16c=off,fma=off,vaes=off,vpclmulqdq=off,la57=off,svm=off"}, 15}
 )
 
