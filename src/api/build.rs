@@ -82,6 +82,14 @@ pub struct ImageBuildSpec {
     pub causes: Vec<Cause>,
 }
 
+impl ImageBuild {
+    /// Whether it has ended: its result never changes.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.finished_at.is_some())
+    }
+}
+
 /// The chain and the link that a build was made for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -97,7 +97,7 @@ impl Builds {
         let valid = match validate::build(object) {
             Ok(valid) => valid,
             // Its result stands, whatever is thought of its object by now.
-            Err(_) if is_finished(object) => return Ok(Next::Idle),
+            Err(_) if object.is_finished() => return Ok(Next::Idle),
             Err(problems) => {
                 let all: Vec<_> = problems.iter().map(ToString::to_string).collect();
                 return self.refuse(object, (Reason::SpecInvalid, all.join("; "))).await;
@@ -307,10 +307,6 @@ impl Builds {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn is_finished(object: &ImageBuild) -> bool {
-    object.status.as_ref().is_some_and(|status| status.finished_at.is_some())
 }
 
 fn is_held(checked: &Checked) -> bool {

@@ -71,12 +71,8 @@ impl World {
         if is_echo(change, old.as_deref()) {
             return;
         }
-        let key = Key::of(chain.as_ref());
-        self.claim(&key);
-        match old {
-            None => self.works.begin_with_chain(chain),
-            Some(_) => self.works.chains.queue.add(key),
-        }
+        self.claim(&Key::of(chain.as_ref()));
+        self.works.look_at_chain(chain, old.is_some());
         let gone = matches!(change, Change::Deleted(_));
         if gone {
             let uid = chain.uid().unwrap_or_default();
@@ -106,10 +102,7 @@ impl World {
         if is_echo(change, old.as_deref()) {
             return;
         }
-        match old {
-            None => self.works.begin_with_build(build),
-            Some(_) => self.works.builds.queue.add(Key::of(build.as_ref())),
-        }
+        self.works.look_at_build(build, old.is_some());
         if matches!(change, Change::Deleted(_)) {
             self.look_at_chain_of(build, Duration::ZERO);
             self.places.forget(&Key::of(build.as_ref()));
@@ -128,7 +121,7 @@ impl World {
             // The first that is heard of it: its chain knows the end of it, as far as its own status tells.
             None if now.is_finished() => {
                 if let Some(chain) = self.chain_of(build) {
-                    self.works.begin_with_chain(&chain);
+                    self.works.look_at_chain(&chain, false);
                 }
             }
             None => self.look_at_chain_of(build, Duration::ZERO),
@@ -159,10 +152,7 @@ impl World {
         self.keep_pod_streams();
         for chain in self.chains.all() {
             if chain.spec.profiles.iter().any(|each| each.0 == name) {
-                match old {
-                    None => self.works.begin_with_chain(&chain),
-                    Some(_) => self.works.chains.queue.add(Key::of(chain.as_ref())),
-                }
+                self.works.look_at_chain(&chain, old.is_some());
             }
         }
         self.look_at_builds(|build| build.spec.profile.0 == name);
@@ -241,8 +231,7 @@ impl World {
 
     /// Asks for a look at those of some builds that have not ended.
     fn look_at(&self, builds: &[Arc<ImageBuild>]) {
-        let is_open = |build: &ImageBuild| build.status.as_ref().is_none_or(|status| status.finished_at.is_none());
-        for build in builds.iter().filter(|build| is_open(build)) {
+        for build in builds.iter().filter(|build| !build.is_finished()) {
             self.works.builds.queue.add(Key::of(build.as_ref()));
         }
     }

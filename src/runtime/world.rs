@@ -95,15 +95,15 @@ pub struct World {
 }
 
 impl Works {
-    /// Asks for the first look at a chain.
-    pub(super) fn begin_with_chain(&self, chain: &ImageChain) {
-        self.chains.queue.add_ranked(Key::of(chain), rank(is_at_rest(chain)));
+    /// Asks for a look at a chain. One that is known already has changed; of another its status tells whether that
+    /// is urgent.
+    pub(super) fn look_at_chain(&self, chain: &ImageChain, is_known: bool) {
+        self.chains.queue.add_ranked(Key::of(chain), rank(!is_known && is_at_rest(chain)));
     }
 
-    /// Asks for the first look at a build.
-    pub(super) fn begin_with_build(&self, build: &ImageBuild) {
-        let is_over = build.status.as_ref().is_some_and(|status| status.finished_at.is_some());
-        self.builds.queue.add_ranked(Key::of(build), rank(is_over));
+    /// The same of a build.
+    pub(super) fn look_at_build(&self, build: &ImageBuild, is_known: bool) {
+        self.builds.queue.add_ranked(Key::of(build), rank(!is_known && build.is_finished()));
     }
 }
 
@@ -262,8 +262,8 @@ impl World {
 
     /// Asks for a look at everything.
     pub fn look_at_all(&self) {
-        self.chains.all().iter().for_each(|chain| self.works.begin_with_chain(chain));
-        self.builds.all().iter().for_each(|build| self.works.begin_with_build(build));
+        self.chains.all().iter().for_each(|chain| self.works.look_at_chain(chain, false));
+        self.builds.all().iter().for_each(|build| self.works.look_at_build(build, false));
         self.profiles.all().iter().for_each(|profile| self.works.profiles.queue.add(Key::of(profile.as_ref())));
     }
 

@@ -40,6 +40,15 @@ fn known<'k>(outcome: &'k Outcome, tail: &'k Tail) -> Known<'k> {
 }
 
 #[test]
+fn a_script_that_was_gone_every_time_is_told_with_the_number_of_tries() {
+    let (outcome, tail) = ran(&["1795259801,docker.web,error,Script exited with non-zero exit status: 127."]);
+    let told = Known { tries: 10, ..known(&outcome, &tail) }.failure();
+    assert_eq!(told.reason, Reason::BuildFailed);
+    assert!(told.message.starts_with("in 10 tries a script was gone"), "{told:?}");
+    assert!(told.message.contains("inline_shebang") && told.message.contains("exit status: 127"), "{told:?}");
+}
+
+#[test]
 fn a_mount_that_cannot_work_here_is_said_first() {
     let (outcome, tail) = ran(&[]);
     let told = Known { groups: true, ..known(&outcome, &tail) }.failure();

@@ -203,7 +203,7 @@ impl World {
         profile: Option<&ValidProfile>,
     ) -> Result<Option<Versions>, Error> {
         let user = User::Build(Key::of(object));
-        if object.status.as_ref().is_some_and(|status| status.finished_at.is_some()) {
+        if object.is_finished() {
             self.named.need(user, BTreeSet::new());
             return Ok(Some(Versions::new()));
         }
