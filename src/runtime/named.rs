@@ -17,7 +17,7 @@ use kube::{Api, Resource, ResourceExt, core::PartialObjectMeta};
 use super::{
     cache::Key,
     health::State,
-    watch::{Group, Options, Source, Watchable, Watched, group},
+    watch::{Group, Guarded, Options, Source, Watchable, Watched, group},
 };
 use crate::{
     plan::{
@@ -140,7 +140,7 @@ fn version<K: Watchable>(watched: Option<Watched<K>>) -> Known<Option<String>> {
     }
 }
 
-type Described<K> = (Options<K>, String, Box<dyn FnOnce(kube::Client) -> Api<kube::core::DeserializeGuard<K>>>);
+type Described<K> = (Options<K>, String, Box<dyn FnOnce(kube::Client) -> Api<Guarded<K>>>);
 
 fn describe<K>(name: &'static str, key: &Key, prune: fn(&mut K)) -> Described<K>
 where

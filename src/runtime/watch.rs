@@ -7,6 +7,7 @@
 
 mod alive;
 mod group;
+mod guarded;
 mod pauses;
 
 use std::{
@@ -22,7 +23,6 @@ use futures::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
         reflector::{ObjectRef, Store, store},
@@ -40,6 +40,7 @@ use super::{
 use pauses::Pauses;
 
 pub use group::{Group, group};
+pub use guarded::Guarded;
 
 /// The API server ends a watch after so long, and five seconds later we take the connection for dead. kube's
 /// own 290 s hide a half-open connection for as long.
@@ -152,7 +153,7 @@ pub fn watch<K: Watchable>(
     source: &Source,
     options: &Options<K>,
     label: &str,
-    api: impl FnOnce(Client) -> Api<DeserializeGuard<K>>,
+    api: impl FnOnce(Client) -> Api<Guarded<K>>,
 ) -> (Watched<K>, BoxStream<'static, Change<K>>) {
     let name = [options.name, label].join(" ").trim_end().to_owned();
     let health = source.health.stream(name, options.need);
@@ -196,7 +197,7 @@ struct Copy<K: Watchable> {
 }
 
 impl<K: Watchable> Copy<K> {
-    fn take(&mut self, event: watcher::Result<Event<DeserializeGuard<K>>>) -> Vec<Change<K>> {
+    fn take(&mut self, event: watcher::Result<Event<Guarded<K>>>) -> Vec<Change<K>> {
         match event {
             // It comes before any request: no sign of life.
             Ok(Event::Init) => self.write(&Event::Init),
@@ -225,7 +226,7 @@ impl<K: Watchable> Copy<K> {
     }
 
     /// The pruned object; what was known of it before, if it cannot be read.
-    fn read(&mut self, guarded: DeserializeGuard<K>) -> Result<K, Option<Arc<K>>> {
+    fn read(&mut self, guarded: Guarded<K>) -> Result<K, Option<Arc<K>>> {
         match guarded.0 {
             Ok(mut object) => {
                 (self.prune)(&mut object);

@@ -11,13 +11,13 @@ use futures::{
     channel::mpsc::{self, UnboundedSender},
     stream::BoxStream,
 };
-use kube::{Api, Client, core::DeserializeGuard};
+use kube::{Api, Client};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Change, Options, Source, Watchable, Watched, watch};
+use super::{Change, Guarded, Options, Source, Watchable, Watched, watch};
 
 /// What one stream of a group watches: its options, its label, its objects. Called once per stream.
-pub type Describe<Key, K> = fn(&Key) -> (Options<K>, String, Box<dyn FnOnce(Client) -> Api<DeserializeGuard<K>>>);
+pub type Describe<Key, K> = fn(&Key) -> (Options<K>, String, Box<dyn FnOnce(Client) -> Api<Guarded<K>>>);
 
 /// Watches by key; clones share them.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ struct Played {
 
 impl Played {
     /// What is told after an event, as whoever polls hears it: one at a time.
-    fn take(&mut self, event: watcher::Result<Event<DeserializeGuard<ConfigMap>>>) -> Vec<Change<ConfigMap>> {
+    fn take(&mut self, event: watcher::Result<Event<Guarded<ConfigMap>>>) -> Vec<Change<ConfigMap>> {
         self.copy.take(event).into_iter().filter_map(|change| note(&self.health, change)).collect()
     }
 }
@@ -29,15 +29,15 @@ fn map(name: &str) -> serde_json::Value {
     serde_json::json!({"metadata": {"name": name, "namespace": "a", "uid": name, "managedFields": [{}]}})
 }
 
-fn guarded(object: serde_json::Value) -> DeserializeGuard<ConfigMap> {
+fn guarded(object: serde_json::Value) -> Guarded<ConfigMap> {
     serde_json::from_value(object).unwrap()
 }
 
-fn good(name: &str) -> DeserializeGuard<ConfigMap> {
+fn good(name: &str) -> Guarded<ConfigMap> {
     guarded(map(name))
 }
 
-fn bad(name: &str) -> DeserializeGuard<ConfigMap> {
+fn bad(name: &str) -> Guarded<ConfigMap> {
     let mut object = map(name);
     object["data"] = 1.into();
     guarded(object)
@@ -57,7 +57,7 @@ fn words(changes: Vec<Change<ConfigMap>>) -> Vec<String> {
     words
 }
 
-fn list(played: &mut Played, objects: Vec<DeserializeGuard<ConfigMap>>) -> Vec<String> {
+fn list(played: &mut Played, objects: Vec<Guarded<ConfigMap>>) -> Vec<String> {
     let silent = [Event::Init].into_iter().chain(objects.into_iter().map(Event::InitApply));
     for event in silent {
         assert!(played.take(Ok(event)).is_empty());
