@@ -23,7 +23,7 @@ pub struct Done {
 }
 
 /// Lets a controller do some work.
-pub async fn measured(scene: &Scene, (who, program): (Who, &Program), work: Work) -> Done {
+pub async fn measured(scene: &Scene, (who, program): (Who, &Program), work: Work<'_>) -> Done {
     let times = || (processor_time(scene.api_server()), processor_time(program.id()));
     let ((server, own), from, begin) = (times(), Timestamp::now(), Instant::now());
     scene.work(work).await;

@@ -144,9 +144,17 @@ fn dying_with_us(program: &Path) -> Command {
 
 /// The processor time of a process so far, in milliseconds.
 pub fn processor_time(pid: u32) -> f64 {
+    (stat(pid, 11) + stat(pid, 12)) / TICKS * 1000.0
+}
+
+/// How many pages of a process were not in memory when it needed them.
+pub fn major_faults(pid: u32) -> f64 {
+    stat(pid, 9)
+}
+
+/// A field of /proc/PID/stat, counted behind the name: that is in brackets, and may hold anything.
+fn stat(pid: u32, place: usize) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a running program");
-    // The name of the program is in brackets, and may hold anything.
-    let fields: Vec<&str> = stat.rsplit_once(')').expect("a stat").1.split_whitespace().collect();
-    let ticks = |place: usize| -> f64 { fields[place].parse().expect("a number") };
-    (ticks(11) + ticks(12)) / TICKS * 1000.0
+    let fields = stat.rsplit_once(')').expect("a stat").1;
+    fields.split_whitespace().nth(place).and_then(|field| field.parse().ok()).expect("a number")
 }

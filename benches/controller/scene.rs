@@ -36,6 +36,8 @@ use super::{
 const HANGS: Duration = Duration::from_mins(15);
 /// So many requests of the user are open at once.
 const AT_ONCE: usize = 16;
+/// The label of chains with the prefix of their work.
+const LABEL: &str = "work";
 /// The namespace of the operator's chains.
 pub const TENANT: &str = "team-a";
 
@@ -77,10 +79,10 @@ pub struct Scene {
 
 /// Chains to be made.
 #[derive(Clone, Copy)]
-pub struct Work {
+pub struct Work<'a> {
     pub namespace: &'static str,
-    /// How their names begin.
-    pub prefix: &'static str,
+    /// How their names begin, and their label.
+    pub prefix: &'a str,
     pub chains: usize,
     pub links: usize,
     /// Whether their images are published, or only staged.
@@ -117,7 +119,7 @@ impl Scene {
     }
 
     /// Makes chains and waits until each is ready.
-    pub async fn work(&self, work: Work) {
+    pub async fn work(&self, work: Work<'_>) {
         let chains: Api<ImageChain> = Api::namespaced(self.chart.admin.clone(), work.namespace);
         let ready = timeout(HANGS, all_ready(chains.clone(), work));
         let makes = stream::iter(0..work.chains).map(|ordinal| self.make(&chains, work, ordinal));
@@ -125,13 +127,13 @@ impl Scene {
         ready.unwrap_or_else(|_| panic!("{} chains {} are not ready", work.chains, work.prefix));
     }
 
-    async fn make(&self, chains: &Api<ImageChain>, work: Work, ordinal: usize) {
+    async fn make(&self, chains: &Api<ImageChain>, work: Work<'_>, ordinal: usize) {
         let chain = serde_json::from_value(self.chain(work, ordinal)).expect("a chain");
         chains.create(&PostParams::default(), &chain).await.expect("a chain");
     }
 
     /// A chain of links that stand on each other, called by their places.
-    fn chain(&self, work: Work, ordinal: usize) -> Value {
+    fn chain(&self, work: Work<'_>, ordinal: usize) -> Value {
         let registry = &self.registry;
         let name = format!("{}-{ordinal:04}", work.prefix);
         let link = |place: usize| {
@@ -153,7 +155,7 @@ impl Scene {
         let files: BTreeMap<String, &str> = (0..work.links).map(|place| (format!("l{place}/a.json"), "{}")).collect();
         json!({
             "apiVersion": "imagechain.dev/v1alpha1", "kind": "ImageChain",
-            "metadata": {"name": name, "namespace": work.namespace},
+            "metadata": {"name": name, "namespace": work.namespace, "labels": {LABEL: work.prefix}},
             "spec": {"profiles": ["docker"], "source": {"inline": {"files": files}},
                 "links": (0..work.links).map(link).collect::<Vec<_>>()},
         })
@@ -184,9 +186,11 @@ impl Scene {
 }
 
 /// Waits until so many chains of a prefix are ready.
-async fn all_ready(chains: Api<ImageChain>, work: Work) {
+async fn all_ready(chains: Api<ImageChain>, work: Work<'_>) {
     let mut ready = HashSet::new();
-    let mut changes = watcher(chains, watcher::Config::default()).default_backoff().applied_objects().boxed();
+    // A list of all chains would take the processor from whoever is measured.
+    let of_this_work = watcher::Config::default().labels(&format!("{LABEL}={}", work.prefix));
+    let mut changes = watcher(chains, of_this_work).default_backoff().applied_objects().boxed();
     while ready.len() < work.chains {
         let chain = changes.next().await.expect("a watch without end");
         let Ok(chain) = chain else { continue };
@@ -195,7 +199,7 @@ async fn all_ready(chains: Api<ImageChain>, work: Work) {
             .iter()
             .flat_map(|status| &status.conditions)
             .any(|condition| condition.type_ == "Ready" && condition.status == "True");
-        if is_ready && chain.name_any().starts_with(work.prefix) {
+        if is_ready {
             ready.insert(chain.name_any());
         }
     }
