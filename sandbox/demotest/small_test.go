@@ -68,6 +68,13 @@ subjects: [{kind: ServiceAccount, name: default, namespace: takelage}]
 
 // template is a packer template that runs a line of shell in a container of its parent.
 func template(line string) string {
+	return templateOf(`"--interactive", "--tty", "{{ .Image }}", "/bin/sh"`, fmt.Sprintf(`provisioner "shell" {
+    inline = [%q]
+  }`, line))
+}
+
+// templateOf is one that starts the container with these arguments, and does this there; both as packer writes them.
+func templateOf(arguments, provisioners string) string {
 	return fmt.Sprintf(`variable "base" {
   type = string
 }
@@ -75,16 +82,14 @@ source "docker" "small" {
   image       = var.base
   pull        = false
   commit      = true
-  run_command = ["--detach", "--interactive", "--tty", "{{ .Image }}", "/bin/sh"]
+  run_command = ["--detach", %s]
   changes     = ["CMD [\"sleep\", \"infinity\"]"]
 }
 build {
   sources = ["source.docker.small"]
-  provisioner "shell" {
-    inline = [%q]
-  }
+  %s
 }
-`, line)
+`, arguments, provisioners)
 }
 
 // quoted is a text as a YAML flow scalar.

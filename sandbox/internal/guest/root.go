@@ -75,6 +75,7 @@ var (
 	unwanted = []string{
 		"apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
 		"systemd-tmpfiles-clean.timer", "systemd-timesyncd.service", "systemd-networkd-wait-online.service",
+		"getty@tty1.service", "serial-getty@ttyS0.service",
 	}
 )
 
