@@ -100,15 +100,17 @@ test-long: ## what CI has no time for: a million states, thousands of random wor
 	IMAGECHAIN_CRASHES=all cargo test --locked --test crashes -- --nocapture --test-threads 1
 	@$(MAKE) --no-print-directory test-demo-long
 
+without_server := layers budgets chains plan conditions
+
 .PHONY: test-unit
 test-unit: ## what needs neither cluster nor root
-	cargo test --locked --lib --bins --test layers --test budgets --test chains --test plan --test conditions
+	cargo test --locked --lib --bins $(without_server:%=--test %)
 	cd sandbox && go test ./internal/...
 	cd gitops/argocd && go test ./...
 
 .PHONY: test-apiserver
 test-apiserver: ## against real API servers, without root
-	cargo test --locked $(patsubst tests/%.rs,--test %,$(filter-out tests/crashes.rs,$(wildcard tests/*.rs))) -- --nocapture
+	cargo test --locked $(patsubst tests/%.rs,--test %,$(filter-out $(without_server:%=tests/%.rs) tests/crashes.rs,$(wildcard tests/*.rs))) -- --nocapture
 	cargo test --locked --test crashes whatever_happens_at_a_write -- --nocapture
 
 .PHONY: sandbox-test
