@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,6 +37,8 @@ type testCluster struct {
 	demonstration demo.Demo
 	// sandbox is nil on another cluster, where nothing can be killed.
 	sandbox *cluster.Cluster
+	// helm is held by who upgrades the chart: helm refuses a second one.
+	helm sync.Mutex
 }
 
 // up uses the cluster of the environment, or starts a sandbox. One of its own it ends with the test, unless that has
@@ -109,12 +112,31 @@ func runAll(t *testing.T, steps []step) {
 	t.Helper()
 	cluster := up(t)
 	for _, each := range steps {
-		started := time.Now()
-		ok := t.Run(each.name, func(t *testing.T) { each.test(t, cluster) })
-		cluster.demonstration.Printer.Say("%s took %s", each.name, time.Since(started).Round(time.Second))
-		if !ok {
+		if !t.Run(each.name, func(t *testing.T) { cluster.timed(t, each) }) {
 			return
 		}
+	}
+}
+
+// timed runs a step and says how long it took.
+func (c *testCluster) timed(t *testing.T, each step) {
+	started := time.Now()
+	defer func() { c.demonstration.Printer.Say("%s took %s", each.name, time.Since(started).Round(time.Second)) }()
+	each.test(t, c)
+}
+
+// together runs steps side by side, none of which needs what another has left.
+func together(steps ...step) func(*testing.T, *testCluster) {
+	return func(t *testing.T, c *testCluster) {
+		// The group ends when the last of them has.
+		t.Run("all", func(t *testing.T) {
+			for _, each := range steps {
+				t.Run(each.name, func(t *testing.T) {
+					t.Parallel()
+					c.timed(t, each)
+				})
+			}
+		})
 	}
 }
 
@@ -186,10 +208,10 @@ func (c *testCluster) build(t *testing.T, name string) demo.Build {
 	return found
 }
 
-// builds are the names of all builds of the tenant.
-func (c *testCluster) builds(t *testing.T) []string {
+// builds are the names of all builds of a chain.
+func (c *testCluster) builds(t *testing.T, chain string) []string {
 	t.Helper()
-	return strings.Fields(c.kubectl(t, "get", "imagebuilds", "-n", namespace, "-o", "jsonpath={.items[*].metadata.name}"))
+	return strings.Fields(c.kubectl(t, "get", "imagebuilds", "-n", namespace, "-l", "imagechain.dev/chain="+chain, "-o", "jsonpath={.items[*].metadata.name}"))
 }
 
 // await waits until a chain is as wanted, and returns it.

@@ -16,10 +16,12 @@ func TestDemo(t *testing.T) {
 	runAll(t, []step{
 		{"the demo", testDemo},
 		{"the demo again", testAgain},
-		{"logs", testLogs},
-		{"mistakes in files", testMistakes},
-		{"missing things", testMissing},
-		{"credentials", testCredentials},
+		{"chains that stand on it", together(
+			step{"logs", testLogs},
+			step{"mistakes in files", testMistakes},
+			step{"missing things", testMissing},
+			step{"credentials", testCredentials},
+		)},
 		{"each attempt had one pod", testOnePodPerAttempt},
 	})
 }
@@ -64,9 +66,9 @@ func testDemo(t *testing.T, c *testCluster) {
 
 // testAgain finds everything up to date, though all objects are applied again.
 func testAgain(t *testing.T, c *testCluster) {
-	before := c.builds(t)
+	before := c.builds(t, "takelage")
 	c.demo(t)
-	if after := c.builds(t); !slices.Equal(after, before) {
+	if after := c.builds(t, "takelage"); !slices.Equal(after, before) {
 		t.Errorf("it made builds: %v, and before %v", after, before)
 	}
 }
@@ -122,11 +124,11 @@ func failing(t *testing.T, c *testCluster, path, old, mistake, reason string, sa
 	if found := digest(t, before.Repository); found != before.Digest {
 		t.Errorf("the published tag was moved to %s", found)
 	}
-	made := c.builds(t)
+	made := c.builds(t, "takelage")
 	clone.replace(t, path, mistake, old)
 	clone.push(t, "main")
-	if after := c.awaitDone(t, "takelage").Link("dev").Published; after.Digest != before.Digest || !slices.Equal(c.builds(t), made) {
-		t.Errorf("with the mistake taken back %s is published, not %s; the builds are %v, and before %v", after.Digest, before.Digest, c.builds(t), made)
+	if after := c.awaitDone(t, "takelage").Link("dev").Published; after.Digest != before.Digest || !slices.Equal(c.builds(t, "takelage"), made) {
+		t.Errorf("with the mistake taken back %s is published, not %s; the builds are %v, and before %v", after.Digest, before.Digest, c.builds(t, "takelage"), made)
 	}
 }
 
@@ -143,7 +145,7 @@ func testFailingTest(t *testing.T, c *testCluster) {
 
 // testEverything has every link built once, and then nothing more.
 func testEverything(t *testing.T, c *testCluster) {
-	before, known := c.chain(t, "takelage"), c.builds(t)
+	before, known := c.chain(t, "takelage"), c.builds(t, "takelage")
 	c.request(t, "takelage", "everything")
 	after := c.awaitRequest(t, "takelage", "everything")
 	c.publishedIsTested(t, after)
@@ -154,7 +156,7 @@ func testEverything(t *testing.T, c *testCluster) {
 	}
 	c.hasCause(t, after.Link("systemd").Published.Build, "Requested")
 	// Older ones may be beyond the history by now.
-	made := slices.DeleteFunc(c.builds(t), func(name string) bool { return slices.Contains(known, name) })
+	made := slices.DeleteFunc(c.builds(t, "takelage"), func(name string) bool { return slices.Contains(known, name) })
 	if len(made) != len(after.Spec.Links) {
 		t.Errorf("these builds were made for three links: %v", made)
 	}

@@ -117,7 +117,7 @@ func testMistakes(t *testing.T, c *testCluster) {
 			t.Errorf("the published tag of %s was moved", link.Name)
 		}
 	}
-	made := c.builds(t)
+	made := c.builds(t, "mistakes")
 
 	// Two are as they were before, so nothing has to be built; two are mended otherwise.
 	files.replace(t, "task/play.yml", "/nonexistent/moon", "/etc/hostname")
@@ -135,7 +135,7 @@ func testMistakes(t *testing.T, c *testCluster) {
 		}
 	}
 	// A failed build may be pruned meanwhile; none is made beyond those of variable, template and what stands on it.
-	added := slices.DeleteFunc(c.builds(t), func(name string) bool { return slices.Contains(made, name) })
+	added := slices.DeleteFunc(c.builds(t, "mistakes"), func(name string) bool { return slices.Contains(made, name) })
 	if len(added) != 3 {
 		t.Errorf("these builds were made: %v", added)
 	}
@@ -159,22 +159,25 @@ spec:
     from: {link: base}
     build: {packer: {template: t.pkr.hcl, variables: {base: "$(parent.local)"}}}
   - name: revision
-    source: {git: {url: "GIT_SERVER/mistakes.git", revision: nothing}}
+    source: {git: {url: "GIT_SERVER/missing.git", revision: nothing}}
     from: {image: "REGISTRY/library/debian:13-slim"}
-    paths: [template]
-    build: {packer: {template: template/t.pkr.hcl, variables: {base: "$(parent.local)"}}}
+    build: {packer: {template: t.pkr.hcl, variables: {base: "$(parent.local)"}}}
 `
 
 // testMissing brings what is missing; nobody touches the chain.
 func testMissing(t *testing.T, c *testCluster) {
+	c.useProfile(t, "small", c.demonstration.Registry, "")
+	files := c.newRepository(t, "missing")
+	files.write(t, map[string]string{"t.pkr.hcl": template("true")})
+	files.push(t, "main")
 	c.apply(t, strings.ReplaceAll(missing, "TEMPLATE", quoted(template("true"))))
 	c.says(t, c.awaitReason(t, "missing", "base", "BaseImageNotFound"), "missing/base:1")
-	c.says(t, c.awaitReason(t, "missing", "revision", "RevisionNotFound"), "nothing", "mistakes.git")
+	c.says(t, c.awaitReason(t, "missing", "revision", "RevisionNotFound"), "nothing", "missing.git")
 	if link := c.chain(t, "missing").Link("dependent"); link.Build != "" {
 		t.Errorf("a build was made of what stands on a link without a base: %+v", link)
 	}
 	registry := c.demonstration.Registry
 	command(t, "", "crane", "copy", "--insecure", registry+"/library/debian:13-slim", registry+"/missing/base:1")
-	command(t, c.clone(t, "mistakes").folder, "git", "push", "--quiet", "--force", "origin", "HEAD:nothing")
+	command(t, files.folder, "git", "push", "--quiet", "--force", "origin", "HEAD:nothing")
 	c.awaitDone(t, "missing")
 }

@@ -53,6 +53,8 @@ profiles:
       insecure: [%s]
       mirrors: [{registry: docker.io, mirror: %q}]
 `, name, builder, builds, resources, registry, secret, strings.Join(slices.Compact([]string{quoted(registry), quoted(c.demonstration.Registry)}), ", "), c.demonstration.Registry)
+	c.helm.Lock()
+	defer c.helm.Unlock()
 	upgrade := exec.Command("helm", "upgrade", "imagechain", filepath.Join(checkout, "charts", "imagechain"),
 		"--namespace=imagechain-system", "--reuse-values", "--wait", "--timeout="+patience.Of(5*time.Minute).String(), "--values=-")
 	upgrade.Stdin = strings.NewReader(values)

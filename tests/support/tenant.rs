@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
-use imagechain::api::{build::ImageBuild, chain::ImageChain};
+use imagechain::api::{build::ImageBuild, chain::ImageChain, condition::Reason};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -17,6 +17,7 @@ use super::{
     chart::{BUILDS, create},
     cluster::Cluster,
     images::Pusher,
+    kubelet::Script,
 };
 
 /// No proof of anything: what takes longer hangs.
@@ -137,6 +138,11 @@ impl<'s> Tenant<'s> {
         lines
     }
 
+    /// How the pods of a link go from now on.
+    pub fn script(&self, link: &str, script: Script) {
+        self.stage.kubelet.script(&self.namespace, link, script);
+    }
+
     /// The one build of a link, waited for.
     pub async fn build_of(&self, link: &str) -> ImageBuild {
         self.wait_chain("a build", |chain| build_name(chain, link).is_some()).await;
@@ -201,4 +207,10 @@ pub fn message(chain: &ImageChain, kind: &str) -> String {
 pub fn build_name(chain: &ImageChain, link: &str) -> Option<String> {
     let status = chain.status.as_ref()?;
     status.links.iter().find(|each| each.name.0 == link)?.build.as_ref().map(ToString::to_string)
+}
+
+/// The attempts of a build, as numbers with the reasons for which they ended.
+pub fn attempts(build: &ImageBuild) -> Vec<(i32, Option<Reason>)> {
+    let attempts = build.status.iter().flat_map(|status| &status.attempts);
+    attempts.map(|attempt| (attempt.number, attempt.reason)).collect()
 }

@@ -1,12 +1,5 @@
 //! The stage `source` as a pod runs it, with a real git server.
 
-// Tests say what they expect: an answer that is not there ends them.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unwrap_used)]
-// Support for tests starts servers and waits for them.
-#![allow(clippy::disallowed_methods)]
-
-mod support;
-
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
@@ -21,8 +14,9 @@ use imagechain::{
     runner::{places::Places, run},
 };
 use serde_json::{Value, json};
-use support::servers::{Servers, Worktree, git};
 use tempfile::TempDir;
+
+use crate::support::servers::{Servers, Worktree, git};
 
 /// One for all tests, each with repositories of its own.
 static SERVERS: LazyLock<Servers> = LazyLock::new(Servers::start);

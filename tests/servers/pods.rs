@@ -1,13 +1,6 @@
 //! What a real API server makes of build pods and their Secrets: it takes them without a warning, and leaves
 //! every field as it is.
 
-// Tests say what they expect: an answer that is not there ends them.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-// A test is operator, scheduler and kubelet: it writes as they do.
-#![allow(clippy::disallowed_methods)]
-
-mod support;
-
 use std::collections::BTreeMap;
 
 use imagechain::{
@@ -29,8 +22,9 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use support::apiserver::ApiServer;
 use tokio::time::{Duration, timeout};
+
+use crate::support::apiserver::ApiServer;
 
 const UID: &str = "1f0e8a52-7c8b-4d5e-9c1a-000000000001";
 

@@ -1,14 +1,6 @@
 //! What people and programs see of a chain at different moments of its life: `kubectl get` and `kubectl
 //! describe` from a real API server (docs/kubectl.md), and the objects that Argo CD's health checks are tested
-//! with (gitops/argocd). The statuses are the core's own, from the small world of tests/world.
-
-// What is not as the test made it ends the test.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-// Tests make objects as users do.
-#![allow(clippy::disallowed_methods)]
-
-mod support;
-mod world;
+//! with (gitops/argocd). The statuses are the core's own, from the small world of tests/worlds/world.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -22,8 +14,9 @@ use kube::{
     runtime::{conditions, wait::await_condition},
 };
 use serde_json::json;
-use support::apiserver::ApiServer;
-use world::{NAMESPACE, World, chain, link};
+
+use crate::support::apiserver::ApiServer;
+use crate::world::{NAMESPACE, World, chain, link};
 
 /// A moment in the life of a chain.
 struct Story {
@@ -247,6 +240,6 @@ async fn kubectl_shows_what_is_going_on() {
 
 const INTRODUCTION: &str = "# What kubectl shows
 
-The same chain of three links at several moments of its life. This page is made by `tests/views.rs` from the
+The same chain of three links at several moments of its life. This page is made by `tests/servers/views.rs` from the
 operator's own statuses and a real API server. What conditions and reasons mean: [conditions.md](conditions.md).
 ";

@@ -1,12 +1,5 @@
 //! The parts of the runtime on a real API server: client, lease, watches, endpoints.
 
-// Tests say what they expect: an answer that is not there ends them.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unwrap_used)]
-// A test is user and administrator: it writes as they do.
-#![allow(clippy::disallowed_methods)]
-
-mod support;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::Command,
@@ -36,16 +29,17 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use support::{
-    apiserver::{ApiServer, launcher},
-    proxy::{Mode, Proxy},
-};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+
+use crate::support::{
+    apiserver::{ApiServer, launcher},
+    proxy::{Mode, Proxy},
+};
 
 /// No proof of anything: what takes longer hangs.
 const HANGS: Duration = Duration::from_mins(2);

@@ -1,12 +1,5 @@
 //! Registries: look-ups and promotions against a real one, and against one that fails.
 
-// Tests say what they expect: an answer that is not there ends them.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unwrap_used)]
-// A test tells how long something took.
-#![allow(clippy::disallowed_methods)]
-
-mod support;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -23,7 +16,8 @@ use imagechain::{
     runtime::registry::{Credentials, Deletion, Error, Promoted, Promotion, Registry, Settings},
 };
 use serde_json::json;
-use support::{
+
+use crate::support::{
     faults::{Fault, Faults, Seen},
     images::{Pushed, Pusher},
     servers::Servers,
@@ -413,7 +407,7 @@ async fn every_status_has_a_reason() {
 #[tokio::test]
 async fn what_is_no_registry_is_told_within_bounds() {
     let html = || vec![("content-type", "text/html; charset=utf-8".to_owned())];
-    let manifest = || vec![("content-type", support::images::INDEX.to_owned())];
+    let manifest = || vec![("content-type", crate::support::images::INDEX.to_owned())];
     let wrong = || vec![("docker-content-digest", Digest::of(b"other").to_string())];
     let cases: [(Make, &str); 8] = [
         (Box::new(move || Fault::Answer(200, html(), b"<html>".to_vec())), "gives a web page"),

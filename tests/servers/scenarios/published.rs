@@ -16,13 +16,13 @@ use imagechain::api::{
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::{Value, json};
 
-use super::{attempts, has_ended, most_at_once, reason};
+use super::{has_ended, most_at_once, reason};
 use crate::support::{
     cluster::shared,
     faults::{Fault, Faults},
     images::Pusher,
     kubelet::Script,
-    tenant::{Tenant, is, message},
+    tenant::{Tenant, attempts, is, message},
 };
 
 /// What is refused: a path and what comes below it, and how.

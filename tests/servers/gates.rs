@@ -1,18 +1,12 @@
 //! The admission policies of the chart, on a real API server, as the users whom they hold back.
 
-// Tests say what they expect: an answer that is not there ends them. A table is one function, however long.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::too_many_lines)]
-// A test is user and operator: it writes as they do.
-#![allow(clippy::disallowed_methods)]
-
-mod support;
-
 use kube::{
     Client,
     api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use support::chart::{
+
+use crate::support::chart::{
     BUILDS, Chart, OPERATOR_IMAGE, answer, api, assert_refused, create, digest, eventually, merged, values,
 };
 

@@ -1,12 +1,5 @@
 //! What a real API server makes of good and bad objects: every rule of the schemas, accepted and refused.
 
-// Tests say what they expect: an answer that is not there ends them. A table is one function, however long.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::too_many_lines)]
-// A test is user, scheduler and kubelet: it writes as they do.
-#![allow(clippy::disallowed_methods)]
-
-mod support;
-
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
@@ -28,8 +21,9 @@ use kube::{
     runtime::wait::{await_condition, conditions},
 };
 use serde_json::{Value, json};
-use support::apiserver::ApiServer;
 use tokio::time::timeout;
+
+use crate::support::apiserver::ApiServer;
 
 /// A cluster that knows our kinds.
 struct Cluster {
@@ -39,7 +33,8 @@ struct Cluster {
 
 impl Cluster {
     async fn start() -> Self {
-        let server = ApiServer::own(&mut std::process::Command::new(support::apiserver::launcher())).expect("a server");
+        let server =
+            ApiServer::own(&mut std::process::Command::new(crate::support::apiserver::launcher())).expect("a server");
         let client = server.admin().await;
         let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
         for definition in crd::all() {

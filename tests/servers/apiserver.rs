@@ -1,12 +1,5 @@
 //! The test API server itself: what the other tests rely on.
 
-// Tests say what they expect: an answer that is not there ends them.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unwrap_used)]
-// A test is user, scheduler and kubelet: it writes as they do.
-#![allow(clippy::disallowed_methods)]
-
-mod support;
-
 use std::{
     collections::BTreeMap,
     env, fs,
@@ -29,8 +22,9 @@ use kube::{
     api::{DeleteParams, ObjectMeta, PostParams},
     runtime::wait::{await_condition, conditions},
 };
-use support::apiserver::{ApiServer, Started, launcher};
 use tokio::time::timeout;
+
+use crate::support::apiserver::{ApiServer, Started, launcher};
 
 fn named(name: &str) -> ObjectMeta {
     ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }

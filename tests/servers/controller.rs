@@ -1,12 +1,7 @@
 //! The controller as it is shipped: the program, with the chart's rights and gates, on a real API server, with
 //! a real registry and git server. Only the kubelet is played.
 
-// Tests say what they expect: an answer that is not there ends them.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unwrap_used)]
-// A test is user and administrator: it writes as they do.
-#![allow(clippy::disallowed_methods)]
-
-mod support;
+mod upgrade;
 
 use std::{fs, process::Command};
 
@@ -23,7 +18,8 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use support::{
+
+use crate::support::{
     chart::{BUILDS, NAME, SYSTEM},
     cluster::{Cluster, shared},
     kubelet::Script,
@@ -80,7 +76,7 @@ async fn a_chain_at_rest_is_not_written() {
 #[tokio::test]
 async fn what_fails_its_tests_is_not_published_and_holds_up_what_stands_on_it() {
     let tenant = Tenant::new(shared(), "fails").await;
-    tenant.stage.kubelet.script("fails", "two", Script::Fail(Stage::Verify, Reason::TestsFailed));
+    tenant.script("two", Script::Fail(Stage::Verify, Reason::TestsFailed));
     tenant.make(&tenant.chain(&["one", "two", "three"])).await;
     tenant.wait_chain("stalled", |chain| is(chain, "Stalled", "True", Some("TestsFailed"))).await;
     let chain = tenant.chain_now().await;
@@ -89,7 +85,7 @@ async fn what_fails_its_tests_is_not_published_and_holds_up_what_stands_on_it() 
     assert_eq!((tenant.published("two", "1").await, tenant.published("three", "1").await), (None, None));
     assert_eq!(tenant.causes().await, ["one: FirstBuild", "two: FirstBuild"]);
     // Corrected, it goes on by itself.
-    tenant.stage.kubelet.script("fails", "two", Script::Succeed);
+    tenant.script("two", Script::Succeed);
     tenant.edit(json!({"spec": {"source": {"inline": {"files": {"two/a.json": "{ }"}}}}})).await;
     tenant.ready().await;
 }
@@ -186,7 +182,7 @@ async fn a_suspended_chain_begins_nothing() {
 #[tokio::test]
 async fn a_cancelled_build_ends_with_its_pod() {
     let tenant = Tenant::new(shared(), "cancel").await;
-    tenant.stage.kubelet.script("cancel", "one", Script::Hold);
+    tenant.script("one", Script::Hold);
     tenant.make(&tenant.chain(&["one"])).await;
     let pod = tenant.running("one").await;
     let build = tenant.build_of("one").await.name_any();
@@ -199,7 +195,7 @@ async fn a_cancelled_build_ends_with_its_pod() {
 #[tokio::test]
 async fn a_chain_that_is_deleted_takes_pods_and_secrets_along() {
     let tenant = Tenant::new(shared(), "delete").await;
-    tenant.stage.kubelet.script("delete", "one", Script::Hold);
+    tenant.script("one", Script::Hold);
     tenant.make(&tenant.chain(&["one"])).await;
     let pod = tenant.running("one").await.name_any();
     let secrets: Api<Secret> = Api::namespaced(tenant.admin.clone(), BUILDS);
@@ -212,13 +208,13 @@ async fn a_chain_that_is_deleted_takes_pods_and_secrets_along() {
 #[tokio::test]
 async fn a_change_of_the_object_ends_the_build_that_runs() {
     let tenant = Tenant::new(shared(), "edit").await;
-    tenant.stage.kubelet.script("edit", "one", Script::Hold);
+    tenant.script("one", Script::Hold);
     tenant.make(&tenant.chain(&["one"])).await;
     let first = tenant.running("one").await.name_any();
-    tenant.stage.kubelet.script("edit", "one", Script::Hold);
+    tenant.script("one", Script::Hold);
     tenant.edit(json!({"spec": {"source": {"inline": {"files": {"one/a.json": "{ }"}}}}})).await;
     tenant.gone(tenant.pods(), &first).await;
-    tenant.stage.kubelet.script("edit", "one", Script::Succeed);
+    tenant.script("one", Script::Succeed);
     tenant.ready().await;
     let failures: Vec<_> = tenant.builds().await.into_iter().filter_map(|build| build.status?.failure).collect();
     assert_eq!(failures.iter().map(|failure| failure.reason).collect::<Vec<_>>(), [Reason::Superseded]);
@@ -227,7 +223,7 @@ async fn a_change_of_the_object_ends_the_build_that_runs() {
 #[tokio::test]
 async fn a_lost_pod_is_followed_by_another() {
     let tenant = Tenant::new(shared(), "lost").await;
-    tenant.stage.kubelet.script("lost", "one", Script::First(disrupted()));
+    tenant.script("one", Script::First(disrupted()));
     tenant.make(&tenant.chain(&["one"])).await;
     tenant.ready().await;
     let build = tenant.build_of("one").await;
@@ -323,7 +319,7 @@ async fn a_config_map_that_changes_is_built_anew() {
 #[tokio::test]
 async fn a_limit_of_a_profile_holds_over_chains() {
     let tenant = Tenant::new(shared(), "narrow").await;
-    tenant.stage.kubelet.script("narrow", "one", Script::Hold);
+    tenant.script("one", Script::Hold);
     let mut chain = tenant.chain(&["one"]);
     chain["spec"]["profiles"] = json!(["narrow"]);
     tenant.make(&chain).await;
@@ -336,7 +332,7 @@ async fn a_limit_of_a_profile_holds_over_chains() {
         |chain: Option<&ImageChain>| chain.is_some_and(|chain| is(chain, "Ready", "Unknown", Some("WaitingForSlot")));
     tenant.wait(tenant.api::<ImageChain>(), "d", "it waits", waits).await;
     assert_eq!(tenant.stage.kubelet.pods_of("d-two").len(), 0);
-    tenant.stage.kubelet.script("narrow", "one", Script::Succeed);
+    tenant.script("one", Script::Succeed);
     let done = |chain: Option<&ImageChain>| chain.is_some_and(|chain| is(chain, "Ready", "True", None));
     tenant.wait(tenant.api::<ImageChain>(), "d", "its turn", done).await;
     tenant.ready().await;
@@ -356,12 +352,12 @@ async fn a_namespace_that_may_not_use_the_profile_gets_no_pod() {
 async fn a_killed_controller_goes_on_without_a_second_pod() {
     let stage = Cluster::start().await;
     let tenant = Tenant::new(&stage, "killed").await;
-    stage.kubelet.script("killed", "one", Script::Hold);
+    tenant.script("one", Script::Hold);
     let operator = stage.operator();
     tenant.make(&tenant.chain(&["one", "two"])).await;
     let pod = tenant.running("one").await;
     drop(operator);
-    stage.kubelet.script("killed", "one", Script::Succeed);
+    tenant.script("one", Script::Succeed);
     let over = |pod: Option<&Pod>| {
         let phase = pod.and_then(|pod| pod.status.as_ref()?.phase.clone());
         phase.is_some_and(|phase| phase == "Succeeded")

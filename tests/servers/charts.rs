@@ -1,12 +1,5 @@
 //! The charts: what helm makes of them, and what becomes of that on a real API server.
 
-// Tests say what they expect: an answer that is not there ends them.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-// A test is a user: it writes as they do.
-#![allow(clippy::disallowed_methods)]
-
-mod support;
-
 use std::{fs, path::Path};
 
 use k8s_openapi::api::{core::v1::Namespace, rbac::v1::ClusterRole};
@@ -15,7 +8,8 @@ use kube::{
     runtime::wait::{await_condition, conditions},
 };
 use serde_json::{Value, json};
-use support::chart::{BUILDS, Chart, NAME, SYSTEM, eventually, helm, output, values};
+
+use crate::support::chart::{BUILDS, Chart, NAME, SYSTEM, eventually, helm, output, values};
 
 /// Where helm keeps what it keeps.
 fn home() -> std::path::PathBuf {
@@ -36,7 +30,7 @@ fn template(values: &Value) -> Result<String, String> {
 fn everything() -> Value {
     let mut all = values();
     all["image"] = json!({
-        "repository": "registry.example/imagechain", "digest": support::chart::digest('c'), "pullSecrets": [{"name": "pull"}],
+        "repository": "registry.example/imagechain", "digest": crate::support::chart::digest('c'), "pullSecrets": [{"name": "pull"}],
     });
     all["executionNamespaces"] = json!([
         {"name": BUILDS, "labels": {"team": "a"}, "logReaders": [

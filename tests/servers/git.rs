@@ -1,12 +1,5 @@
 //! Look-ups against a real git server, and against one that fails.
 
-// Tests say what they expect: an answer that is not there ends them.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unwrap_used)]
-// A test tells how long something took.
-#![allow(clippy::disallowed_methods)]
-
-mod support;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -19,11 +12,12 @@ use imagechain::{
     api::condition::Reason,
     runtime::git::{Credentials, Error, Found, Query, Settings, look_up},
 };
-use support::{
+use tempfile::TempDir;
+
+use crate::support::{
     faults::{Fault, Faults, Seen},
     servers::{Servers, Worktree, git},
 };
-use tempfile::TempDir;
 
 /// The password of tests: it must be nowhere but at the server that it is for.
 const CANARY: &str = "canary-4711";

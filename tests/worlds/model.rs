@@ -1,11 +1,6 @@
 //! Every order in which two replicas may act on a chain of two links, each on what it sees now or saw some
 //! time ago, with crashes, lost pods and a registry that is away: explored breadth first from each moment of
-//! two ordinary lives and each pair of such moments, as far as the budget goes. The decisions are the real ones; the rest is tests/world.
-
-// A world that cannot go on is a failed test.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod world;
+//! two ordinary lives and each pair of such moments, as far as the budget goes. The decisions are the real ones; the rest is tests/worlds/world.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,8 +16,9 @@ use std::{
 use imagechain::api::{REQUESTED_AT, chain::LinkState};
 use serde_json::json;
 use stateright::{Checker, Model, Property};
-use world::{
-    World, chain, link,
+
+use crate::world::{
+    self, World, chain, link,
     operator::Operator,
     pods::{self, Loss},
 };

@@ -6,8 +6,12 @@ use imagechain::api::build::ImageBuild;
 use kube::{ResourceExt, api::DeleteParams};
 use tokio::time::timeout;
 
-use super::attempts;
-use crate::support::{chart::NAME, cluster::Cluster, kubelet::Script, tenant::Tenant};
+use crate::support::{
+    chart::NAME,
+    cluster::Cluster,
+    kubelet::Script,
+    tenant::{Tenant, attempts},
+};
 
 /// Less than the time until an operator sweeps for the first time because of the time.
 const BEFORE_THE_SWEEP: Duration = Duration::from_mins(2);

@@ -1,11 +1,6 @@
 //! Random chains in a random world: whatever happens, the invariants hold at every step; and once the faults
 //! stop, all comes to rest where the last facts say, as if nothing had happened.
 
-// A world that cannot go on is a failed test.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod world;
-
 use std::{
     fmt::Write,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -27,7 +22,8 @@ use proptest::{
     test_runner::{RngSeed, TestCaseError},
 };
 use serde_json::{Value, json};
-use world::{World, chain, invariants, link, pods::Loss};
+
+use crate::world::{self, World, chain, invariants, link, pods::Loss};
 
 /// The names of links.
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];

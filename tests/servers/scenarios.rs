@@ -4,18 +4,8 @@
 //! The program, the chart's rights and gates, the API server, the registry and the git server are real; the
 //! kubelet is played. `controller.rs` has what every chain goes through.
 
-// Tests say what they expect: an answer that is not there ends them.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unwrap_used)]
-// A test is user and administrator: it writes as they do.
-#![allow(clippy::disallowed_methods)]
-
-#[path = "scenarios/held.rs"]
 mod held;
-#[path = "scenarios/published.rs"]
 mod published;
-mod support;
-#[path = "scenarios/upgrade.rs"]
-mod upgrade;
 
 use std::{
     collections::BTreeSet,
@@ -46,16 +36,17 @@ use kube::{
     },
 };
 use serde_json::{Value, json};
-use support::{
+use tokio::time::timeout;
+
+use crate::support::{
     chart::{BUILDS, NAME, SYSTEM},
     cluster::shared,
     images::Pusher,
     kubelet::Script,
     servers::Worktree,
     statuses,
-    tenant::{Tenant, build_name, is, message},
+    tenant::{Tenant, attempts, build_name, is, message},
 };
-use tokio::time::timeout;
 
 /// No proof of anything: the largest chain takes a while.
 const HANGS: Duration = Duration::from_mins(4);
@@ -104,10 +95,6 @@ impl Tenant<'_> {
         self.edit(json!({"spec": {"source": {"inline": {"files": {path: text}}}}})).await;
     }
 
-    fn script(&self, link: &str, script: Script) {
-        self.stage.kubelet.script(&self.namespace, link, script);
-    }
-
     /// The chain under another name, with other links.
     fn named(&self, name: &str, links: &[&str]) -> Value {
         let mut chain = self.chain(links);
@@ -128,7 +115,7 @@ impl Tenant<'_> {
         roles.delete(&name, &DeleteParams::default()).await.expect("a deletion");
         let user = format!("--as=system:serviceaccount:{}:default", self.namespace);
         let group = format!("--as-group=system:serviceaccounts:{}", self.namespace);
-        support::chart::eventually("the right is gone", async || {
+        crate::support::chart::eventually("the right is gone", async || {
             let answer =
                 self.stage.chart.kubectl(&["auth", "can-i", "use", "buildprofiles.imagechain.dev", &user, &group]);
             answer.map_or(Ok(()), |_| Err("it is still there".to_owned()))
@@ -173,12 +160,6 @@ fn has_ended(build: &ImageBuild) -> bool {
 fn is_stalled(build: &ImageBuild, reason: Reason) -> bool {
     let conditions = build.status.iter().flat_map(|status| &status.conditions);
     conditions.into_iter().any(|each| each.type_ == "Stalled" && each.reason == reason.to_string())
-}
-
-/// The attempts of a build, as numbers with the reasons for which they ended.
-fn attempts(build: &ImageBuild) -> Vec<(i32, Option<Reason>)> {
-    let attempts = build.status.iter().flat_map(|status| &status.attempts);
-    attempts.map(|attempt| (attempt.number, attempt.reason)).collect()
 }
 
 // Shapes and sizes.

@@ -1,13 +1,9 @@
 //! Chains in a small world: every decision by a scenario that a user would know.
 
-// A table of cases is long.
-#![allow(clippy::too_many_lines)]
-
-mod world;
-
 use imagechain::api::{REQUESTED_AT, chain::LinkState};
 use serde_json::json;
-use world::{World, chain, link};
+
+use crate::world::{self, World, chain, link};
 
 /// A world with the chain `shop` of three links, all of it published.
 fn settled() -> World {

@@ -11,12 +11,12 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{attempts, has_ended, is_stalled, reason};
+use super::{has_ended, is_stalled, reason};
 use crate::support::{
     cluster::shared,
     kubelet::Script,
     statuses,
-    tenant::{Tenant, is, message},
+    tenant::{Tenant, attempts, is, message},
 };
 
 impl Tenant<'_> {

@@ -1,18 +1,12 @@
 //! `imagechain plan` as its users see it: the examples of docs/plan.md are what it prints. After a change of
 //! its words, the test leaves the new page and files under target/plan for a look.
 
-// What is not as the test made it ends the test.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-// A list of examples is long, and JSON reads better without references.
-#![allow(clippy::too_many_lines, clippy::needless_pass_by_value)]
-
-mod world;
-
 use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use imagechain::{api::REQUESTED_AT, plan::lookup};
 use serde_json::{Value, json};
-use world::{World, chain, link};
+
+use crate::world::{World, chain, link};
 
 /// One example: what a user wants to know, and the files that tell it.
 struct Example {
@@ -243,7 +237,7 @@ $ imagechain plan -f cluster.yaml profiles.yaml
 It ends with 0 where there is nothing to do, with 2 where something would be built or published, and with 1
 where something is wrong: a pipeline can tell them apart. `--output json` is for programs.
 
-The files of these examples are in [plan/](plan); `tests/plan.rs` holds this page to what the program prints.
+The files of these examples are in [plan/](plan); `tests/worlds/plan.rs` holds this page to what the program prints.
 ";
 
 #[test]
