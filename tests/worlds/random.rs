@@ -2,6 +2,7 @@
 //! stop, all comes to rest where the last facts say, as if nothing had happened.
 
 use std::{
+    env,
     fmt::Write,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -566,23 +567,42 @@ fn told(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
 }
 
-// CI plays the same worlds each time, so that what it says is about the change that it looks at; `make test-long`
-// draws new ones (PROPTEST_RNG_SEED).
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 40,
-        rng_seed: RngSeed::Fixed(20_261_121),
+/// CI plays the same worlds each time, so that what it says is about the change that it looks at; `make test-long`
+/// draws new ones, and more (`WORLDS`, `WORLDS_SEED`). Half of them are those of one test, as each has one processor.
+fn half(which: u64) -> ProptestConfig {
+    #[expect(clippy::disallowed_methods, reason = "how many and which is said by make test-long")]
+    let number = |name: &str, usual| env::var(name).map_or(usual, |text| text.parse().expect("a number"));
+    ProptestConfig {
+        cases: u32::try_from(number("WORLDS", 40) / 2).expect("not so many"),
+        rng_seed: RngSeed::Fixed(number("WORLDS_SEED", 20_261_121) + which),
         failure_persistence: None,
         max_shrink_iters: 400,
         ..ProptestConfig::default()
-    })]
+    }
+}
+
+fn play(tree: &Tree, events: &[Event]) -> Result<(), TestCaseError> {
+    let mut world = tree.world();
+    let result = catch_unwind(AssertUnwindSafe(|| live(&mut world, events)));
+    result.map_err(|panic| TestCaseError::fail(format!("{}\n{}", told(&*panic), tell(&world))))
+}
+
+proptest! {
+    #![proptest_config(half(0))]
     #[test]
     fn whatever_happens_the_end_is_that_of_the_last_facts(
-        tree in tree(),
-        events in prop::collection::vec(event(), 0..40),
+        tree in tree(), events in prop::collection::vec(event(), 0..40),
     ) {
-        let mut world = tree.world();
-        let result = catch_unwind(AssertUnwindSafe(|| live(&mut world, &events)));
-        result.map_err(|panic| TestCaseError::fail(format!("{}\n{}", told(&*panic), tell(&world))))?;
+        play(&tree, &events)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(half(1))]
+    #[test]
+    fn whatever_else_happens_the_end_is_that_of_the_last_facts(
+        tree in tree(), events in prop::collection::vec(event(), 0..40),
+    ) {
+        play(&tree, &events)?;
     }
 }
