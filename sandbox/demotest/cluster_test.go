@@ -41,8 +41,8 @@ type testCluster struct {
 	helm sync.Mutex
 }
 
-// up uses the cluster of the environment, or starts a sandbox. One of its own it ends with the test, unless that has
-// failed; one that SANDBOX names is somebody's, and stays.
+// up uses the cluster of the environment, or starts a sandbox. One of its own is new, and ends with the test unless that
+// has failed; one that SANDBOX names is somebody's, and stays.
 func up(t *testing.T) *testCluster {
 	t.Helper()
 	if os.Getenv("PROGRAM") == "" {
@@ -72,6 +72,12 @@ func useSandbox(t *testing.T, printer *progress.Printer) *cluster.Cluster {
 		t.Fatal(err)
 	}
 	started := cluster.Cluster{Sandbox: sandbox, Checkout: checkout, Printer: printer}
+	if chosen == "" {
+		// What an earlier run left, failed or killed, has been through these steps: they would show nothing.
+		if err := started.Down(false); err != nil {
+			t.Fatal(err)
+		}
+	}
 	startSandbox(t, number)
 	if err := started.Use(); err != nil {
 		t.Fatal(err)
