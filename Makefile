@@ -39,15 +39,18 @@ sandbox-shell: ## a shell with kubectl, helm, crane and buildctl that talk to it
 sandbox-build: ## build what a sandbox needs, without starting one
 	@$(sandbox) build
 
-# What the tests need first is built first: a failing lint does not wait for Kubernetes to compile. The self-test
-# waits more than it computes: the program of the tests behind it is compiled beside it.
+# What the tests need first is built first: a failing lint does not wait for Kubernetes to compile. What runs on pods
+# waits more than it computes: beside it is done what only computes, which gets what is left of the processors.
 .PHONY: test
-test: lint test-unit test-apiserver ## all that CI runs
+test: lint test-core test-servers ## all that CI runs
 	@./sandbox/sandbox build
-	@nice $(MAKE) --no-print-directory release & compiling=$$!; \
-	$(MAKE) --no-print-directory sandbox-test || { kill $$compiling; exit 1; }; \
-	wait $$compiling
-	@$(MAKE) --no-print-directory test-demo
+	@$(call beside,sandbox-test,release)
+	@$(call beside,test-demo,test-crashes test-worlds)
+
+# The first, and beside it the second: if the first fails, the second is ended.
+beside = nice $(MAKE) --no-print-directory $(2) & second=$$!; \
+	$(MAKE) --no-print-directory $(1) || { kill $$second; exit 1; }; \
+	wait $$second
 
 # Static: the runner starts in builder images of others too, whatever libraries they have. The target is named
 # so that what runs while it is compiled (build scripts, macros) is not linked in the same way.
@@ -107,20 +110,35 @@ test-long: ## what CI has no time for: a million states, thousands of random wor
 	@$(MAKE) --no-print-directory test-demo-long
 
 with_server := servers memory crashes
-without_server := $(filter-out $(with_server),$(basename $(notdir $(wildcard tests/*.rs))) worlds)
+without_server := $(filter-out $(with_server) worlds,$(basename $(notdir $(wildcard tests/*.rs))))
 
 .PHONY: test-unit
-test-unit: ## what needs neither cluster nor root
+test-unit: test-core test-worlds ## what needs neither cluster nor root
+
+# What is done in seconds.
+.PHONY: test-core
+test-core:
 	cargo test --locked --lib --bins $(without_server:%=--test %)
 	cd sandbox && go test ./internal/...
 	cd gitops/argocd && go test ./...
 
-# Twice as many tests at once as there are processors: they wait for leases, kubelets and other processes. GOGC: an
-# API server that lives for minutes need not tidy up that often.
+.PHONY: test-worlds
+test-worlds:
+	cargo test --locked --test worlds
+
 .PHONY: test-apiserver
-test-apiserver: export GOGC = 400
-test-apiserver: ## against real API servers, without root
+test-apiserver: test-servers test-crashes ## against real API servers, without root
+
+# GOGC: an API server that lives for minutes need not tidy up that often.
+test-servers test-crashes: export GOGC = 400
+
+# Twice as many tests at once as there are processors: they wait for leases, kubelets and other processes.
+.PHONY: test-servers
+test-servers:
 	cargo test --locked --test servers -- --nocapture --test-threads $$(($$(nproc) * 2))
+
+.PHONY: test-crashes
+test-crashes:
 	cargo test --locked --test memory --test crashes -- --nocapture --skip three_at_once
 
 .PHONY: sandbox-test
