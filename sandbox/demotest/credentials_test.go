@@ -86,7 +86,7 @@ func testCredentials(t *testing.T, c *testCluster) {
 	c.grant(t, manifest)
 	c.says(t, c.awaitReason(t, "guarded", "image", "AccessDenied"), git, "«git»")
 	c.secret(t, namespace, "git", map[string]string{"username": "git", "password": gitCanary})
-	c.says(t, c.awaitReason(t, "guarded", "image", "PushDenied"), registry)
+	c.says(t, c.awaitReason(t, "guarded", "image", "PushDenied"), registry, "«staging» of "+builds)
 	c.secret(t, builds, "staging", dockerConfig(registry, "staging", stagingCanary))
 	c.says(t, c.awaitReason(t, "guarded", "image", "SecretNotFound"), "publish")
 	c.secret(t, namespace, "publish", dockerConfig(registry, "publish", "wrong"))

@@ -9,7 +9,10 @@ use super::{
     key::fingerprint,
     valid::{ParentOrigin, ValidBuild, ValidSource, Variables},
 };
-use crate::api::build::Lacked;
+use crate::api::{
+    build::{Lacked, Stage},
+    condition::Reason,
+};
 
 /// Everything that a build names, with its present version: the `resourceVersion` of an object, the answer
 /// of a look-up (a digest, a commit); `None` where it is not there or may not be read.
@@ -19,7 +22,8 @@ pub type Versions = BTreeMap<String, Option<String>>;
 pub const LONGEST: usize = 1300;
 
 /// The beginnings of names, each of which has a function here.
-const KINDS: [&str; 6] = ["secret/", "configmap/", "staging-secret/", "image/", "git/", "chain/"];
+const KINDS: [&str; 6] = ["secret/", "configmap/", STAGING, "image/", "git/", "chain/"];
+const STAGING: &str = "staging-secret/";
 
 /// A Secret of the build's namespace.
 #[must_use]
@@ -36,7 +40,7 @@ pub fn config_map(name: &str) -> String {
 /// The Secret of the execution namespace with the right to push to the staging repository.
 #[must_use]
 pub fn staging_secret(name: &str) -> String {
-    format!("staging-secret/{name}")
+    format!("{STAGING}{name}")
 }
 
 /// An image of a registry; its version is the digest that it leads to.
@@ -62,6 +66,39 @@ pub fn chain(name: &str, link: &str) -> String {
 pub fn is_name(text: &str) -> bool {
     let rest = KINDS.iter().find_map(|kind| text.strip_prefix(kind));
     text.len() <= LONGEST && rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic()))
+}
+
+/// The Secret whose credentials a registry or git server refused, of a stage that does not say which. What another
+/// link has staged is pulled with the credentials that it is staged with.
+#[must_use]
+pub fn refused(build: &ValidBuild, stage: Option<Stage>, reason: Reason, now: &Versions) -> Option<String> {
+    let own = |name: &Option<String>| name.as_deref().map(secret);
+    let pushed_with = || {
+        let staging = now.keys().find(|name| name.starts_with(STAGING)).cloned();
+        staging.or_else(|| own(&build.recipe.publish.as_ref()?.secret))
+    };
+    match (reason, stage) {
+        (Reason::PushDenied, _) => pushed_with(),
+        (Reason::AccessDenied, Some(Stage::Source)) => match &build.recipe.source {
+            ValidSource::Git { secret, .. } => own(secret),
+            ValidSource::ConfigMap(_) | ValidSource::Inline(_) => None,
+        },
+        (Reason::AccessDenied, Some(Stage::Build)) => {
+            let parent = build.parent.as_ref()?;
+            let is_staged = !matches!(parent.origin, ParentOrigin::Image(_));
+            own(&parent.secret).or_else(|| pushed_with().filter(|_| is_staged))
+        }
+        _ => None,
+    }
+}
+
+/// What people call what has that name, for a build whose pods run in that namespace.
+#[must_use]
+pub fn shown(name: &str, execution_namespace: &str) -> String {
+    match name.strip_prefix(STAGING) {
+        Some(secret) => format!("the Secret «{secret}» of {execution_namespace}"),
+        None => name.to_owned(),
+    }
 }
 
 /// The names of all that a build names, with the Secret of its profile's staging repository.
@@ -175,6 +212,39 @@ mod tests {
         for other in ["", "secret/", "pod/a", "secret/a b", "image/\u{7f}", &secret(&"a".repeat(LONGEST))] {
             assert!(!is_name(other), "{other:?}");
         }
+    }
+
+    #[test]
+    fn what_was_refused_is_the_secret_that_was_used() {
+        let build = |from: &serde_json::Value, git: &serde_json::Value| {
+            let object = json!({
+                "apiVersion": "imagechain.dev/v1alpha1", "kind": "ImageBuild", "metadata": {"name": "web"},
+                "spec": {"profile": "docker", "from": from, "source": git, "build": {"packer": {"template": "a.json"}}},
+            });
+            validate::build(&serde_json::from_value::<ImageBuild>(object).unwrap()).unwrap()
+        };
+        let url = "https://git.example/web";
+        let guarded = json!({"git": {"url": url, "revision": "main", "secretRef": {"name": "token"}}});
+        let public = json!({"git": {"url": url, "revision": "main"}});
+        let pulled = build(&json!({"image": "debian:13", "secretRef": {"name": "pull"}}), &guarded);
+        let open = build(&json!({"image": "debian:13"}), &public);
+        let staged = build(&json!({"chain": {"name": "base", "link": "systemd"}}), &public);
+        let with = now(&[("secret/a", None), ("staging-secret/push", Some("1"))]);
+        let without = now(&[("secret/a", None)]);
+        for (build, stage, reason, now, expected) in [
+            (&pulled, Stage::Publish, Reason::PushDenied, &with, Some("staging-secret/push")),
+            (&pulled, Stage::Publish, Reason::PushDenied, &without, None),
+            (&pulled, Stage::Source, Reason::AccessDenied, &with, Some("secret/token")),
+            (&pulled, Stage::Build, Reason::AccessDenied, &with, Some("secret/pull")),
+            (&open, Stage::Source, Reason::AccessDenied, &with, None),
+            (&open, Stage::Build, Reason::AccessDenied, &with, None),
+            (&staged, Stage::Build, Reason::AccessDenied, &with, Some("staging-secret/push")),
+            (&staged, Stage::Build, Reason::BaseImageNotFound, &with, None),
+        ] {
+            assert_eq!(refused(build, Some(stage), reason, now).as_deref(), expected, "{stage:?} {reason:?}");
+        }
+        assert_eq!(shown("staging-secret/push", "builds"), "the Secret «push» of builds");
+        assert_eq!(shown("secret/a", "builds"), "secret/a");
     }
 
     #[test]

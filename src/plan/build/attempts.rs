@@ -150,12 +150,16 @@ impl Next<'_, '_> {
 
     /// What the open attempt lacked.
     fn lacked(&self) -> Lacked {
+        let now = self.scene.dependencies;
         let named = self.open_pod().and_then(|pod| match &pod.seen.state {
-            State::Failed(found) => found.lacked.as_deref(),
+            State::Failed(found) => {
+                let refused = || dependency::refused(self.scene.build, found.stage, found.reason, now);
+                found.lacked.clone().or_else(refused)
+            }
             _ => None,
         });
         let before = self.status.attempts.last().and_then(|attempt| attempt.dependencies.as_deref());
-        dependency::lacked(named, before, self.scene.dependencies)
+        dependency::lacked(named.as_deref(), before, now)
     }
 
     /// Ends it in the name of somebody.
@@ -189,7 +193,10 @@ impl Next<'_, '_> {
             let number = self.next_number();
             return self.start(number);
         }
-        let what = lacked.and_then(|lacked| lacked.of.as_deref()).unwrap_or("something that the build names");
+        let of = lacked.and_then(|lacked| lacked.of.as_deref());
+        let what = of.map_or("something that the build names".to_owned(), |of| {
+            dependency::shown(of, self.scene.execution_namespace)
+        });
         let message = format!("it goes on when {what} changes: {}", self.told(attempt));
         let reason = attempt.reason.unwrap_or(Reason::PodLost);
         self.wait(reason, &message)

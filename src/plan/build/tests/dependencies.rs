@@ -58,6 +58,25 @@ fn people_read_what_it_waits_for() {
     assert_eq!(world.message(), "it goes on when secret/token changes: what happened");
 }
 
+/// The report of a refused push names nothing; only one Secret was used for it.
+#[test]
+fn a_refused_push_goes_on_when_its_secret_changes_and_nothing_else() {
+    let mut world = World::new(valid(0, 0), vec![Fate::Bad(Reason::PushDenied)]);
+    world.depend("staging-secret/push", Some("1"));
+    world.run(10);
+    assert!(
+        world.message().starts_with("it goes on when the Secret «push» of builds changes: "),
+        "{}",
+        world.message()
+    );
+    world.depend("secret/token", Some("2"));
+    world.run(10);
+    assert_eq!(world.made.len(), 1);
+    world.depend("staging-secret/push", Some("2"));
+    world.run(10);
+    assert_eq!((world.made.len(), world.condition(ConditionType::Ready).0), (2, "True"));
+}
+
 /// The Secret is mended while the attempt still runs with what it was before.
 #[test]
 fn a_change_during_the_attempt_is_not_missed() {
