@@ -68,25 +68,21 @@ pub fn is_name(text: &str) -> bool {
     text.len() <= LONGEST && rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic()))
 }
 
-/// The Secret whose credentials a registry or git server refused, of a stage that does not say which. What another
-/// link has staged is pulled with the credentials that it is staged with.
+/// The Secret whose credentials a registry or git server refused, of a stage that does not say which; `None` where none
+/// was used, or one that is not among the versions.
 #[must_use]
 pub fn refused(build: &ValidBuild, stage: Option<Stage>, reason: Reason, now: &Versions) -> Option<String> {
     let own = |name: &Option<String>| name.as_deref().map(secret);
-    let pushed_with = || {
-        let staging = now.keys().find(|name| name.starts_with(STAGING)).cloned();
-        staging.or_else(|| own(&build.recipe.publish.as_ref()?.secret))
-    };
+    let staging = || now.keys().find(|name| name.starts_with(STAGING)).cloned();
     match (reason, stage) {
-        (Reason::PushDenied, _) => pushed_with(),
+        (Reason::PushDenied, _) => staging(),
         (Reason::AccessDenied, Some(Stage::Source)) => match &build.recipe.source {
             ValidSource::Git { secret, .. } => own(secret),
             ValidSource::ConfigMap(_) | ValidSource::Inline(_) => None,
         },
         (Reason::AccessDenied, Some(Stage::Build)) => {
             let parent = build.parent.as_ref()?;
-            let is_staged = !matches!(parent.origin, ParentOrigin::Image(_));
-            own(&parent.secret).or_else(|| pushed_with().filter(|_| is_staged))
+            own(&parent.secret).or_else(|| staging().filter(|_| parent.is_staged()))
         }
         _ => None,
     }
@@ -239,6 +235,7 @@ mod tests {
             (&open, Stage::Source, Reason::AccessDenied, &with, None),
             (&open, Stage::Build, Reason::AccessDenied, &with, None),
             (&staged, Stage::Build, Reason::AccessDenied, &with, Some("staging-secret/push")),
+            (&staged, Stage::Build, Reason::AccessDenied, &without, None),
             (&staged, Stage::Build, Reason::BaseImageNotFound, &with, None),
         ] {
             assert_eq!(refused(build, Some(stage), reason, now).as_deref(), expected, "{stage:?} {reason:?}");

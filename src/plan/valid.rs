@@ -126,6 +126,15 @@ pub struct ValidParent {
     pub secret: Option<String>,
 }
 
+impl ValidParent {
+    /// Whether another link has staged it: without a Secret of its own it is pulled with the credentials that its child
+    /// is staged with.
+    #[must_use]
+    pub const fn is_staged(&self) -> bool {
+        !matches!(self.origin, ParentOrigin::Image(_))
+    }
+}
+
 /// Where a parent comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParentOrigin {

@@ -12,7 +12,7 @@ use crate::{
     plan::{
         fill::{self, SECRET_VARIABLES},
         path::SourcePath,
-        valid::{ParentOrigin, ValidSource},
+        valid::ValidSource,
     },
 };
 
@@ -99,16 +99,12 @@ fn docker_config(stages: &'static [Stage], folder: &str, secret: Object) -> Part
     Part { stages, path: format!("{folder}/config.json"), content: Content::Value(secret, DOCKER_CONFIG) }
 }
 
-/// The Secret for the pull of the parent. What another link has staged is pulled with the credential that
-/// this one is staged with.
+/// The Secret for the pull of the parent.
 pub(super) fn pull(attempt: &Attempt<'_>) -> Option<Object> {
     let parent = attempt.build.parent.as_ref()?;
     attempt.inputs.parent.as_ref()?;
-    match (&parent.secret, &parent.origin) {
-        (Some(secret), _) => Some(Object::tenant(ObjectKind::Secret, secret)),
-        (None, ParentOrigin::Image(_)) => None,
-        (None, ParentOrigin::Link(_) | ParentOrigin::Sibling(_) | ParentOrigin::Chain { .. }) => push(attempt),
-    }
+    let own = parent.secret.as_ref().map(|secret| Object::tenant(ObjectKind::Secret, secret));
+    own.or_else(|| push(attempt).filter(|_| parent.is_staged()))
 }
 
 /// The Secret for the push.

@@ -20,7 +20,7 @@ use kube::ResourceExt;
 use proptest::{
     prelude::*,
     sample::Index,
-    test_runner::{RngSeed, TestCaseError},
+    test_runner::{RngSeed, TestCaseError, TestRunner},
 };
 use serde_json::{Value, json};
 
@@ -571,9 +571,9 @@ fn told(panic: &(dyn std::any::Any + Send)) -> String {
 /// draws new ones, and more (`WORLDS`, `WORLDS_SEED`). Half of them are those of one test, as each has one processor.
 fn half(which: u64) -> ProptestConfig {
     #[expect(clippy::disallowed_methods, reason = "how many and which is said by make test-long")]
-    let number = |name: &str, usual| env::var(name).map_or(usual, |text| text.parse().expect("a number"));
+    let number = |name: &str, usual: u64| env::var(name).map_or(usual, |text| text.parse().expect("a number"));
     ProptestConfig {
-        cases: u32::try_from(number("WORLDS", 40) / 2).expect("not so many"),
+        cases: u32::try_from(number("WORLDS", 40).div_ceil(2)).expect("not so many"),
         rng_seed: RngSeed::Fixed(number("WORLDS_SEED", 20_261_121) + which),
         failure_persistence: None,
         max_shrink_iters: 400,
@@ -581,28 +581,22 @@ fn half(which: u64) -> ProptestConfig {
     }
 }
 
-fn play(tree: &Tree, events: &[Event]) -> Result<(), TestCaseError> {
-    let mut world = tree.world();
-    let result = catch_unwind(AssertUnwindSafe(|| live(&mut world, events)));
-    result.map_err(|panic| TestCaseError::fail(format!("{}\n{}", told(&*panic), tell(&world))))
+fn play(which: u64) {
+    let worlds = (tree(), prop::collection::vec(event(), 0..40));
+    let played = TestRunner::new(half(which)).run(&worlds, |(tree, events)| {
+        let mut world = tree.world();
+        let result = catch_unwind(AssertUnwindSafe(|| live(&mut world, &events)));
+        result.map_err(|panic| TestCaseError::fail(format!("{}\n{}", told(&*panic), tell(&world))))
+    });
+    played.unwrap_or_else(|error| panic!("{error}"));
 }
 
-proptest! {
-    #![proptest_config(half(0))]
-    #[test]
-    fn whatever_happens_the_end_is_that_of_the_last_facts(
-        tree in tree(), events in prop::collection::vec(event(), 0..40),
-    ) {
-        play(&tree, &events)?;
-    }
+#[test]
+fn whatever_happens_the_end_is_that_of_the_last_facts() {
+    play(0);
 }
 
-proptest! {
-    #![proptest_config(half(1))]
-    #[test]
-    fn whatever_else_happens_the_end_is_that_of_the_last_facts(
-        tree in tree(), events in prop::collection::vec(event(), 0..40),
-    ) {
-        play(&tree, &events)?;
-    }
+#[test]
+fn whatever_else_happens_the_end_is_that_of_the_last_facts() {
+    play(1);
 }

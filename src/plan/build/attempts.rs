@@ -151,12 +151,13 @@ impl Next<'_, '_> {
     /// What the open attempt lacked.
     fn lacked(&self) -> Lacked {
         let now = self.scene.dependencies;
-        let named = self.open_pod().and_then(|pod| match &pod.seen.state {
-            State::Failed(found) => {
-                let refused = || dependency::refused(self.scene.build, found.stage, found.reason, now);
-                found.lacked.clone().or_else(refused)
-            }
+        let failure = self.open_pod().and_then(|pod| match &pod.seen.state {
+            State::Failed(found) => Some(found),
             _ => None,
+        });
+        let named = failure.and_then(|found| {
+            let refused = || dependency::refused(self.scene.build, found.stage, found.reason, now);
+            found.lacked.clone().or_else(refused)
         });
         let before = self.status.attempts.last().and_then(|attempt| attempt.dependencies.as_deref());
         dependency::lacked(named.as_deref(), before, now)
