@@ -2,7 +2,7 @@
 
 use super::{
     Next, circle,
-    link::{Hold, View},
+    view::{Hold, View, known},
 };
 use crate::{
     api::{
@@ -12,25 +12,10 @@ use crate::{
         condition::Reason,
     },
     plan::{
-        lookup::Known,
         resolve::{self, Files, ProfileFact},
         valid::{ParentOrigin, ValidLink, ValidParent, ValidProfile},
     },
 };
-
-/// Why a link waits for another that has failed.
-pub(super) fn cannot_go_on(parent: &str) -> String {
-    format!("it stands on «{parent}», which cannot go on")
-}
-
-/// The value, or why the link cannot go on without it.
-pub(super) fn known<T>(known: Known<T>, what: &str) -> Result<T, Hold> {
-    match known {
-        Known::Value(value) => Ok(value),
-        Known::Pending => Err(Hold::new(LinkState::Pending, Reason::LookingUp, format!("{what} is being looked up"))),
-        Known::Failed(reason, message) => Err(Hold::by_class(reason, message)),
-    }
-}
 
 impl<'a> Next<'_, 'a> {
     /// What a link is to be built from now; its key is still missing.
@@ -98,7 +83,7 @@ impl<'a> Next<'_, 'a> {
             (None, Some(last)) if parent.fails() && self.scene.chain.on_failure == OnFailure::Continue => {
                 Ok(last.reference.to_string())
             }
-            _ if parent.fails() => Err(Hold::new(LinkState::Blocked, Reason::ParentFailed, cannot_go_on(name))),
+            _ if parent.fails() => Err(Hold::of_parent(name)),
             _ => {
                 let message = format!("it stands on «{name}», which is not verified yet");
                 Err(Hold::new(LinkState::Blocked, Reason::WaitingForParent, message))

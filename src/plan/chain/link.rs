@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Action, BuildFacts, BuildState, Next, Promotion, Scene, causes, facts, inputs::known};
+use super::{
+    Action, BuildFacts, BuildState, Next, Promotion, Scene, causes, facts,
+    view::{Hold, Judgement, View, Wanted, is_at, known},
+};
 use crate::{
     api::{
         build::{Cause, ChainReference, ImageBuildSpec, Inputs},
@@ -15,110 +18,23 @@ use crate::{
     plan::{
         build::POD_PENDING,
         key::fingerprint,
-        lookup::{Answer, Found, Subject},
+        lookup::{Found, Subject},
         name, resolve,
         valid::{ParentOrigin, ValidLink, ValidPublish},
     },
 };
 
-/// Why a link does not go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Hold {
-    state: LinkState,
-    reason: Reason,
-    message: String,
-}
-
-impl Hold {
-    pub fn new(state: LinkState, reason: Reason, message: impl Into<String>) -> Self {
-        Self { state, reason, message: message.into() }
-    }
-
-    /// By the class of the reason: it passes by itself, or somebody must act.
-    pub fn by_class(reason: Reason, message: String) -> Self {
-        let passes = matches!(reason.class(), Class::Infrastructure | Class::Progress);
-        Self::new(if passes { LinkState::Pending } else { LinkState::Stalled }, reason, message)
-    }
-}
-
-/// The inputs that a link is to be built from, and the build for them.
-#[derive(Clone, Debug)]
-struct Wanted {
-    name: String,
-    inputs: Inputs,
-}
-
-/// One link.
-#[derive(Clone, Debug)]
-pub(super) struct View<'a> {
-    pub link: &'a ValidLink,
-    /// Its place in the chain.
-    index: usize,
-    /// The hash of what is written for it alone.
-    pub written: String,
-    /// The same with what it stands on.
-    pub recipe: String,
-    wanted: Option<Wanted>,
-    /// Whether the wanted build is to be made.
-    due: bool,
-    /// The image of the wanted inputs.
-    pub current: Option<Verified>,
-    /// The image that was verified last.
-    pub verified: Option<Verified>,
-    pub published: Option<Published>,
-    /// What became of the promotion that is wanted.
-    promoted: Option<Answer>,
-    pub state: LinkState,
-    pub reason: Option<Reason>,
-    pub message: String,
-    pub build: Option<String>,
-    pub files: Option<String>,
-}
-
 impl View<'_> {
-    pub fn hold(&mut self, hold: Hold) {
-        (self.state, self.reason, self.message) = (hold.state, Some(hold.reason), hold.message);
-    }
-
-    pub const fn is_due(&self) -> bool {
-        self.due
-    }
-
-    /// The name of the build that is wanted.
-    pub fn name(&self) -> Option<&str> {
-        self.wanted.as_ref().map(|wanted| wanted.name.as_str())
-    }
-
-    pub fn wants(&self, build: &BuildFacts) -> bool {
-        self.name() == Some(&build.name)
-    }
-
-    /// Whether it, or one that it stands on, cannot go on until somebody acts.
-    pub fn fails(&self) -> bool {
-        matches!(self.state, LinkState::Failed | LinkState::Stalled)
-            || matches!(self.reason, Some(Reason::ParentFailed | Reason::ChainStopped))
-    }
-
-    /// Whether the image of the present generation is where it belongs, even if it is to be rebuilt.
-    pub fn is_settled(&self) -> bool {
-        match &self.link.recipe.publish {
-            Some(publish) => self
-                .published
-                .as_ref()
-                .is_some_and(|published| published.recipe == self.recipe && is_at(publish, published)),
-            None => self.verified.as_ref().is_some_and(|verified| verified.recipe == self.recipe),
-        }
-    }
-
     /// The action that makes the wanted build; it counts as made from now on.
     pub fn create(&mut self, scene: &Scene<'_>) -> Option<Action> {
         let wanted = self.wanted.as_ref()?;
         let causes = causes::of(scene, self.link, &self.written, &wanted.inputs);
         let (name, inputs) = (wanted.name.clone(), wanted.inputs.clone());
         let spec = snapshot(scene, self.index, self.link, inputs, causes)?;
-        self.due = false;
         self.build = Some(name.clone());
-        self.hold(made());
+        // As the build's own first status tells it, so that that one is no news for the chain. Why it was made, the
+        // build tells in its causes.
+        self.settle(Ok(Judgement::Running(Reason::PodPending, POD_PENDING.to_owned())));
         Some(Action::CreateBuild { name, spec: Box::new(spec) })
     }
 
@@ -148,13 +64,6 @@ impl View<'_> {
             secret: publish.secret.clone(),
         })
     }
-}
-
-/// Whether a publication is the one that is asked for, whatever image it is of.
-fn is_at(publish: &ValidPublish, published: &Published) -> bool {
-    let tags: BTreeSet<String> = published.tags.iter().map(ToString::to_string).collect();
-    published.repository.0 == publish.repository.to_string()
-        && tags == publish.tags.iter().map(ToString::to_string).collect()
 }
 
 /// What a build of a link asks for.
@@ -191,9 +100,7 @@ impl<'a> Next<'_, 'a> {
     pub(super) fn look(&mut self, index: usize) {
         let Some(mut view) = self.blank(index) else { return };
         let judged = self.inputs(&mut view).and_then(|inputs| self.follow(&mut view, inputs));
-        if let Err(hold) = judged {
-            view.hold(hold);
-        }
+        view.settle(judged);
         self.views.push(view);
     }
 
@@ -268,7 +175,7 @@ impl<'a> Next<'_, 'a> {
     }
 
     /// From the inputs to their build, and to what became of it.
-    fn follow(&mut self, view: &mut View<'a>, mut inputs: Inputs) -> Result<(), Hold> {
+    fn follow(&mut self, view: &mut View<'a>, mut inputs: Inputs) -> Result<Judgement, Hold> {
         inputs.replaces = self.latest_of(view.link, &inputs).and_then(|build| build.inputs.replaces.clone());
         let name = loop {
             let key = resolve::key(&view.link.recipe, view.link.parent.as_ref(), &inputs);
@@ -290,9 +197,11 @@ impl<'a> Next<'_, 'a> {
         let known = known.filter(|last| !self.is_missed(&last.reference.0, None));
         view.wanted = Some(Wanted { name, inputs });
         match (build.map(|build| &build.state), build, known) {
-            (Some(BuildState::Open { .. }), Some(build), _) => {
+            (Some(BuildState::Open { reason, message, stalled }), Some(build), _) => {
                 self.look_for_parent(view, build)?;
-                follow_open(view, build)
+                view.build = Some(build.name.clone());
+                let stands = Hold::new(LinkState::Stalled, *reason, message);
+                if *stalled { Err(stands) } else { Ok(Judgement::Running(*reason, message.clone())) }
             }
             (Some(BuildState::Failed { reason, message, .. }), Some(build), _) => {
                 view.build = Some(build.name.clone());
@@ -307,7 +216,7 @@ impl<'a> Next<'_, 'a> {
                 let known = Verified { recipe: view.recipe.clone(), ..known };
                 self.publish(view, Some(known))
             }
-            _ => self.await_turn(view),
+            _ => Ok(self.await_turn(view)),
         }
     }
 
@@ -381,23 +290,21 @@ impl<'a> Next<'_, 'a> {
     }
 
     /// A link whose build is to be made: not beside another one of the same link.
-    fn await_turn(&self, view: &mut View<'a>) -> Result<(), Hold> {
+    fn await_turn(&self, view: &mut View<'a>) -> Judgement {
         if let Some(other) = self.all_builds_of(&view.link.name).find(|build| !build.is_finished()) {
             view.build = Some(other.name.clone());
             let message = format!("the build «{}» of earlier inputs ends first", other.name);
-            return Err(Hold::new(LinkState::Building, Reason::Rebuilding, message));
+            return Judgement::Running(Reason::Rebuilding, message);
         }
-        view.due = true;
-        Err(Hold::new(LinkState::Queued, Reason::WaitingForSlot, "its build is due"))
+        Judgement::Due
     }
 
     /// A link whose image is verified: compares what is published with it.
-    fn publish(&self, view: &mut View<'a>, current: Option<Verified>) -> Result<(), Hold> {
+    fn publish(&self, view: &mut View<'a>, current: Option<Verified>) -> Result<Judgement, Hold> {
         view.verified.clone_from(&current);
         view.current = current;
-        (view.state, view.reason, view.message) = (LinkState::Ready, None, String::new());
         let Some((publish, wanted)) = view.link.recipe.publish.as_ref().zip(view.wanted_promotion()) else {
-            return Ok(());
+            return Ok(Judgement::Ready);
         };
         if !wanted.staged.starts_with(&format!("{}/", publish.repository.registry)) {
             let message =
@@ -408,7 +315,7 @@ impl<'a> Next<'_, 'a> {
         if view.published.as_ref().is_some_and(|old| old.digest.0 == digest && is_at(publish, old)) {
             let recipe = view.recipe.clone();
             view.published = view.published.take().map(|published| Published { recipe, ..published });
-            return Ok(());
+            return Ok(Judgement::Ready);
         }
         // An image that was missed before it was made anew is looked for once more.
         let promoted = self.scene.promotions.get(&wanted);
@@ -416,29 +323,14 @@ impl<'a> Next<'_, 'a> {
         match view.promoted.as_ref().map(|answer| &answer.result) {
             Some(Ok(_)) => {
                 view.published = Some(publication(view, publish, digest));
-                Ok(())
+                Ok(Judgement::Ready)
             }
             Some(Err((reason, message))) if reason.class() != Class::Infrastructure => {
                 Err(Hold::new(LinkState::Stalled, *reason, message))
             }
             Some(Err((reason, message))) => Err(Hold::new(LinkState::Publishing, *reason, message)),
-            None => Err(Hold::new(LinkState::Publishing, Reason::Promoting, "its tags are being moved")),
+            None => Ok(Judgement::Publish),
         }
-    }
-}
-
-/// A build that was made, and of whose pod nothing is known: as its own first status tells it, so that that one is
-/// no news for the chain. Why it was made, the build tells in its causes.
-fn made() -> Hold {
-    Hold::new(LinkState::Building, Reason::PodPending, POD_PENDING)
-}
-
-fn follow_open(view: &mut View<'_>, build: &BuildFacts) -> Result<(), Hold> {
-    view.build = Some(build.name.clone());
-    match &build.state {
-        BuildState::Open { reason, message, stalled: true } => Err(Hold::new(LinkState::Stalled, *reason, message)),
-        BuildState::Open { reason, message, .. } => Err(Hold::new(LinkState::Building, *reason, message)),
-        _ => Ok(()),
     }
 }
 

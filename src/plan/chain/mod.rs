@@ -18,6 +18,7 @@ mod inputs;
 mod link;
 mod outputs;
 mod report;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,8 +41,7 @@ use crate::api::{
     chain::{ImageChainSpec, ImageChainStatus, LinkState, OnFailure},
     condition::Reason,
 };
-use inputs::cannot_go_on;
-use link::{Hold, View};
+use view::{Hold, View};
 
 /// Everything known about a chain at one moment.
 #[derive(Clone, Debug)]
@@ -256,9 +256,9 @@ impl<'s, 'a> Next<'s, 'a> {
                 _ => None,
             };
             let stopped = below.filter(|below| below.fails() && view.reason == Some(Reason::WaitingForParent));
-            let Some(message) = stopped.map(|below| cannot_go_on(&below.link.name)) else { continue };
+            let Some(hold) = stopped.map(|below| Hold::of_parent(&below.link.name)) else { continue };
             if let Some(view) = self.views.get_mut(index) {
-                view.hold(Hold::new(LinkState::Blocked, Reason::ParentFailed, message));
+                view.hold(hold);
             }
         }
     }
@@ -270,7 +270,7 @@ impl<'s, 'a> Next<'s, 'a> {
         let mut free = parallelism.saturating_sub(running);
         let stopped = self.stopped_by();
         for view in &mut self.views {
-            if !view.is_due() {
+            if !view.due {
                 continue;
             }
             if self.scene.chain.suspend {

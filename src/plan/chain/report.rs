@@ -2,7 +2,7 @@
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
-use super::{Next, Plan, Scene, history, link::View};
+use super::{Next, Plan, Scene, history, view::View};
 use crate::{
     api::{
         chain::{ImageChainStatus, LONGEST_LINK_MESSAGE, LinkState, LinkStatus},
@@ -10,9 +10,9 @@ use crate::{
     },
     plan::{
         lookup,
-        problem::Problem,
         resolve::ProfileFact,
         status::{Conditions, Truth, bounded},
+        validate::problem::Problem,
     },
 };
 
