@@ -2,12 +2,15 @@
 //!
 //! Layers, each of which knows only those before it: [`api`] is what users write; [`plan`] decides, without
 //! clock, IO or panic; [`render`] makes build pods of what was decided; [`outcome`] reads what comes back from
-//! them; [`runtime`] talks to the cluster and the world; [`runner`] runs in the pods; [`cli`] executes.
+//! them; [`remote`] talks to git servers and registries; [`runtime`] talks to the cluster; [`runner`] runs in the pods;
+//! [`view`] makes of statuses what people are shown; [`cli`] executes.
 
 pub mod api;
 pub mod cli;
 pub mod outcome;
 pub mod plan;
+pub mod remote;
 pub mod render;
 pub mod runner;
 pub mod runtime;
+pub mod view;

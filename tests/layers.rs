@@ -43,10 +43,12 @@ const LAYERS: &[Layer] = &[
     Layer { name: "plan", may_use: Only(&["api"]), pure: true, infallible: false },
     Layer { name: "render", may_use: Only(&["api", "plan"]), pure: true, infallible: true },
     Layer { name: "outcome", may_use: Only(&["api", "plan"]), pure: true, infallible: false },
+    // Grammars of `plan`, no decisions.
+    Layer { name: "remote", may_use: Only(&["api", "plan::git", "plan::image"]), pure: false, infallible: false },
+    Layer { name: "view", may_use: Only(&["api", "plan"]), pure: true, infallible: false },
     Layer {
         name: "runner",
-        // Words and names of `plan`, no decisions; of `runtime`, the clients of git servers and registries, which
-        // know nothing of the cluster.
+        // Words and names of `plan`, no decisions.
         may_use: Only(&[
             "api",
             "plan::dependency",
@@ -55,8 +57,7 @@ const LAYERS: &[Layer] = &[
             "plan::observed",
             "plan::path",
             "outcome",
-            "runtime::git",
-            "runtime::registry",
+            "remote",
         ]),
         pure: false,
         infallible: false,
@@ -356,17 +357,17 @@ fn other_layers_are_reported_however_they_are_named() {
         (
             "src/runner/a.rs",
             "use crate::plan::chain;",
-            "crate::plan::chain: `runner` may use api, plan::dependency, plan::image, plan::job, plan::observed, plan::path, outcome, runtime::git, runtime::registry",
+            "crate::plan::chain: `runner` may use api, plan::dependency, plan::image, plan::job, plan::observed, plan::path, outcome, remote",
         ),
         (
             "src/runner/a.rs",
             "use crate::plan;",
-            "crate::plan: `runner` may use api, plan::dependency, plan::image, plan::job, plan::observed, plan::path, outcome, runtime::git, runtime::registry",
+            "crate::plan: `runner` may use api, plan::dependency, plan::image, plan::job, plan::observed, plan::path, outcome, remote",
         ),
         (
             "src/runner/a.rs",
             "use crate::runtime::clock;",
-            "crate::runtime::clock: `runner` may use api, plan::dependency, plan::image, plan::job, plan::observed, plan::path, outcome, runtime::git, runtime::registry",
+            "crate::runtime::clock: `runner` may use api, plan::dependency, plan::image, plan::job, plan::observed, plan::path, outcome, remote",
         ),
     ];
     for (path, text, expected) in refused {

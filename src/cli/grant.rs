@@ -8,10 +8,7 @@ use std::{
 use kube::ResourceExt;
 
 use super::manifest::{self, Document, Object};
-use crate::{
-    api::chain::ImageChain,
-    plan::{grant, validate},
-};
+use crate::{api::chain::ImageChain, plan::validate, view::grant};
 
 /// Whom to grant what.
 #[derive(Debug, clap::Args)]

@@ -17,8 +17,8 @@ use crate::{
         chain::ImageChain,
         profile::BuildProfile,
     },
-    plan::logs,
     runtime::client::{self, Cluster},
+    view::logs,
 };
 
 /// Whose logs.

@@ -11,9 +11,10 @@ use serde_json::Value;
 
 use crate::{
     api::{GROUP, VERSION, build::ImageBuild, chain::ImageChain, crd, profile::BuildProfile},
-    plan::{
+    plan::validate::{
+        self,
         problem::{Problem, Problems},
-        schema, validate,
+        schema,
     },
 };
 

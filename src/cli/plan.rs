@@ -13,10 +13,8 @@ use serde::Serialize;
 use super::manifest::{self, Document};
 use crate::{
     api::build::{Cause, CauseKind},
-    plan::{
-        preview::{Step, Verdict},
-        problem::Problem,
-    },
+    plan::validate::problem::Problem,
+    view::preview::{Step, Verdict},
 };
 pub(super) use cluster::Place;
 use facts::{Facts, Nobody};

@@ -166,7 +166,8 @@ mod tests {
     #[test]
     fn a_wrong_object_is_told_once_for_each_thing_that_is_wrong() {
         let status = |message: &str| {
-            let problem = crate::plan::problem::Problem { path: "spec".to_owned(), message: message.to_owned() };
+            let problem =
+                crate::plan::validate::problem::Problem { path: "spec".to_owned(), message: message.to_owned() };
             let now = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
             crate::plan::chain::invalid(&ImageChainStatus::default(), 1, now, &[problem]).status
         };

@@ -22,7 +22,7 @@ use self::{
     error::Failure,
     workplace::{Content, Workplace, fetched, objects},
 };
-use crate::plan::validate::source::{check_revision, check_url};
+use crate::plan::git::{check_revision, check_url};
 
 /// How look-ups are done.
 #[derive(Clone, Debug)]

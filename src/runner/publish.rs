@@ -15,7 +15,7 @@ use crate::{
         job::{self, Staging},
         observed::{Report, ReportedFailure},
     },
-    runtime::registry::{Credentials, Registry, Settings},
+    remote::registry::{Credentials, Registry, Settings},
 };
 
 /// Pushes the image that was tested.

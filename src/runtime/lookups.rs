@@ -18,10 +18,6 @@ use tokio::sync::Semaphore;
 pub use asked::{About, Asked, Result as Answered};
 pub use secrets::{Reader, Trouble};
 
-use super::{
-    git,
-    registry::{self, Registry, Settings},
-};
 use crate::{
     api::condition::Reason,
     plan::{
@@ -30,6 +26,10 @@ use crate::{
         lookup::{Found, Subject},
         resolve::of_reference,
         valid::ValidProfile,
+    },
+    remote::{
+        git,
+        registry::{self, Registry, Settings},
     },
 };
 

@@ -2,7 +2,7 @@
 //!
 //! [`client`] reaches the API server, [`watch`] keeps pruned copies of what is in it and says what changed,
 //! [`lease`] says whether this process may write, [`supervisor`] starts and ends tasks in order, [`serve`]
-//! answers probes from what [`health`] knows; [`git`] and [`registry`] look up what chains name.
+//! answers probes from what [`health`] knows; [`lookups`] asks what chains name of [`crate::remote`].
 
 pub mod backoff;
 pub mod builds;
@@ -15,7 +15,6 @@ pub mod controller;
 pub mod drive;
 pub mod execute;
 pub mod gather;
-pub mod git;
 pub mod health;
 pub mod lease;
 pub mod lookups;
@@ -23,7 +22,6 @@ pub mod metrics;
 pub mod named;
 pub mod places;
 pub mod profiles;
-pub mod registry;
 pub mod serve;
 pub mod supervisor;
 pub mod sweep;

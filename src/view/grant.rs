@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{
+use crate::plan::{
     access,
     valid::{ValidChain, ValidLink, ValidSource, Variables},
 };

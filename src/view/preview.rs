@@ -2,14 +2,16 @@
 
 use serde::Serialize;
 
-use super::{
-    chain::{Action, Plan, Scene, decide},
-    valid::{ParentOrigin, ValidChain, ValidLink},
-};
-use crate::api::{
-    build::{Cause, CauseKind},
-    chain::{LinkState, LinkStatus},
-    condition::Reason,
+use crate::{
+    api::{
+        build::{Cause, CauseKind},
+        chain::{LinkState, LinkStatus},
+        condition::Reason,
+    },
+    plan::{
+        chain::{Action, Plan, Scene, decide},
+        valid::{ParentOrigin, ValidChain, ValidLink},
+    },
 };
 
 /// What would happen to a link.

@@ -7,9 +7,10 @@ use std::{
 
 use imagechain::{
     api::crd,
-    plan::{
+    plan::validate::{
+        self,
         problem::{Problem, Problems},
-        schema, validate,
+        schema,
     },
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{

@@ -10,7 +10,7 @@ use std::{
 
 use imagechain::{
     api::condition::Reason,
-    runtime::git::{Credentials, Error, Found, Query, Settings, look_up},
+    remote::git::{Credentials, Error, Found, Query, Settings, look_up},
 };
 use tempfile::TempDir;
 

@@ -13,7 +13,7 @@ use std::{
 use imagechain::{
     api::condition::Reason,
     plan::image::{Digest, Reference, Repository, Tag},
-    runtime::registry::{Credentials, Deletion, Error, Promoted, Promotion, Registry, Settings},
+    remote::registry::{Credentials, Deletion, Error, Promoted, Promotion, Registry, Settings},
 };
 use serde_json::json;
 

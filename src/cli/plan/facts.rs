@@ -17,12 +17,11 @@ use crate::{
     plan::{
         chain::{self, BuildFacts, Claim, OtherChain, Scene},
         lookup::{Answer, Found, Subject},
-        preview,
-        problem::Problem,
         resolve::{ConfigMapFact, ProfileFact, content_hash},
         valid::{ValidChain, ValidProfile, ValidSource},
-        validate,
+        validate::{self, problem::Problem},
     },
+    view::preview,
 };
 
 /// What is known, from files or from a cluster.

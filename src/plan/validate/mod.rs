@@ -3,9 +3,11 @@
 //! The API server refuses most of them before; but files are checked without one (`imagechain validate`),
 //! and what an older schema let in is still stored.
 
+pub mod problem;
 mod profile;
 mod recipe;
-pub(crate) mod source;
+pub mod schema;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +17,6 @@ use super::{
     duration,
     image::{Reference, Repository, Tag},
     placeholder::Placeholder,
-    problem::{Problem, Problems},
     valid::{ParentOrigin, ValidBuild, ValidChain, ValidLink, ValidParent},
 };
 use crate::api::{
@@ -25,6 +26,7 @@ use crate::api::{
     recipe::Parent,
 };
 
+use problem::{Problem, Problems};
 pub use profile::profile;
 
 /// The shortest interval of look-ups, in seconds.

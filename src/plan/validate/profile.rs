@@ -8,8 +8,8 @@ use crate::{
     plan::{
         duration,
         image::{Reference, Repository},
-        problem::{Problem, Problems},
         valid::{ValidProfile, ValidStaging},
+        validate::problem::{Problem, Problems},
     },
 };
 

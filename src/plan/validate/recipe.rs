@@ -13,8 +13,8 @@ use crate::{
         image::{Repository, Tag},
         path::SourcePath,
         placeholder::{Placeholder, Template},
-        problem::Problems,
         valid::{ValidPacker, ValidPublish, ValidRecipe, ValidVerify, Variables, VerifyRun},
+        validate::problem::Problems,
     },
 };
 

@@ -2,7 +2,12 @@
 
 use crate::{
     api::common::{GitSource, Source},
-    plan::{path::SourcePath, problem::Problems, valid::ValidSource},
+    plan::{
+        git::{check_revision, check_url},
+        path::SourcePath,
+        valid::ValidSource,
+        validate::problem::Problems,
+    },
 };
 
 /// The most that all inline files may have together, in bytes: they are stored in the object itself.
@@ -51,44 +56,4 @@ fn git(written: &GitSource, path: &str, problems: &mut Problems) -> Option<Valid
         directory,
         secret: written.secret_ref.as_ref().map(|secret| secret.name.to_string()),
     })
-}
-
-/// What git would take for something else than an address, or send a password in, is refused.
-pub(crate) fn check_url(url: &str) -> Result<(), &'static str> {
-    const SCHEMES: [&str; 3] = ["https://", "http://", "ssh://"];
-    let rest = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme));
-    let rest = rest.ok_or("must begin with https://, http:// or ssh://")?;
-    if url.len() > 1024 || url.contains(|letter: char| !letter.is_ascii_graphic()) {
-        return Err("must not be longer than 1024 characters, nor hold spaces or control characters");
-    }
-    let authority = rest.split('/').next().unwrap_or_default();
-    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    if user.contains(':') {
-        return Err("must not hold a password: put it into the Secret of secretRef");
-    }
-    if host.is_empty() || host.starts_with('-') || user.starts_with('-') {
-        return Err("must name a host");
-    }
-    Ok(())
-}
-
-/// The part of git's rules for refs (`git check-ref-format`) that keeps a revision from being an option,
-/// an expression or a range.
-pub(crate) fn check_revision(revision: &str) -> Result<(), &'static str> {
-    let is_plain = |letter: u8| letter.is_ascii_alphanumeric() || b"._/+-".contains(&letter);
-    let first = revision.bytes().next().is_some_and(|letter| letter.is_ascii_alphanumeric() || letter == b'_');
-    if first
-        && revision.len() <= 255
-        && revision.bytes().all(|letter| is_plain(letter) || letter == b'_')
-        && !revision.contains("..")
-        && !revision.ends_with('.')
-        && revision
-            .split('/')
-            .all(|part| !part.is_empty() && !part.starts_with('.') && part.strip_suffix(".lock").is_none())
-    {
-        return Ok(());
-    }
-    Err(
-        "must be a branch, a tag, a full ref name or a commit: letters, digits and . _ / + -, a letter, digit or _ first; no .. or //, no part that begins with . or ends with .lock, neither . nor / at the end",
-    )
 }

@@ -22,7 +22,7 @@ use crate::{
         observed::ReportedFailure,
         path::SourcePath,
     },
-    runtime::git::{self, Credentials, Query, Settings},
+    remote::git::{self, Credentials, Query, Settings},
 };
 
 /// Fetches the source.

@@ -11,7 +11,7 @@ use kube::{Api, Client, ResourceExt};
 use crate::{
     api::condition::Reason,
     plan::access,
-    runtime::{git, registry},
+    remote::{git, registry},
 };
 
 /// Why something cannot be read: the reason and what to do.

@@ -16,9 +16,8 @@ use imagechain::{
     plan::{
         chain::{BuildFacts, BuildState, Claim, Promotion, taken},
         invariant,
-        problem::Problems,
         resolve::of_reference,
-        schema,
+        validate::{problem::Problems, schema},
     },
 };
 use k8s_openapi::{

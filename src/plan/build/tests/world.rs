@@ -14,8 +14,7 @@ use crate::{
         event::{self, Event},
         invariant, name,
         observed::{PodFailure, Report, State},
-        problem::Problems,
-        schema, validate,
+        validate::{self, problem::Problems, schema},
     },
 };
 
