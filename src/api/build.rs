@@ -1,5 +1,7 @@
 //! `ImageBuild`: one run of one link for one set of inputs.
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -285,14 +287,12 @@ pub enum Outcome {
     Failed,
 }
 
-/// A container of the build pod, in the order in which they run.
+/// A step of an attempt, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Stage {
     /// Fetches the source.
     Source,
-    /// The container engine beside the other stages.
-    Engine,
     /// Builds.
     Build,
     /// Tests.
@@ -302,9 +302,44 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// The name of its container in the build pod.
+    /// All stages, in order.
+    pub const ALL: [Self; 4] = [Self::Source, Self::Build, Self::Verify, Self::Publish];
+
+    /// Its container.
     #[must_use]
-    pub const fn container(self) -> &'static str {
+    pub const fn container(self) -> Container {
+        match self {
+            Self::Source => Container::Source,
+            Self::Build => Container::Build,
+            Self::Verify => Container::Verify,
+            Self::Publish => Container::Publish,
+        }
+    }
+}
+
+/// A container of the build pod, in the order in which they start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Container {
+    /// That of the stage that fetches the source.
+    Source,
+    /// The container engine beside the stages.
+    Engine,
+    /// That of the stage that builds.
+    Build,
+    /// That of the stage that tests.
+    Verify,
+    /// That of the stage that pushes to the staging reference.
+    Publish,
+}
+
+impl Container {
+    /// All containers, in order.
+    pub const ALL: [Self; 5] = [Self::Source, Self::Engine, Self::Build, Self::Verify, Self::Publish];
+
+    /// Its name in the pod.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Source => "source",
             Self::Engine => "engine",
@@ -312,6 +347,30 @@ impl Stage {
             Self::Verify => "verify",
             Self::Publish => "publish",
         }
+    }
+
+    /// The stage that runs in it; `None` for the engine.
+    #[must_use]
+    pub const fn stage(self) -> Option<Stage> {
+        match self {
+            Self::Source => Some(Stage::Source),
+            Self::Engine => None,
+            Self::Build => Some(Stage::Build),
+            Self::Verify => Some(Stage::Verify),
+            Self::Publish => Some(Stage::Publish),
+        }
+    }
+}
+
+impl From<Stage> for Container {
+    fn from(stage: Stage) -> Self {
+        stage.container()
+    }
+}
+
+impl fmt::Display for Container {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
     }
 }
 
@@ -375,7 +434,7 @@ pub struct Verification {
 pub struct Failure {
     /// Where; absent where no stage had begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stage: Option<Stage>,
+    pub stage: Option<Container>,
     /// What, as one of a closed list.
     pub reason: Reason,
     /// What it means for further attempts.

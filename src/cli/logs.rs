@@ -13,7 +13,7 @@ use kube::{
 
 use crate::{
     api::{
-        build::{Attempt, ImageBuild, ImageBuildStatus, Stage},
+        build::{Attempt, Container, ImageBuild, ImageBuildStatus, Stage},
         chain::ImageChain,
         profile::BuildProfile,
     },
@@ -34,8 +34,8 @@ pub(super) struct Flags {
     #[arg(short, long)]
     follow: bool,
     /// Only this container, without its name before each line.
-    #[arg(short = 'c', long, value_name = "NAME", value_parser = stage)]
-    container: Option<Stage>,
+    #[arg(short = 'c', long, value_name = "NAME", value_parser = container)]
+    container: Option<Container>,
     /// The namespace of the chain; without it, that of the context.
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
@@ -47,10 +47,9 @@ pub(super) struct Flags {
     context: Option<String>,
 }
 
-fn stage(text: &str) -> Result<Stage, String> {
-    let all = logs::STAGES.into_iter().chain([Stage::Engine]);
-    let found = all.clone().find(|stage| stage.container() == text);
-    found.ok_or_else(|| format!("one of {}", all.map(Stage::container).collect::<Vec<_>>().join(", ")))
+fn container(text: &str) -> Result<Container, String> {
+    let found = Container::ALL.into_iter().find(|container| container.name() == text);
+    found.ok_or_else(|| format!("one of {}", Container::ALL.map(Container::name).join(", ")))
 }
 
 /// Prints them to standard output, and what they are of to standard error.
@@ -143,10 +142,11 @@ impl<'f> Reader<'f> {
         )))?;
         let namespace = &profile.spec.execution_namespace.0;
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let asked = self.flags.container.map(|stage| vec![stage]);
-        for stage in asked.unwrap_or_else(|| logs::STAGES.to_vec()) {
+        // The engine runs beside the stages, and is shown where it is asked for.
+        let asked = self.flags.container.map(|container| vec![container]);
+        for container in asked.unwrap_or_else(|| Stage::ALL.map(Stage::container).into()) {
             if !self
-                .show_stage(&pods, &attempt.pod.0, stage)
+                .show_container(&pods, &attempt.pod.0, container)
                 .await
                 .map_err(about(format!("the pod {namespace}/{}", attempt.pod)))?
             {
@@ -156,10 +156,10 @@ impl<'f> Reader<'f> {
         Ok(())
     }
 
-    /// Prints what one stage prints. The answer is whether there was anything: those after it have not begun.
-    async fn show_stage(&self, pods: &Api<Pod>, pod: &str, stage: Stage) -> Result<bool, kube::Error> {
+    /// Prints what one container prints. The answer is whether there was anything: those after it have not begun.
+    async fn show_container(&self, pods: &Api<Pod>, pod: &str, container: Container) -> Result<bool, kube::Error> {
         if self.flags.follow {
-            let waited = await_condition(pods.clone(), pod, Begun(stage)).await;
+            let waited = await_condition(pods.clone(), pod, Begun(container)).await;
             waited.map_err(|error| kube::Error::Service(Box::new(error)))?;
         }
         let Some(object) = pods.get_opt(pod).await? else {
@@ -168,11 +168,11 @@ impl<'f> Reader<'f> {
             );
             return Ok(false);
         };
-        if !has_begun(&object, stage) {
+        if !has_begun(&object, container) {
             return Ok(false);
         }
         let parameters = LogParams {
-            container: Some(stage.container().to_owned()),
+            container: Some(container.name().to_owned()),
             follow: self.flags.follow,
             ..LogParams::default()
         };
@@ -180,7 +180,7 @@ impl<'f> Reader<'f> {
         while let Some(line) = lines.try_next().await.map_err(|error| kube::Error::Service(Box::new(error)))? {
             match self.flags.container {
                 Some(_) => println!("{line}"),
-                None => println!("{:7} | {line}", stage.container()),
+                None => println!("{:7} | {line}", container.name()),
             }
         }
         Ok(true)
@@ -193,8 +193,8 @@ fn newest(status: &ImageBuildStatus) -> i32 {
     seen.map(|attempt| attempt.number).max().unwrap_or_default()
 }
 
-/// Whether a stage has begun, or never will, since its pod has ended or is gone.
-struct Begun(Stage);
+/// Whether a container has begun, or never will, since its pod has ended or is gone.
+struct Begun(Container);
 
 impl Condition<Pod> for Begun {
     fn matches_object(&self, pod: Option<&Pod>) -> bool {
@@ -205,11 +205,11 @@ impl Condition<Pod> for Begun {
     }
 }
 
-fn has_begun(pod: &Pod, stage: Stage) -> bool {
+fn has_begun(pod: &Pod, container: Container) -> bool {
     let status = pod.status.as_ref();
     let initial = status.and_then(|status| status.init_container_statuses.as_ref()).into_iter().flatten();
     let main = status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten();
-    let container = initial.chain(main).find(|each| each.name == stage.container());
-    let now = container.and_then(|container| container.state.as_ref());
+    let found = initial.chain(main).find(|each| each.name == container.name());
+    let now = found.and_then(|found| found.state.as_ref());
     now.is_some_and(|now| now.running.is_some() || now.terminated.is_some())
 }

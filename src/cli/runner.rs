@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use crate::{
-    api::build::Stage,
+    api::build::Container,
     runner::{self, places::Places},
 };
 
@@ -37,11 +37,11 @@ enum Command {
 pub(super) fn run(flags: &Flags) -> ExitCode {
     let places = Places::default();
     match flags.stage {
-        Command::Source => runner::run(Stage::Source, &places),
-        Command::Engine { check: false } => runner::run(Stage::Engine, &places),
+        Command::Source => runner::run(Container::Source, &places),
+        Command::Engine { check: false } => runner::run(Container::Engine, &places),
         Command::Engine { check: true } => runner::check_engine(&places),
-        Command::Build => runner::run(Stage::Build, &places),
-        Command::Verify => runner::run(Stage::Verify, &places),
-        Command::Publish => runner::run(Stage::Publish, &places),
+        Command::Build => runner::run(Container::Build, &places),
+        Command::Verify => runner::run(Container::Verify, &places),
+        Command::Publish => runner::run(Container::Publish, &places),
     }
 }

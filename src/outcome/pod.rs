@@ -6,13 +6,17 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
-use super::report::{self, ReportError, truncate};
+use super::report::{self, ReportError};
 use crate::{
     api::{
-        build::{Stage, StageStatus},
+        build::{Container, Stage, StageStatus},
         condition::Reason,
     },
-    plan::observed::{Observation, PodFailure, Report, ReportedFailure, State},
+    plan::{
+        failure::Failure,
+        observed::{Observation, Report, State},
+        text::{LONGEST_OF_KUBELET, truncate_middle},
+    },
 };
 
 /// The exit code with which the engine says that this node or profile will not do (engine shim).
@@ -21,17 +25,10 @@ pub const ENGINE_UNAVAILABLE: i32 = 71;
 const LOST: i32 = 255;
 /// 128 + SIGKILL.
 const KILLED: i32 = 137;
-/// The most of a message of the kubelet or scheduler that is kept, in bytes.
-const LONGEST_MESSAGE: usize = 512;
-
-/// The stages in the order in which they run.
-const STAGES: [Stage; 4] = [Stage::Source, Stage::Build, Stage::Verify, Stage::Publish];
 
 /// A failure with a message of bounded length.
-fn failure(stage: Option<Stage>, reason: Reason, message: impl Into<String>) -> PodFailure {
-    let mut message = message.into();
-    truncate(&mut message, LONGEST_MESSAGE);
-    PodFailure { stage, reason, message, task: None, lacked: None }
+fn failure(container: Option<Container>, reason: Reason, message: impl AsRef<str>) -> Failure {
+    Failure { container, ..Failure::new(reason, truncate_middle(message.as_ref(), LONGEST_OF_KUBELET)) }
 }
 
 /// Looks at a pod.
@@ -42,8 +39,8 @@ pub fn observe(pod: &Pod) -> Observation {
         let state = State::Waiting { stage: None, since: None, held: None };
         return Observation { state, over: false, deleting, stages: Vec::new(), reports: Vec::new() };
     };
-    let stages = STAGES.into_iter().filter_map(|stage| times(stage, find(status, stage)?)).collect();
-    let ended = STAGES.into_iter().filter_map(|stage| Some((stage, terminated(find(status, stage)?)?)));
+    let stages = Stage::ALL.into_iter().filter_map(|stage| times(stage, find(status, stage)?)).collect();
+    let ended = Stage::ALL.into_iter().filter_map(|stage| Some((stage, terminated(find(status, stage)?)?)));
     let reports: Vec<_> = ended.filter_map(|(stage, end)| report_of(stage, end).ok()).collect();
     let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
     Observation { state: with_limit(state(status), pod, &reports), over, deleting, stages, reports }
@@ -52,24 +49,26 @@ pub fn observe(pod: &Pod) -> Observation {
 /// Says how much memory the container may have that needed more: the kubelet does not. A stage that reports what the
 /// engine ended has said all of that.
 fn with_limit(seen: State, pod: &Pod, reports: &[Report]) -> State {
-    let is_told = |stage| reports.iter().any(|report| report.stage == stage && report.failure.is_some());
-    let (stage, message, task, lacked) = match seen {
-        State::Failed(PodFailure { stage: Some(stage), reason: Reason::OutOfMemory, message, task, lacked })
-            if !is_told(stage) =>
+    let has_said = |container: Container| {
+        reports.iter().any(|report| report.stage.container() == container && report.failure.is_some())
+    };
+    let (container, found) = match seen {
+        State::Failed(Failure { container: Some(container), reason: Reason::OutOfMemory, ref message, .. })
+            if !has_said(container) =>
         {
-            (stage, message, task, lacked)
+            (container, message)
         }
         other => return other,
     };
-    let limit = memory_limit(pod, stage).map_or_else(String::new, |limit| format!(" (limit {limit})"));
-    let message = format!("{message}{limit}: raise resources.memory of the profile, or need less");
-    State::Failed(PodFailure { task, lacked, ..failure(Some(stage), Reason::OutOfMemory, message) })
+    let limit = memory_limit(pod, container).map_or_else(String::new, |limit| format!(" (limit {limit})"));
+    let message = format!("{found}{limit}: raise resources.memory of the profile, or need less");
+    State::Failed(failure(Some(container), Reason::OutOfMemory, message))
 }
 
-fn memory_limit(pod: &Pod, stage: Stage) -> Option<&str> {
+fn memory_limit(pod: &Pod, container: Container) -> Option<&str> {
     let spec = pod.spec.as_ref()?;
     let mut containers = spec.init_containers.iter().flatten().chain(&spec.containers);
-    let container = containers.find(|each| each.name == stage.container())?;
+    let container = containers.find(|each| each.name == container.name())?;
     container.resources.as_ref()?.limits.as_ref()?.get("memory").map(|limit| limit.0.as_str())
 }
 
@@ -98,7 +97,7 @@ fn has_come_to_its_end(status: &PodStatus) -> bool {
 }
 
 /// What befell the pod as a whole.
-fn whole_pod(status: &PodStatus) -> Option<PodFailure> {
+fn whole_pod(status: &PodStatus) -> Option<Failure> {
     let disruption = condition(status, "DisruptionTarget", "True");
     if let Some(message) = disruption {
         return Some(failure(running(status), Reason::PodDisrupted, told_or(message, "the pod was disrupted")));
@@ -124,8 +123,8 @@ fn whole_pod(status: &PodStatus) -> Option<PodFailure> {
 }
 
 /// The kubelet starts the engine again whenever it ends; but what was built in it is gone.
-fn engine(status: &PodStatus) -> Option<PodFailure> {
-    let engine = find(status, Stage::Engine)?;
+fn engine(status: &PodStatus) -> Option<Failure> {
+    let engine = find(status, Container::Engine)?;
     let last = engine.last_state.as_ref().and_then(|state| state.terminated.as_ref());
     let now = terminated(engine).filter(|end| by_itself(status, end));
     if last.is_none() && now.is_none() && engine.restart_count == 0 {
@@ -135,27 +134,27 @@ fn engine(status: &PodStatus) -> Option<PodFailure> {
     let message = end.and_then(|end| end.message.as_deref()).unwrap_or_default();
     if end.is_some_and(|end| end.exit_code == ENGINE_UNAVAILABLE) {
         let message = told_or(message, "the container engine cannot run on this node");
-        return Some(failure(Some(Stage::Engine), Reason::EngineUnavailable, message));
+        return Some(failure(Some(Container::Engine), Reason::EngineUnavailable, message));
     }
     // The containers of the build run in the engine's cgroup: it is the build that needs more memory, and it
     // would need as much the next time.
     if end.is_some_and(is_out_of_memory) {
-        let message = format!("{}, and the containers of the build run in it", out_of_memory(Stage::Engine));
-        return Some(failure(Some(Stage::Engine), Reason::OutOfMemory, message));
+        let message = format!("{}, and the containers of the build run in it", out_of_memory(Container::Engine));
+        return Some(failure(Some(Container::Engine), Reason::OutOfMemory, message));
     }
     // Nobody asks how a container ended that was lost with its node.
     if end.is_some_and(is_lost) {
-        return Some(lost(Stage::Engine));
+        return Some(lost(Container::Engine));
     }
     let why = end.map_or_else(|| "nobody says why".to_owned(), describe);
     let message = format!("the container engine was restarted during the build ({why}): what it held is gone");
-    Some(failure(Some(Stage::Engine), Reason::EngineRestarted, message))
+    Some(failure(Some(Container::Engine), Reason::EngineRestarted, message))
 }
 
 /// Whether the engine ended of its own accord. The kubelet ends it after the last stage, and after a stage
 /// that failed.
 fn by_itself(status: &PodStatus, engine: &ContainerStateTerminated) -> bool {
-    let mut ends = STAGES.into_iter().filter_map(|stage| Some((stage, terminated(find(status, stage)?)?)));
+    let mut ends = Stage::ALL.into_iter().filter_map(|stage| Some((stage, terminated(find(status, stage)?)?)));
     let closing = ends.find(|(stage, end)| *stage == Stage::Publish || stage_failure(*stage, end).is_some());
     match closing.map(|(_, end)| (&engine.finished_at, &end.finished_at)) {
         Some((Some(engine), Some(stage))) => engine.0 < stage.0,
@@ -165,8 +164,8 @@ fn by_itself(status: &PodStatus, engine: &ContainerStateTerminated) -> bool {
 }
 
 /// The first stage that failed.
-fn stages(status: &PodStatus) -> Option<PodFailure> {
-    STAGES.into_iter().find_map(|stage| stage_failure(stage, terminated(find(status, stage)?)?))
+fn stages(status: &PodStatus) -> Option<Failure> {
+    Stage::ALL.into_iter().find_map(|stage| stage_failure(stage, terminated(find(status, stage)?)?))
 }
 
 /// Of a container that ended well, a child was killed that it could do without.
@@ -179,60 +178,58 @@ fn is_lost(end: &ContainerStateTerminated) -> bool {
     matches!(end.reason.as_deref(), Some("Unknown" | "ContainerStatusUnknown"))
 }
 
-fn lost(stage: Stage) -> PodFailure {
-    let message = format!("the node lost the container {}: it was restarted, or crashed", stage.container());
-    failure(Some(stage), Reason::NodeLost, message)
+fn lost(container: Container) -> Failure {
+    let message = format!("the node lost the container {container}: it was restarted, or crashed");
+    failure(Some(container), Reason::NodeLost, message)
 }
 
-fn out_of_memory(stage: Stage) -> String {
-    format!("the container {} needed more memory than it may have", stage.container())
+fn out_of_memory(container: Container) -> String {
+    format!("the container {container} needed more memory than it may have")
 }
 
-fn stage_failure(stage: Stage, end: &ContainerStateTerminated) -> Option<PodFailure> {
+fn stage_failure(stage: Stage, end: &ContainerStateTerminated) -> Option<Failure> {
+    let container = stage.container();
     let reason = end.reason.as_deref().unwrap_or_default();
     // The kernel's and the runtime's word comes before that of a process that may have been cut off.
     if is_out_of_memory(end) {
-        return Some(failure(Some(stage), Reason::OutOfMemory, out_of_memory(stage)));
+        return Some(failure(Some(container), Reason::OutOfMemory, out_of_memory(container)));
     }
     if is_lost(end) {
-        return Some(lost(stage));
+        return Some(lost(container));
     }
     if matches!(reason, "StartError" | "ContainerCannotRun") {
         let message = told_or(end.message.as_deref().unwrap_or_default(), "the container could not be started");
-        return Some(failure(Some(stage), Reason::ContainerConfigInvalid, message));
+        return Some(failure(Some(container), Reason::ContainerConfigInvalid, message));
     }
     match report_of(stage, end) {
         Ok(Report { failure: Some(reported), .. }) => {
             // Bounded already, by more than the messages of the kubelet: this is what people have to act on.
-            let ReportedFailure { reason, message, task, lacked } = reported;
-            Some(PodFailure { stage: Some(stage), reason, message, task, lacked })
+            Some(reported.of(container))
         }
         Ok(_) if end.exit_code == 0 => None,
-        Ok(_) => Some(unexplained(stage, end, "although it reports that all went well")),
-        Err(error) => Some(without_report(stage, end, &error)),
+        Ok(_) => Some(unexplained(container, end, "although it reports that all went well")),
+        Err(error) => Some(without_report(container, end, &error)),
     }
 }
 
-fn without_report(stage: Stage, end: &ContainerStateTerminated, error: &ReportError) -> PodFailure {
+fn without_report(container: Container, end: &ContainerStateTerminated, error: &ReportError) -> Failure {
     match end.exit_code {
         LOST => {
-            let message = format!("the container {} was lost with its node", stage.container());
-            failure(Some(stage), Reason::NodeLost, message)
+            let message = format!("the container {container} was lost with its node");
+            failure(Some(container), Reason::NodeLost, message)
         }
         KILLED => {
-            let message = format!(
-                "the container {} was killed, nobody says by whom; it may have been out of memory",
-                stage.container()
-            );
-            failure(Some(stage), Reason::ContainerKilled, message)
+            let message =
+                format!("the container {container} was killed, nobody says by whom; it may have been out of memory");
+            failure(Some(container), Reason::ContainerKilled, message)
         }
-        _ => unexplained(stage, end, &error.to_string()),
+        _ => unexplained(container, end, &error.to_string()),
     }
 }
 
-fn unexplained(stage: Stage, end: &ContainerStateTerminated, why: &str) -> PodFailure {
-    let message = format!("the container {} ended with {}: {why}", stage.container(), describe(end));
-    failure(Some(stage), Reason::StageInterrupted, message)
+fn unexplained(container: Container, end: &ContainerStateTerminated, why: &str) -> Failure {
+    let message = format!("the container {container} ended with {}: {why}", describe(end));
+    failure(Some(container), Reason::StageInterrupted, message)
 }
 
 /// A pod that has neither failed nor ended.
@@ -249,17 +246,17 @@ fn current(status: &PodStatus) -> State {
 /// The last stage that has begun.
 fn begun(status: &PodStatus) -> Option<Stage> {
     let has = |stage: &Stage| find(status, *stage).and_then(|each| each.state.as_ref()).is_some_and(has_begun);
-    STAGES.into_iter().rfind(has)
+    Stage::ALL.into_iter().rfind(has)
 }
 
 fn after(stage: Stage) -> Stage {
-    STAGES.into_iter().skip_while(|each| *each != stage).nth(1).unwrap_or(stage)
+    Stage::ALL.into_iter().skip_while(|each| *each != stage).nth(1).unwrap_or(stage)
 }
 
 /// The stage that runs, or that comes next after those that have ended.
-fn running(status: &PodStatus) -> Option<Stage> {
+fn running(status: &PodStatus) -> Option<Container> {
     let last = begun(status)?;
-    Some(if find(status, last).and_then(terminated).is_some() { after(last) } else { last })
+    Some(if find(status, last).and_then(terminated).is_some() { after(last) } else { last }.container())
 }
 
 fn has_begun(state: &ContainerState) -> bool {
@@ -267,7 +264,7 @@ fn has_begun(state: &ContainerState) -> bool {
 }
 
 /// What keeps the next stage from beginning, in the words of the scheduler or the kubelet.
-fn held(status: &PodStatus) -> Option<PodFailure> {
+fn held(status: &PodStatus) -> Option<Failure> {
     if let Some(message) = condition(status, "PodScheduled", "False") {
         return Some(failure(None, Reason::Unschedulable, told_or(message, "no node fits the pod")));
     }
@@ -291,9 +288,10 @@ fn held(status: &PodStatus) -> Option<PodFailure> {
     })
 }
 
-fn find(status: &PodStatus, stage: Stage) -> Option<&ContainerStatus> {
+fn find(status: &PodStatus, container: impl Into<Container>) -> Option<&ContainerStatus> {
+    let name = container.into().name();
     let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    containers.into_iter().find(|each| each.name == stage.container())
+    containers.into_iter().find(|each| each.name == name)
 }
 
 fn terminated(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {

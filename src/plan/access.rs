@@ -7,10 +7,12 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::LabelSelector, jiff::Timest
 use kube::core::{Selector, SelectorExt};
 
 use super::{
-    build::Permission,
+    failure::Failure,
     lookup::Known,
+    object::ObjectKind,
     resolve::ProfileFact,
-    status::{Conditions, Truth, bounded},
+    status::{Conditions, Truth},
+    text::{LONGEST_MESSAGE, truncate_middle},
     valid::ValidProfile,
 };
 use crate::api::{
@@ -20,41 +22,26 @@ use crate::api::{
     profile::BuildProfileStatus,
 };
 
-/// The most of a condition's message, in bytes.
-const LONGEST: usize = 1024;
-
 /// The labels of an object.
 pub type Labels = BTreeMap<String, String>;
-
-/// Why an attempt must wait.
-pub type Held = (Reason, String);
-
-/// What follows from all checks.
-#[must_use]
-pub fn permission<T>(checked: &Result<T, Held>) -> Permission {
-    match checked {
-        Ok(_) => Permission::Granted,
-        Err((reason, message)) => Permission::Held(*reason, message.clone()),
-    }
-}
 
 /// Nothing begins for a chain that is suspended.
 ///
 /// # Errors
 /// It is.
-pub fn check_suspend(suspended: bool) -> Result<(), Held> {
-    if suspended { Err((Reason::Suspended, "spec.suspend of the chain is true".to_owned())) } else { Ok(()) }
+pub fn check_suspend(suspended: bool) -> Result<(), Failure> {
+    if suspended { Err(Failure::new(Reason::Suspended, "spec.suspend of the chain is true")) } else { Ok(()) }
 }
 
 /// The profile is there and can be used.
 ///
 /// # Errors
 /// It is not.
-pub fn check_profile(fact: Option<&ProfileFact>, name: &str) -> Result<Box<ValidProfile>, Held> {
+pub fn check_profile(fact: Option<&ProfileFact>, name: &str) -> Result<Box<ValidProfile>, Failure> {
     match ProfileFact::known(fact, name) {
         Known::Value(profile) => Ok(Box::new(profile.clone())),
-        Known::Failed(reason, message) => Err((reason, message)),
-        Known::Pending => Err((Reason::LookingUp, format!("the BuildProfile «{name}» is being read"))),
+        Known::Failed(failure) => Err(failure),
+        Known::Pending => Err(Failure::new(Reason::LookingUp, format!("the BuildProfile «{name}» is being read"))),
     }
 }
 
@@ -63,22 +50,28 @@ pub fn check_profile(fact: Option<&ProfileFact>, name: &str) -> Result<Box<Valid
 ///
 /// # Errors
 /// It is not.
-pub fn check_execution(namespace: &str, labels: Option<&Labels>) -> Result<(), Held> {
+pub fn check_execution(namespace: &str, labels: Option<&Labels>) -> Result<(), Failure> {
     let what_to_do = match labels.map(|labels| labels.get(EXECUTION_LABEL).map(String::as_str)) {
         Some(Some("true")) => return Ok(()),
         Some(_) => format!("kubectl label namespace {namespace} {EXECUTION_LABEL}=true"),
         None => "add it to executionNamespaces of the chart".to_owned(),
     };
     let state = if labels.is_some() { "is not labelled" } else { "does not exist" };
-    Err((Reason::ExecutionNamespaceNotReady, format!("the execution namespace {namespace} {state}: {what_to_do}")))
+    let message = format!("the execution namespace {namespace} {state}: {what_to_do}");
+    Err(Failure::new(Reason::ExecutionNamespaceNotReady, message))
 }
 
 /// The first half of gate G2: the profile lets the namespace in.
 ///
 /// # Errors
 /// It does not.
-pub fn check_namespace(profile: &str, allowed: &LabelSelector, namespace: &str, labels: &Labels) -> Result<(), Held> {
-    let refused = |why: String| Err((Reason::ProfileNotAllowed, why));
+pub fn check_namespace(
+    profile: &str,
+    allowed: &LabelSelector,
+    namespace: &str,
+    labels: &Labels,
+) -> Result<(), Failure> {
+    let refused = |why: String| Err(Failure::new(Reason::ProfileNotAllowed, why));
     match Selector::try_from(allowed.clone()) {
         Ok(selector) if selector.matches(labels) => Ok(()),
         Ok(selector) => refused(format!(
@@ -92,7 +85,7 @@ pub fn check_namespace(profile: &str, allowed: &LabelSelector, namespace: &str, 
 ///
 /// # Errors
 /// It has not.
-pub fn check_use(profile: &str, namespace: &str, account: &str, may: bool) -> Result<(), Held> {
+pub fn check_use(profile: &str, namespace: &str, account: &str, may: bool) -> Result<(), Failure> {
     if may {
         return Ok(());
     }
@@ -101,17 +94,18 @@ pub fn check_use(profile: &str, namespace: &str, account: &str, may: bool) -> Re
          allows it with kubectl create clusterrole use-{profile} --verb=use --resource=buildprofiles.imagechain.dev \
          --resource-name={profile}, and a clusterrolebinding of it to --serviceaccount={namespace}:{account}"
     );
-    Err((Reason::ProfileNotAllowed, message))
+    Err(Failure::new(Reason::ProfileNotAllowed, message))
 }
 
 /// A place among those that the profile lets run at once.
 ///
 /// # Errors
 /// There is none.
-pub fn check_slot(profile: &str, limit: Option<u32>, admitted: bool) -> Result<(), Held> {
+pub fn check_slot(profile: &str, limit: Option<u32>, admitted: bool) -> Result<(), Failure> {
     match limit {
         Some(limit) if !admitted => {
-            Err((Reason::WaitingForSlot, format!("{limit} builds of the BuildProfile «{profile}» run already")))
+            let message = format!("{limit} builds of the BuildProfile «{profile}» run already");
+            Err(Failure::new(Reason::WaitingForSlot, message))
         }
         _ => Ok(()),
     }
@@ -119,7 +113,8 @@ pub fn check_slot(profile: &str, limit: Option<u32>, admitted: bool) -> Result<(
 
 /// What to type so that the operator, by its user name, may read one object of a tenant.
 #[must_use]
-pub fn grant(user: &str, namespace: &str, resource: &str, name: &str) -> String {
+pub fn grant(user: &str, namespace: &str, kind: ObjectKind, name: &str) -> String {
+    let resource = kind.resource();
     let role = format!("imagechain-{}-{name}", resource.trim_end_matches('s'));
     let subject = match user.strip_prefix("system:serviceaccount:") {
         Some(account) => format!("--serviceaccount={account}"),
@@ -133,19 +128,20 @@ pub fn grant(user: &str, namespace: &str, resource: &str, name: &str) -> String 
 
 /// What keeps the operator from reading an object of a tenant, and the lines that change it.
 #[must_use]
-pub fn forbidden(user: &str, namespace: &str, resource: &str, name: &str) -> Held {
-    let lines = grant(user, namespace, resource, name);
-    (Reason::AccessNotGranted, format!("the operator may not read {resource}/{name} of {namespace}: {lines}"))
+pub fn forbidden(user: &str, namespace: &str, kind: ObjectKind, name: &str) -> Failure {
+    let (resource, lines) = (kind.resource(), grant(user, namespace, kind, name));
+    let message = format!("the operator may not read {resource}/{name} of {namespace}: {lines}");
+    Failure::new(Reason::AccessNotGranted, message)
 }
 
 /// The status of a build that does not begin, whoever looks at it: it is wrong in itself.
 #[must_use]
-pub fn refused(previous: &ImageBuildStatus, generation: i64, now: Timestamp, held: &Held) -> ImageBuildStatus {
-    let message = bounded(&held.1, LONGEST);
+pub fn refused(previous: &ImageBuildStatus, generation: i64, now: Timestamp, held: &Failure) -> ImageBuildStatus {
+    let message = truncate_middle(&held.message, LONGEST_MESSAGE);
     let mut conditions = Conditions::new(&previous.conditions, generation, now);
-    conditions.set(ConditionType::Built, Truth::Unknown, held.0, &message);
-    conditions.set(ConditionType::Verified, Truth::Unknown, held.0, &message);
-    conditions.ready(held.0, &message);
+    conditions.set(ConditionType::Built, Truth::Unknown, held.reason, &message);
+    conditions.set(ConditionType::Verified, Truth::Unknown, held.reason, &message);
+    conditions.ready(held.reason, &message);
     ImageBuildStatus { observed_generation: generation, conditions: conditions.finish(), ..previous.clone() }
 }
 
@@ -155,12 +151,12 @@ pub fn of_profile(
     previous: &BuildProfileStatus,
     generation: i64,
     now: Timestamp,
-    checked: &Result<(), Held>,
+    checked: &Result<(), Failure>,
 ) -> BuildProfileStatus {
     let mut conditions = Conditions::new(&previous.conditions, generation, now);
     match checked {
         Ok(()) => conditions.ready(Reason::ProfileValid, "the profile is valid and its execution namespace is there"),
-        Err((reason, message)) => conditions.ready(*reason, &bounded(message, LONGEST)),
+        Err(failure) => conditions.ready(failure.reason, &truncate_middle(&failure.message, LONGEST_MESSAGE)),
     }
     BuildProfileStatus { observed_generation: generation, conditions: conditions.finish() }
 }

@@ -26,6 +26,7 @@ pub use pods::{POD_PENDING, PUBLISH_TIMEOUT, SOURCE_TIMEOUT};
 
 use super::{
     dependency::Versions,
+    failure::{Failure, Gate},
     image::Repository,
     observed::Observation,
     valid::{ValidBuild, ValidRecipe},
@@ -48,8 +49,8 @@ pub struct Scene<'a> {
     pub build: &'a ValidBuild,
     /// The status as it stands in the API server.
     pub previous: &'a ImageBuildStatus,
-    /// Whether an attempt may begin now.
-    pub permission: Permission,
+    /// Whether an attempt may begin now: profile, namespace, slot, inputs and `suspend` are looked at elsewhere.
+    pub permission: Gate<()>,
     /// The namespace in which its pods are made.
     pub execution_namespace: &'a str,
     /// Where its pods are told to push. If the build has a pod, what that pod was told, whatever the profile
@@ -70,15 +71,6 @@ pub struct Scene<'a> {
     pub cancelled: Option<(Reason, &'a str)>,
     /// The present. What is below a second is dropped, as the API server does not keep it.
     pub now: Timestamp,
-}
-
-/// Whether an attempt may begin: profile, namespace, slot, inputs and `suspend` are looked at elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Permission {
-    /// It may.
-    Granted,
-    /// It must wait, for this reason.
-    Held(Reason, String),
 }
 
 /// A pod of the build.
@@ -176,7 +168,7 @@ pub fn decide(scene: &Scene<'_>) -> Plan {
         return next.plan();
     }
     if let Some((reason, message)) = scene.cancelled {
-        return next.cancel(message::failure(None, reason, message));
+        return next.cancel(&Failure::new(reason, message));
     }
     match scene.previous.attempts.last() {
         None if scene.pods.is_empty() => next.start(1),
@@ -193,7 +185,7 @@ pub fn decide(scene: &Scene<'_>) -> Plan {
 /// Whether a build would make a pod now if it were allowed to: whether it competes for a slot.
 #[must_use]
 pub fn wants_pod(scene: &Scene<'_>) -> bool {
-    let allowed = Scene { permission: Permission::Granted, ..scene.clone() };
+    let allowed = Scene { permission: Gate::Open(()), ..scene.clone() };
     decide(&allowed).actions.iter().any(|action| matches!(action, Action::CreatePod { .. }))
 }
 

@@ -2,85 +2,134 @@
 //! followed by another as soon as that version changes, also after a restart of the operator: what was
 //! lacked stands in the attempt.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
+
+use serde::{Serialize, Serializer};
+use thiserror::Error;
 
 use super::{
+    failure::Failure,
     image::Reference,
     key::fingerprint,
+    object::{NamespaceRole, ObjectKind, ObjectRef},
     valid::{ParentOrigin, ValidBuild, ValidSource, Variables},
 };
 use crate::api::{
-    build::{Lacked, Stage},
+    build::{Container, Lacked},
     condition::Reason,
 };
 
-/// Everything that a build names, with its present version: the `resourceVersion` of an object, the answer
-/// of a look-up (a digest, a commit); `None` where it is not there or may not be read.
-pub type Versions = BTreeMap<String, Option<String>>;
+/// What a build names outside itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dependency {
+    /// A Secret or `ConfigMap`; its version is the `resourceVersion`. Of the execution namespace it is the Secret with
+    /// the right to push to the staging repository.
+    Object(ObjectRef),
+    /// An image of a registry; its version is the digest that it leads to.
+    Image(Reference),
+    /// A revision of a git repository; its version is the commit that it leads to.
+    Git {
+        /// The URL.
+        url: String,
+        /// The revision as it is written.
+        revision: String,
+    },
+    /// A link of another chain; its version is the digest that was verified last.
+    Link {
+        /// The chain.
+        chain: String,
+        /// The link.
+        link: String,
+    },
+}
 
-/// The longest name, in bytes: that of a git source with the longest URL and revision.
+/// Everything that a build names, with its present version; `None` where it is not there or may not be read.
+pub type Versions = BTreeMap<Dependency, Option<String>>;
+
+/// The longest text of a dependency, in bytes: that of a git source with the longest URL and revision.
 pub const LONGEST: usize = 1300;
 
-/// The beginnings of names, each of which has a function here.
-const KINDS: [&str; 6] = ["secret/", "configmap/", STAGING, "image/", "git/", "chain/"];
-const STAGING: &str = "staging-secret/";
-
-/// A Secret of the build's namespace.
-#[must_use]
-pub fn secret(name: &str) -> String {
-    format!("secret/{name}")
+/// The text in a status and in the report of a stage.
+impl fmt::Display for Dependency {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object(object) => write!(formatter, "{}/{}", prefix(object), object.name),
+            Self::Image(reference) => write!(formatter, "image/{reference}"),
+            Self::Git { url, revision } => write!(formatter, "git/{url}#{revision}"),
+            Self::Link { chain, link } => write!(formatter, "chain/{chain}/{link}"),
+        }
+    }
 }
 
-/// A `ConfigMap` of the build's namespace.
-#[must_use]
-pub fn config_map(name: &str) -> String {
-    format!("configmap/{name}")
+const fn prefix(object: &ObjectRef) -> &'static str {
+    match (object.namespace, object.kind) {
+        (NamespaceRole::Tenant, ObjectKind::Secret) => "secret",
+        (NamespaceRole::Execution, ObjectKind::Secret) => "staging-secret",
+        (_, ObjectKind::ConfigMap) => "configmap",
+    }
 }
 
-/// The Secret of the execution namespace with the right to push to the staging repository.
-#[must_use]
-pub fn staging_secret(name: &str) -> String {
-    format!("{STAGING}{name}")
+/// The text is none of a dependency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("must be kind/name, as in secret/token, with nothing but visible ASCII characters")]
+pub struct DependencyError;
+
+/// What a stage reports is not believed unseen.
+impl FromStr for Dependency {
+    type Err = DependencyError;
+
+    fn from_str(text: &str) -> Result<Self, DependencyError> {
+        let (kind, rest) = text.split_once('/').ok_or(DependencyError)?;
+        if text.len() > LONGEST || rest.is_empty() || !rest.chars().all(|letter| letter.is_ascii_graphic()) {
+            return Err(DependencyError);
+        }
+        match kind {
+            "secret" => Ok(Self::Object(ObjectRef::secret(rest))),
+            "staging-secret" => Ok(Self::Object(ObjectRef::secret(rest).of_execution())),
+            "configmap" => Ok(Self::Object(ObjectRef::config_map(rest))),
+            "image" => rest.parse().map(Self::Image).map_err(|_| DependencyError),
+            "git" => {
+                let (url, revision) = rest.rsplit_once('#').ok_or(DependencyError)?;
+                Ok(Self::Git { url: url.to_owned(), revision: revision.to_owned() })
+            }
+            "chain" => {
+                let (chain, link) = rest.split_once('/').ok_or(DependencyError)?;
+                Ok(Self::Link { chain: chain.to_owned(), link: link.to_owned() })
+            }
+            _ => Err(DependencyError),
+        }
+    }
 }
 
-/// An image of a registry; its version is the digest that it leads to.
-#[must_use]
-pub fn image(reference: &Reference) -> String {
-    format!("image/{reference}")
+impl Serialize for Dependency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
-/// A revision of a git repository; its version is the commit that it leads to.
+/// The Secret with the right to push to the staging repository.
 #[must_use]
-pub fn git(url: &str, revision: &str) -> String {
-    format!("git/{url}#{revision}")
+pub fn staging_secret(name: &str) -> Dependency {
+    Dependency::Object(ObjectRef::secret(name).of_execution())
 }
 
-/// A link of another chain; its version is the digest that was verified last.
-#[must_use]
-pub fn chain(name: &str, link: &str) -> String {
-    format!("chain/{name}/{link}")
-}
-
-/// Whether a text can be a name: what a stage reports is not believed unseen.
-#[must_use]
-pub fn is_name(text: &str) -> bool {
-    let rest = KINDS.iter().find_map(|kind| text.strip_prefix(kind));
-    text.len() <= LONGEST && rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic()))
-}
-
-/// The Secret whose credentials a registry or git server refused, of a stage that does not say which; `None` where none
+/// The Secret whose credentials a registry or git server refused, of a failure that does not name it; `None` where none
 /// was used, or one that is not among the versions.
 #[must_use]
-pub fn refused(build: &ValidBuild, stage: Option<Stage>, reason: Reason, now: &Versions) -> Option<String> {
-    let own = |name: &Option<String>| name.as_deref().map(secret);
-    let staging = || now.keys().find(|name| name.starts_with(STAGING)).cloned();
-    match (reason, stage) {
+pub fn refused(build: &ValidBuild, failure: &Failure, now: &Versions) -> Option<Dependency> {
+    let own = |name: &Option<String>| name.as_deref().map(|name| Dependency::Object(ObjectRef::secret(name)));
+    let staging = || now.keys().find(|each| each.is_of_execution()).cloned();
+    match (failure.reason, failure.container) {
         (Reason::PushDenied, _) => staging(),
-        (Reason::AccessDenied, Some(Stage::Source)) => match &build.recipe.source {
+        (Reason::AccessDenied, Some(Container::Source)) => match &build.recipe.source {
             ValidSource::Git { secret, .. } => own(secret),
             ValidSource::ConfigMap(_) | ValidSource::Inline(_) => None,
         },
-        (Reason::AccessDenied, Some(Stage::Build)) => {
+        (Reason::AccessDenied, Some(Container::Build)) => {
             let parent = build.parent.as_ref()?;
             own(&parent.secret).or_else(|| staging().filter(|_| parent.is_staged()))
         }
@@ -88,51 +137,64 @@ pub fn refused(build: &ValidBuild, stage: Option<Stage>, reason: Reason, now: &V
     }
 }
 
-/// What people call what has that name, for a build whose pods run in that namespace.
-#[must_use]
-pub fn shown(name: &str, execution_namespace: &str) -> String {
-    match name.strip_prefix(STAGING) {
-        Some(secret) => format!("the Secret «{secret}» of {execution_namespace}"),
-        None => name.to_owned(),
+impl Dependency {
+    const fn is_of_execution(&self) -> bool {
+        matches!(self, Self::Object(ObjectRef { namespace: NamespaceRole::Execution, .. }))
+    }
+
+    /// For people: an object of the namespace in which the pods run is named with that.
+    #[must_use]
+    pub fn shown(&self, execution_namespace: &str) -> String {
+        match self {
+            Self::Object(object) if self.is_of_execution() => {
+                format!("the {} «{}» of {execution_namespace}", object.kind, object.name)
+            }
+            other => other.to_string(),
+        }
     }
 }
 
-/// The names of all that a build names, with the Secret of its profile's staging repository.
+/// All that a build names, with the Secret of its profile's staging repository.
 #[must_use]
-pub fn of_build(build: &ValidBuild, staging: Option<&str>) -> BTreeSet<String> {
+pub fn of_build(build: &ValidBuild, staging: Option<&str>) -> BTreeSet<Dependency> {
     let recipe = &build.recipe;
     let mut secrets: BTreeSet<&String> = secrets_of(&recipe.packer.variables).collect();
     secrets.extend(recipe.verify.iter().flat_map(|step| secrets_of(&step.environment)));
     secrets.extend(recipe.publish.iter().filter_map(|publish| publish.secret.as_ref()));
     secrets.extend(build.parent.iter().filter_map(|parent| parent.secret.as_ref()));
-    let mut names = BTreeSet::new();
+    let mut all = BTreeSet::new();
     match &recipe.source {
         ValidSource::Git { url, revision, secret, .. } => {
             secrets.extend(secret);
-            names.insert(git(url, revision));
+            all.insert(Dependency::Git { url: url.clone(), revision: revision.clone() });
         }
-        ValidSource::ConfigMap(name) => drop(names.insert(config_map(name))),
+        ValidSource::ConfigMap(name) => drop(all.insert(Dependency::Object(ObjectRef::config_map(name)))),
         ValidSource::Inline(_) => {}
     }
     match build.parent.as_ref().map(|parent| &parent.origin) {
-        Some(ParentOrigin::Image(reference)) => drop(names.insert(image(reference))),
-        Some(ParentOrigin::Chain { chain: name, link }) => drop(names.insert(chain(name, link))),
+        Some(ParentOrigin::Image(reference)) => drop(all.insert(Dependency::Image(reference.clone()))),
+        Some(ParentOrigin::Chain { chain, link }) => {
+            all.insert(Dependency::Link { chain: chain.clone(), link: link.clone() });
+        }
         Some(ParentOrigin::Link(_) | ParentOrigin::Sibling(_)) | None => {}
     }
-    names.extend(secrets.into_iter().map(|name| secret(name)));
-    names.extend(staging.map(staging_secret));
-    names
+    all.extend(secrets.into_iter().map(|name| Dependency::Object(ObjectRef::secret(name))));
+    all.extend(staging.map(staging_secret));
+    all
 }
 
 fn secrets_of(variables: &Variables) -> impl Iterator<Item = &String> {
     variables.secrets.values().map(|(name, _)| name)
 }
 
-/// A hash of all versions: as long as it is the same, nothing has changed.
+/// A hash of all versions: as long as it is the same, nothing has changed. It is stored, so it goes by the texts of the
+/// dependencies, in their order.
 #[must_use]
 pub fn versions(now: &Versions) -> String {
+    let now: BTreeMap<String, Option<&str>> =
+        now.iter().map(|(dependency, version)| (dependency.to_string(), version.as_deref())).collect();
     let texts = now.iter().flat_map(|(name, version)| match version {
-        Some(version) => [name.as_str(), "at", version.as_str()],
+        Some(version) => [name.as_str(), "at", version],
         None => [name.as_str(), "absent", ""],
     });
     fingerprint(&texts.collect::<Vec<_>>())
@@ -142,11 +204,11 @@ pub fn versions(now: &Versions) -> String {
 /// nothing that we know, or something has changed while it ran (it may have seen the one or the other), any
 /// change since `before` counts, the hash of the versions when the attempt was decided on.
 #[must_use]
-pub fn lacked(named: Option<&str>, before: Option<&str>, now: &Versions) -> Lacked {
+pub fn lacked(missing: Option<&Dependency>, before: Option<&str>, now: &Versions) -> Lacked {
     let all = versions(now);
     let before = before.unwrap_or(&all);
-    match named.and_then(|named| now.get_key_value(named)).filter(|_| before == all) {
-        Some((of, version)) => Lacked { of: Some(of.clone()), version: version.clone() },
+    match missing.and_then(|missing| now.get_key_value(missing)).filter(|_| before == all) {
+        Some((of, version)) => Lacked { of: Some(of.to_string()), version: version.clone() },
         None => Lacked { of: None, version: Some(before.to_owned()) },
     }
 }
@@ -155,7 +217,7 @@ pub fn lacked(named: Option<&str>, before: Option<&str>, now: &Versions) -> Lack
 #[must_use]
 pub fn changed(lacked: &Lacked, now: &Versions) -> bool {
     match &lacked.of {
-        Some(of) => now.get(of) != Some(&lacked.version),
+        Some(of) => of.parse().ok().and_then(|of| now.get(&of)) != Some(&lacked.version),
         None => lacked.version.as_ref() != Some(&versions(now)),
     }
 }
@@ -166,10 +228,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{api::build::ImageBuild, plan::validate};
+    use crate::{
+        api::build::{ImageBuild, Stage},
+        plan::validate,
+    };
 
     fn now(all: &[(&str, Option<&str>)]) -> Versions {
-        all.iter().map(|(name, version)| ((*name).to_owned(), version.map(ToOwned::to_owned))).collect()
+        all.iter().map(|(name, version)| (name.parse().unwrap(), version.map(ToOwned::to_owned))).collect()
     }
 
     #[test]
@@ -191,7 +256,8 @@ mod tests {
             },
         });
         let build: ImageBuild = serde_json::from_value(object).unwrap();
-        let names = of_build(&validate::build(&build).unwrap(), Some("push"));
+        let all = of_build(&validate::build(&build).unwrap(), Some("push"));
+        let names: BTreeSet<String> = all.iter().map(ToString::to_string).collect();
         assert_eq!(
             Vec::from_iter(&names),
             [
@@ -204,9 +270,10 @@ mod tests {
                 "staging-secret/push"
             ]
         );
-        assert!(names.iter().all(|name| is_name(name)));
-        for other in ["", "secret/", "pod/a", "secret/a b", "image/\u{7f}", &secret(&"a".repeat(LONGEST))] {
-            assert!(!is_name(other), "{other:?}");
+        assert_eq!(names.iter().map(|name| name.parse()).collect::<Result<BTreeSet<_>, _>>(), Ok(all));
+        let long = format!("secret/{}", "a".repeat(LONGEST));
+        for other in ["", "secret/", "pod/a", "secret/a b", "image/\u{7f}", "git/a", "chain/a", &long] {
+            assert_eq!(other.parse::<Dependency>(), Err(DependencyError), "{other:?}");
         }
     }
 
@@ -238,10 +305,12 @@ mod tests {
             (&staged, Stage::Build, Reason::AccessDenied, &without, None),
             (&staged, Stage::Build, Reason::BaseImageNotFound, &with, None),
         ] {
-            assert_eq!(refused(build, Some(stage), reason, now).as_deref(), expected, "{stage:?} {reason:?}");
+            let failure = Failure::new(reason, "").of(stage);
+            let found = refused(build, &failure, now).map(|found| found.to_string());
+            assert_eq!(found.as_deref(), expected, "{stage:?} {reason:?}");
         }
-        assert_eq!(shown("staging-secret/push", "builds"), "the Secret «push» of builds");
-        assert_eq!(shown("secret/a", "builds"), "secret/a");
+        assert_eq!(staging_secret("push").shown("builds"), "the Secret «push» of builds");
+        assert_eq!(Dependency::Object(ObjectRef::secret("a")).shown("builds"), "secret/a");
     }
 
     #[test]
@@ -251,13 +320,14 @@ mod tests {
         let other = now(&[("secret/a", None), ("secret/b", Some("2"))]);
         let unnamed = now(&[("secret/b", Some("1"))]);
         let before = versions(&absent);
-        let named = lacked(Some("secret/a"), Some(&before), &absent);
+        let [a, z] = ["a", "z"].map(|name| Dependency::Object(ObjectRef::secret(name)));
+        let named = lacked(Some(&a), Some(&before), &absent);
         assert_eq!(named, Lacked { of: Some("secret/a".to_owned()), version: None });
         let unsaid = lacked(None, Some(&before), &absent);
-        let unknown = lacked(Some("secret/z"), Some(&before), &absent);
+        let unknown = lacked(Some(&z), Some(&before), &absent);
         assert_eq!(unsaid, unknown);
         // It appeared while the attempt ran: nobody knows what the attempt has seen.
-        let meanwhile = lacked(Some("secret/a"), Some(&before), &appeared);
+        let meanwhile = lacked(Some(&a), Some(&before), &appeared);
         for (lacked, expected) in [
             (named, [false, true, false, true]),
             (unsaid, [false, true, true, true]),
@@ -275,7 +345,12 @@ mod tests {
             before in proptest::collection::btree_map("[a-c]", proptest::option::of("[0-2]"), 0..3),
             named in proptest::option::of("[a-c]"),
         ) {
-            let found = lacked(named.as_deref(), Some(&versions(&before)), &now);
+            let secret = |name: &String| Dependency::Object(ObjectRef::secret(name));
+            let all = |versions: BTreeMap<String, Option<String>>| -> Versions {
+                versions.into_iter().map(|(name, version)| (secret(&name), version)).collect()
+            };
+            let (now, before) = (all(now), all(before));
+            let found = lacked(named.as_ref().map(secret).as_ref(), Some(&versions(&before)), &now);
             prop_assert_eq!(changed(&found, &now), now != before);
         }
     }

@@ -1,14 +1,12 @@
 //! Events, as the difference of two statuses: what stands in both was told already, so that none is missing
 //! and none is told twice. Only what somebody should look at is one; progress is in the conditions.
 
+use super::text::{LONGEST_MESSAGE, truncate_end};
 use crate::api::{
     build::{Attempt, ImageBuildStatus},
     chain::{ImageChainStatus, LinkState, LinkStatus},
     condition::{Class, ConditionType, Reason},
 };
-
-/// The most of a note that the API server takes, in bytes (validation of `events.k8s.io/v1`).
-const LONGEST: usize = 1024;
 
 /// What is told about an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +36,8 @@ impl Event {
             Class::Success | Class::Progress | Class::Cancelled => Kind::Normal,
             _ => Kind::Warning,
         };
-        let message = message.get(..message.floor_char_boundary(LONGEST)).unwrap_or(message).to_owned();
+        // The most of a note that the API server takes is as long (validation of `events.k8s.io/v1`).
+        let message = truncate_end(message, LONGEST_MESSAGE).to_owned();
         Self { kind, reason, message }
     }
 }
@@ -185,7 +184,7 @@ mod tests {
             (Reason::Superseded, Kind::Normal),
         ] {
             let event = Event::new(reason, &long);
-            assert_eq!((event.kind, event.message.len()), (kind, LONGEST));
+            assert_eq!((event.kind, event.message.len()), (kind, LONGEST_MESSAGE));
         }
     }
 }

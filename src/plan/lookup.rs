@@ -8,11 +8,8 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::retry;
-use crate::api::{
-    chain::Lookup,
-    condition::{Class, Reason},
-};
+use super::{failure::Failure, retry};
+use crate::api::{chain::Lookup, condition::Class};
 
 /// Something to ask.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,7 +79,7 @@ pub struct Answer {
     /// When it was given.
     pub at: Timestamp,
     /// What was found, or why nothing was, and what to do.
-    pub result: Result<Found, (Reason, String)>,
+    pub result: Result<Found, Failure>,
     /// How often in a row it has failed by now.
     pub failures: u32,
 }
@@ -101,7 +98,7 @@ impl Answer {
     #[must_use]
     pub fn expires(&self, interval: Option<Duration>) -> Option<Timestamp> {
         let again = match &self.result {
-            Err((reason, _)) if reason.class() == Class::Infrastructure => Some(retry::pause(self.failures)),
+            Err(failure) if failure.reason.class() == Class::Infrastructure => Some(retry::pause(self.failures)),
             Err(_) => Some(interval.map_or(retry::LONGEST, |interval| interval.min(retry::LONGEST))),
             Ok(_) => interval,
         };
@@ -117,7 +114,7 @@ pub enum Known<T> {
     /// Nothing yet.
     Pending,
     /// Nothing, and why.
-    Failed(Reason, String),
+    Failed(Failure),
 }
 
 impl<T> Known<T> {
@@ -126,7 +123,7 @@ impl<T> Known<T> {
         match self {
             Self::Value(value) => Known::Value(change(value)),
             Self::Pending => Known::Pending,
-            Self::Failed(reason, message) => Known::Failed(reason, message),
+            Self::Failed(failure) => Known::Failed(failure),
         }
     }
 }
@@ -147,7 +144,7 @@ pub struct Knowledge<'a> {
     /// What to remember, by title.
     kept: BTreeMap<String, Lookup>,
     /// A server that does not answer, where an earlier answer helps out.
-    trouble: Option<(Reason, String)>,
+    trouble: Option<Failure>,
     wake: Option<Timestamp>,
 }
 
@@ -182,7 +179,7 @@ impl<'a> Knowledge<'a> {
                 Known::Value(digest.clone())
             }
             (answer, Some(old)) => self.fall_back(answer, old, subject),
-            (Some(Answer { result: Err((reason, message)), .. }), None) => Known::Failed(*reason, message.clone()),
+            (Some(Answer { result: Err(failure), .. }), None) => Known::Failed(failure.clone()),
             (_, None) => Known::Pending,
         }
     }
@@ -200,7 +197,7 @@ impl<'a> Knowledge<'a> {
                 Known::Value((commit.clone(), Some(objects)))
             }
             (answer, Some(old)) => self.fall_back(answer, old, subject).map(|commit| (commit, None)),
-            (Some(Answer { result: Err((reason, message)), .. }), None) => Known::Failed(*reason, message.clone()),
+            (Some(Answer { result: Err(failure), .. }), None) => Known::Failed(failure.clone()),
             (_, None) => Known::Pending,
         }
     }
@@ -209,7 +206,7 @@ impl<'a> Knowledge<'a> {
     pub fn presence(&mut self, subject: &Subject) -> Known<bool> {
         match self.ask(subject).0 {
             Some(Answer { result: Ok(Found::Presence(there)), .. }) => Known::Value(*there),
-            Some(Answer { result: Err((reason, message)), .. }) => Known::Failed(*reason, message.clone()),
+            Some(Answer { result: Err(failure), .. }) => Known::Failed(failure.clone()),
             _ => Known::Pending,
         }
     }
@@ -244,11 +241,11 @@ impl<'a> Knowledge<'a> {
 
     /// What was known before stands while the server does not answer; what it refuses does not.
     fn fall_back(&mut self, answer: Option<&Answer>, old: &Lookup, subject: &Subject) -> Known<String> {
-        if let Some(Answer { result: Err((reason, message)), .. }) = answer {
-            if reason.class() != Class::Infrastructure {
-                return Known::Failed(*reason, message.clone());
+        if let Some(Answer { result: Err(failure), .. }) = answer {
+            if failure.reason.class() != Class::Infrastructure {
+                return Known::Failed(failure.clone());
             }
-            self.trouble.get_or_insert_with(|| (*reason, message.clone()));
+            self.trouble.get_or_insert_with(|| failure.clone());
         }
         self.keep(subject, &old.found, old.at.0);
         Known::Value(old.found.clone())
@@ -283,7 +280,7 @@ pub struct Outcome {
     /// What the status is to remember.
     pub kept: Vec<Lookup>,
     /// A server that does not answer, where an earlier answer helps out.
-    pub trouble: Option<(Reason, String)>,
+    pub trouble: Option<Failure>,
     /// When the first answer is too old.
     pub wake: Option<Timestamp>,
 }
@@ -291,6 +288,7 @@ pub struct Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::condition::Reason;
 
     const MINUTE: Option<Duration> = Some(Duration::from_mins(1));
 
@@ -309,7 +307,7 @@ mod tests {
 
     fn answer(second: i64, result: Result<&str, Reason>, failures: u32) -> BTreeMap<Subject, Answer> {
         let result = result.map(|digest| Found::Digest(digest.to_owned()));
-        let result = result.map_err(|reason| (reason, "what to do".to_owned()));
+        let result = result.map_err(|reason| Failure::new(reason, "what to do"));
         BTreeMap::from([(image(), Answer { at: at(second), result, failures })])
     }
 
@@ -333,7 +331,7 @@ mod tests {
     #[test]
     fn an_answer_stands_until_its_time() {
         let value = |text: &str| Known::Value(text.to_owned());
-        let failed = |reason| Known::Failed(reason, "what to do".to_owned());
+        let failed = |reason| Known::Failed(Failure::new(reason, "what to do"));
         let (none, good) = (BTreeMap::new(), answer(100, Ok("new"), 0));
         let denied = answer(100, Err(Reason::AccessDenied), 1);
         let away = answer(100, Err(Reason::RegistryUnavailable), 2);
@@ -384,7 +382,7 @@ mod tests {
     fn what_helps_out_is_remembered_with_its_own_time_and_the_trouble_is_told() {
         let old = remembered(90);
         let outcome = ask(&old, &answer(100, Err(Reason::RegistryUnavailable), 2), MINUTE, 119).3;
-        assert_eq!((outcome.kept, outcome.trouble.unwrap().0), (old, Reason::RegistryUnavailable));
+        assert_eq!((outcome.kept, outcome.trouble.unwrap().reason), (old, Reason::RegistryUnavailable));
         let outcome = ask(&remembered(90), &answer(100, Ok("new"), 0), MINUTE, 119).3;
         assert_eq!((outcome.kept[0].found.as_str(), outcome.kept[0].at.0), ("new", at(100)));
         assert!(outcome.trouble.is_none());

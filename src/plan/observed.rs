@@ -3,10 +3,8 @@
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{
-    build::{Stage, StageStatus, Verification},
-    condition::Reason,
-};
+use super::failure::Failure;
+use crate::api::build::{Stage, StageStatus, Verification};
 
 /// What is known of a pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,29 +44,14 @@ pub enum State {
         /// Since when, if not since the pod was made.
         since: Option<Timestamp>,
         /// What holds it, if anybody says so.
-        held: Option<PodFailure>,
+        held: Option<Failure>,
     },
     /// A stage runs.
     Running(Stage),
     /// All stages ended well.
     Succeeded,
     /// It has failed, or cannot go on.
-    Failed(PodFailure),
-}
-
-/// What went wrong with a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodFailure {
-    /// Where; absent where no stage had begun.
-    pub stage: Option<Stage>,
-    /// What.
-    pub reason: Reason,
-    /// What happened, in a sentence.
-    pub message: String,
-    /// The task or test that failed.
-    pub task: Option<String>,
-    /// What it lacked, as [`super::dependency`] names it, if a stage says so.
-    pub lacked: Option<String>,
+    Failed(Failure),
 }
 
 /// What a stage says of itself.
@@ -79,7 +62,7 @@ pub struct Report {
     pub stage: Stage,
     /// What went wrong; absent where all went well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<ReportedFailure>,
+    pub failure: Option<Failure>,
     /// Of `build`, `verify` and `publish`: the image ID, which must be the same in all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_id: Option<String>,
@@ -97,31 +80,14 @@ pub struct Report {
     pub verification: Vec<Verification>,
 }
 
-/// What went wrong in a stage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ReportedFailure {
-    /// What, as one of the closed list.
-    pub reason: Reason,
-    /// What happened and what to do.
-    pub message: String,
-    /// The task or test that failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<String>,
-    /// What the stage lacked, as [`super::dependency`] names it: of a failure of class Dependency, what must
-    /// change before another attempt makes sense. Left out where the stage cannot tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lacked: Option<String>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::condition::Reason;
 
     #[test]
     fn only_what_decides_nothing_is_progress() {
-        let failure =
-            PodFailure { stage: None, reason: Reason::PodLost, message: String::new(), task: None, lacked: None };
+        let failure = Failure::new(Reason::PodLost, "");
         let waiting = |held| State::Waiting { stage: Some(Stage::Build), since: None, held };
         let cases = [
             (waiting(None), true),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    failure::Failure,
     image::Reference,
     key::{Ingredients, Key, fingerprint},
     lookup::{Knowledge, Known, Subject},
@@ -34,14 +35,18 @@ impl ProfileFact {
         match fact {
             Some(Self::Usable(profile)) => Known::Value(profile),
             Some(Self::Invalid(why)) => {
-                Known::Failed(Reason::SpecInvalid, format!("the BuildProfile «{name}» cannot be used: {why}"))
+                failed(Reason::SpecInvalid, format!("the BuildProfile «{name}» cannot be used: {why}"))
             }
-            Some(Self::Missing) | None => Known::Failed(
+            Some(Self::Missing) | None => failed(
                 Reason::ProfileNotFound,
                 format!("there is no BuildProfile «{name}»: name another, or ask a platform administrator for it"),
             ),
         }
     }
+}
+
+fn failed<T>(reason: Reason, message: String) -> Known<T> {
+    Known::Failed(Failure::new(reason, message))
 }
 
 /// What is known of a `ConfigMap`.
@@ -147,9 +152,9 @@ fn config_map(recipe: &ValidRecipe, name: &str, fact: Option<&ConfigMapFact>) ->
             of_entries(recipe, entries, (Reason::KeyNotFound, &format!("the ConfigMap «{name}»")))
         }
         Some(ConfigMapFact::Missing) => {
-            Known::Failed(Reason::ConfigMapNotFound, format!("there is no ConfigMap «{name}» in this namespace"))
+            failed(Reason::ConfigMapNotFound, format!("there is no ConfigMap «{name}» in this namespace"))
         }
-        Some(ConfigMapFact::Forbidden(what_to_do)) => Known::Failed(Reason::AccessNotGranted, what_to_do.clone()),
+        Some(ConfigMapFact::Forbidden(what_to_do)) => failed(Reason::AccessNotGranted, what_to_do.clone()),
         Some(ConfigMapFact::Unread) | None => Known::Pending,
     }
 }
@@ -160,7 +165,7 @@ fn of_entries(recipe: &ValidRecipe, entries: &BTreeMap<String, String>, place: (
         key.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     if let Some(missing) = recipe.paths.iter().find(|path| !entries.keys().any(|key| inside(path, key))) {
-        return Known::Failed(place.0, format!("{} has no «{missing}»", place.1));
+        return failed(place.0, format!("{} has no «{missing}»", place.1));
     }
     let decides = |key: &str| recipe.paths.is_empty() || recipe.paths.iter().any(|path| inside(path, key));
     let all: BTreeMap<&str, &str> = entries.iter().map(|(key, hash)| (key.as_str(), hash.as_str())).collect();
@@ -178,7 +183,7 @@ fn of_commit(
     let paths = deciding(recipe, directory);
     if let Some(missing) = paths.values().find(|path| !objects.contains_key(*path)) {
         let short = commit.get(..12).unwrap_or(&commit);
-        return Known::Failed(Reason::RevisionNotFound, format!("«{missing}» is not in the commit {short} of {url}"));
+        return failed(Reason::RevisionNotFound, format!("«{missing}» is not in the commit {short} of {url}"));
     }
     let contents = paths.iter().filter_map(|(path, full)| Some((path.as_str(), objects.get(full)?.as_str())));
     let hash = files_hash(&contents.collect());

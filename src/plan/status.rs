@@ -85,20 +85,6 @@ impl<'a> Conditions<'a> {
     }
 }
 
-/// As much of a text as fits into so many bytes. It is cut in the middle, with a mark: what went wrong is said
-/// first, and what to do last.
-#[must_use]
-pub fn bounded(text: &str, longest: usize) -> String {
-    const MARK: &str = " … ";
-    if text.len() <= longest {
-        return text.to_owned();
-    }
-    let kept = longest.saturating_sub(MARK.len());
-    let head = text.floor_char_boundary(kept / 2);
-    let tail = text.ceil_char_boundary(text.len() - kept / 2);
-    format!("{}{MARK}{}", text.get(..head).unwrap_or_default(), text.get(tail..).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,14 +92,6 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
-    }
-
-    #[test]
-    fn long_texts_keep_their_ends() {
-        let text = format!("it failed {} see the log", "ü".repeat(500));
-        let cut = bounded(&text, 100);
-        assert!(cut.len() <= 100 && cut.starts_with("it failed") && cut.ends_with("see the log"), "{cut}");
-        assert_eq!(bounded("short", 100), "short");
     }
 
     #[test]

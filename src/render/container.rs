@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::{Attempt, resources, volume};
-use crate::{api::build::Stage, plan::job::PROGRAM};
+use crate::{api::build::Container as Which, plan::job::PROGRAM};
 
 /// The user that fetches the source: nobody's, as in distroless images.
 const FETCHER: i64 = 65532;
@@ -17,38 +17,38 @@ const FILE_CAPABILITIES: [&str; 7] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID
 /// How long the engine may take to be ready, in seconds.
 const ENGINE_START: i32 = 120;
 
-/// The container of a stage.
-pub(super) fn of(attempt: &Attempt<'_>, stage: Stage) -> Container {
+/// A container.
+pub(super) fn of(attempt: &Attempt<'_>, which: Which) -> Container {
     let container = Container {
-        name: stage.container().to_owned(),
-        image: Some(image(attempt, stage)),
+        name: which.name().to_owned(),
+        image: Some(image(attempt, which)),
         // Images are pinned by digest: what is there is what is meant.
         image_pull_policy: Some("IfNotPresent".to_owned()),
-        command: Some(command(stage)),
-        resources: Some(requirements(attempt, stage)),
-        security_context: Some(security(stage)),
-        volume_mounts: Some(volume::mounts(attempt, stage)),
+        command: Some(command(which)),
+        resources: Some(requirements(attempt, which)),
+        security_context: Some(security(which)),
+        volume_mounts: Some(volume::mounts(attempt, which)),
         ..Container::default()
     };
-    if stage == Stage::Engine { sidecar(container) } else { container }
+    if which == Which::Engine { sidecar(container) } else { container }
 }
 
-fn image(attempt: &Attempt<'_>, stage: Stage) -> String {
-    match stage {
-        Stage::Source => attempt.operator_image.to_owned(),
-        Stage::Engine => attempt.inputs.engine.to_string(),
-        Stage::Build | Stage::Verify | Stage::Publish => attempt.inputs.builder.to_string(),
+fn image(attempt: &Attempt<'_>, which: Which) -> String {
+    match which {
+        Which::Source => attempt.operator_image.to_owned(),
+        Which::Engine => attempt.inputs.engine.to_string(),
+        Which::Build | Which::Verify | Which::Publish => attempt.inputs.builder.to_string(),
     }
 }
 
-fn command(stage: Stage) -> Vec<String> {
+fn command(which: Which) -> Vec<String> {
     // The operator's image has the program in its path; the others get it by a volume.
-    let program = if stage == Stage::Source { "imagechain" } else { PROGRAM };
-    [program, "runner", stage.container()].map(str::to_owned).into()
+    let program = if which == Which::Source { "imagechain" } else { PROGRAM };
+    [program, "runner", which.name()].map(str::to_owned).into()
 }
 
-fn requirements(attempt: &Attempt<'_>, stage: Stage) -> ResourceRequirements {
-    if stage == Stage::Engine { resources::engine(attempt.profile) } else { resources::stage(attempt.profile) }
+fn requirements(attempt: &Attempt<'_>, which: Which) -> ResourceRequirements {
+    if which == Which::Engine { resources::engine(attempt.profile) } else { resources::stage(attempt.profile) }
 }
 
 /// A native sidecar: it starts before the next stage, which waits until it is ready, and ends after the last.
@@ -64,18 +64,18 @@ fn sidecar(container: Container) -> Container {
     Container { restart_policy: Some("Always".to_owned()), startup_probe: Some(probe), ..container }
 }
 
-fn security(stage: Stage) -> SecurityContext {
-    match stage {
-        Stage::Source => SecurityContext {
+fn security(which: Which) -> SecurityContext {
+    match which {
+        Which::Source => SecurityContext {
             run_as_non_root: Some(true),
             run_as_user: Some(FETCHER),
             run_as_group: Some(FETCHER),
             ..closed()
         },
-        Stage::Engine => privileged(),
-        Stage::Build | Stage::Verify => tenant(),
+        Which::Engine => privileged(),
+        Which::Build | Which::Verify => tenant(),
         // It runs nothing of the tenant's, but must be root to reach the engine.
-        Stage::Publish => SecurityContext { run_as_user: Some(0), ..closed() },
+        Which::Publish => SecurityContext { run_as_user: Some(0), ..closed() },
     }
 }
 

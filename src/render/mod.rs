@@ -12,7 +12,7 @@ mod resources;
 mod secret;
 mod volume;
 
-pub use needs::{Found, Keys, Lack, Needs, Object, ObjectKind, Side};
+pub use needs::{Found, Keys, Lack, Needs};
 pub use pod::pod;
 pub use secret::{LARGEST_SECRET, secret, size};
 
@@ -21,6 +21,7 @@ use crate::{
     plan::{
         image::Repository,
         name,
+        object::ObjectRef,
         valid::{ValidBuild, ValidProfile, ValidPublish},
     },
 };
@@ -59,7 +60,7 @@ pub struct Target {
     /// The repository.
     pub repository: Repository,
     /// The Secret with the right to push, of type `kubernetes.io/dockerconfigjson`.
-    pub secret: Option<(Side, String)>,
+    pub secret: Option<ObjectRef>,
 }
 
 impl Target {
@@ -67,11 +68,14 @@ impl Target {
     /// is neither.
     #[must_use]
     pub fn of(profile: &ValidProfile, publish: Option<&ValidPublish>) -> Option<Self> {
-        let staged = profile.staging.as_ref().map(|staging| (&staging.repository, Side::Execution, &staging.secret));
-        let published = || publish.map(|publish| (&publish.repository, Side::Tenant, &publish.secret));
-        let (repository, side, secret) = staged.or_else(published)?;
-        let secret = secret.as_ref().map(|name| (side, name.clone()));
-        Some(Self { repository: repository.clone(), secret })
+        let secret = |name: &Option<String>| name.as_deref().map(ObjectRef::secret);
+        let staged = profile.staging.as_ref().map(|staging| Self {
+            repository: staging.repository.clone(),
+            secret: secret(&staging.secret).map(ObjectRef::of_execution),
+        });
+        let published =
+            |publish: &ValidPublish| Self { repository: publish.repository.clone(), secret: secret(&publish.secret) };
+        staged.or_else(|| publish.map(published))
     }
 }
 

@@ -1,9 +1,6 @@
 //! What must be read of the cluster before a pod can be made, and what of it is missing.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::ByteString;
 use thiserror::Error;
@@ -13,48 +10,10 @@ use super::{
     part::{Content, Part},
     secret::{LARGEST_SECRET, data, size_of},
 };
-use crate::api::condition::Reason;
-
-/// In whose namespace an object is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Side {
-    /// The build's: the tenant must have granted the right to read it.
-    Tenant,
-    /// The pod's: the platform's administrators made it.
-    Execution,
-}
-
-/// The kind of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ObjectKind {
-    /// A Secret.
-    Secret,
-    /// A `ConfigMap`.
-    ConfigMap,
-}
-
-impl fmt::Display for ObjectKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, formatter)
-    }
-}
-
-/// An object to read.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Object {
-    /// In whose namespace.
-    pub side: Side,
-    /// Its kind.
-    pub kind: ObjectKind,
-    /// Its name.
-    pub name: String,
-}
-
-impl Object {
-    pub(super) fn tenant(kind: ObjectKind, name: &str) -> Self {
-        Self { side: Side::Tenant, kind, name: name.to_owned() }
-    }
-}
+use crate::{
+    api::condition::Reason,
+    plan::object::{NamespaceRole, ObjectKind, ObjectRef},
+};
 
 /// What of an object is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,10 +27,10 @@ pub enum Keys<'a> {
 /// What was read: of each object that is there its entries, those of `data` and `binaryData` alike. It has
 /// no `Debug`: it holds secrets.
 #[derive(Clone, Default)]
-pub struct Found(pub BTreeMap<Object, BTreeMap<String, ByteString>>);
+pub struct Found(pub BTreeMap<ObjectRef, BTreeMap<String, ByteString>>);
 
 impl Found {
-    pub(super) fn value(&self, object: &Object, key: &str) -> Option<&ByteString> {
+    pub(super) fn value(&self, object: &ObjectRef, key: &str) -> Option<&ByteString> {
         self.0.get(object)?.get(key)
     }
 }
@@ -147,7 +106,7 @@ impl<'a> Needs<'a> {
 
     /// The objects to read, each once.
     #[must_use]
-    pub fn objects(&self) -> BTreeMap<Object, Keys<'a>> {
+    pub fn objects(&self) -> BTreeMap<ObjectRef, Keys<'a>> {
         let mut objects = BTreeMap::new();
         for (object, key) in self.parts.iter().flat_map(places) {
             let keys = objects.entry(object).or_insert_with(|| Keys::These(BTreeSet::new()));
@@ -162,10 +121,10 @@ impl<'a> Needs<'a> {
 
     /// The name of the namespace that an object is in.
     #[must_use]
-    pub fn namespace(&self, side: Side) -> &'a str {
-        match side {
-            Side::Tenant => self.attempt.namespace,
-            Side::Execution => &self.attempt.profile.execution_namespace,
+    pub fn namespace(&self, role: NamespaceRole) -> &'a str {
+        match role {
+            NamespaceRole::Tenant => self.attempt.namespace,
+            NamespaceRole::Execution => &self.attempt.profile.execution_namespace,
         }
     }
 
@@ -182,8 +141,8 @@ impl<'a> Needs<'a> {
         lacks
     }
 
-    fn lack(&self, object: &Object, key: Option<&str>, found: &Found) -> Option<Lack> {
-        let (kind, namespace, name) = (object.kind, self.namespace(object.side).to_owned(), object.name.clone());
+    fn lack(&self, object: &ObjectRef, key: Option<&str>, found: &Found) -> Option<Lack> {
+        let (kind, namespace, name) = (object.kind, self.namespace(object.namespace).to_owned(), object.name.clone());
         match (found.0.get(object), key) {
             (None, _) => Some(Lack::Object { kind, namespace, name }),
             (Some(entries), Some(key)) if !entries.contains_key(key) => {
@@ -198,8 +157,8 @@ impl<'a> Needs<'a> {
         let is_text = |value: Option<&ByteString>| value.is_none_or(|value| std::str::from_utf8(&value.0).is_ok());
         let places = places(part).into_iter().filter_map(|(object, key)| Some((object, key?)));
         let wrong = places.filter(|(object, key)| !is_text(found.value(object, key)));
-        let lack = |(object, key): (Object, &str)| Lack::NotText {
-            namespace: self.namespace(object.side).to_owned(),
+        let lack = |(object, key): (ObjectRef, &str)| Lack::NotText {
+            namespace: self.namespace(object.namespace).to_owned(),
             name: object.name,
             key: key.to_owned(),
         };
@@ -208,11 +167,11 @@ impl<'a> Needs<'a> {
 }
 
 /// The objects of a part, with the keys where not all are needed.
-fn places<'a>(part: &Part<'a>) -> Vec<(Object, Option<&'a str>)> {
+fn places<'a>(part: &Part<'a>) -> Vec<(ObjectRef, Option<&'a str>)> {
     match &part.content {
         Content::Value(object, key) => vec![(object.clone(), Some(*key))],
         Content::Variables(variables) => {
-            let object = |name: &String| Object::tenant(ObjectKind::Secret, name);
+            let object = |name: &String| ObjectRef::secret(name);
             variables.values().map(|(name, key)| (object(name), Some(key.as_str()))).collect()
         }
         Content::Entries(object) => vec![(object.clone(), None)],

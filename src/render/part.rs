@@ -3,14 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Attempt,
-    needs::{Object, ObjectKind, Side},
-};
+use super::Attempt;
 use crate::{
-    api::build::Stage,
+    api::build::Container,
     plan::{
         fill::{self, SECRET_VARIABLES},
+        object::ObjectRef,
         path::SourcePath,
         valid::ValidSource,
     },
@@ -33,7 +31,7 @@ const DOCKER_CONFIG: &str = ".dockerconfigjson";
 /// Something that some containers need.
 pub(super) struct Part<'a> {
     /// Who sees it.
-    pub stages: &'static [Stage],
+    pub containers: &'static [Container],
     /// Where, below the folder of secrets. With its slashes as dots it is the key in the attempt's Secret.
     pub path: String,
     /// What it is made of.
@@ -43,11 +41,11 @@ pub(super) struct Part<'a> {
 /// What a part is made of.
 pub(super) enum Content<'a> {
     /// The value of a key.
-    Value(Object, &'a str),
+    Value(ObjectRef, &'a str),
     /// A JSON object: the values of some keys of the tenant's Secrets, by the names of variables.
     Variables(&'a BTreeMap<String, (String, String)>),
     /// All entries of a `ConfigMap`, as files.
-    Entries(Object),
+    Entries(ObjectRef),
     /// Files that the build itself holds.
     Files(&'a BTreeMap<SourcePath, String>),
 }
@@ -59,16 +57,16 @@ impl Part<'_> {
     }
 
     /// Whether a container sees it.
-    pub fn is_for(&self, stage: Stage) -> bool {
-        self.stages.contains(&stage)
+    pub fn is_for(&self, container: Container) -> bool {
+        self.containers.contains(&container)
     }
 }
 
 /// All parts of an attempt. No two have the same path.
 pub(super) fn all<'a>(attempt: &Attempt<'a>) -> Vec<Part<'a>> {
     let mut parts = source(attempt);
-    parts.extend(pull(attempt).map(|secret| docker_config(&[Stage::Build], PULL, secret)));
-    parts.extend(push(attempt).map(|secret| docker_config(&[Stage::Publish], PUSH, secret)));
+    parts.extend(pull(attempt).map(|secret| docker_config(&[Container::Build], PULL, secret)));
+    parts.extend(push(attempt).map(|secret| docker_config(&[Container::Publish], PUSH, secret)));
     parts.extend(authority(attempt));
     parts.extend(variables(attempt));
     parts.extend(environments(attempt));
@@ -76,15 +74,15 @@ pub(super) fn all<'a>(attempt: &Attempt<'a>) -> Vec<Part<'a>> {
 }
 
 fn source<'a>(attempt: &Attempt<'a>) -> Vec<Part<'a>> {
-    let part = |path: String, content| Part { stages: &[Stage::Source], path, content };
+    let part = |path: String, content| Part { containers: &[Container::Source], path, content };
     match &attempt.build.recipe.source {
         ValidSource::Git { url, secret: Some(secret), .. } => {
-            let object = Object::tenant(ObjectKind::Secret, secret);
+            let object = ObjectRef::secret(secret);
             git_keys(url).map(|key| part(format!("{GIT}/{key}"), Content::Value(object.clone(), key))).into()
         }
         ValidSource::Git { secret: None, .. } => Vec::new(),
         ValidSource::ConfigMap(name) => {
-            vec![part(FILES.to_owned(), Content::Entries(Object::tenant(ObjectKind::ConfigMap, name)))]
+            vec![part(FILES.to_owned(), Content::Entries(ObjectRef::config_map(name)))]
         }
         ValidSource::Inline(files) => vec![part(FILES.to_owned(), Content::Files(files))],
     }
@@ -95,44 +93,43 @@ fn git_keys(url: &str) -> [&'static str; 2] {
     if url.starts_with("ssh:") { ["identity", "known_hosts"] } else { ["username", "password"] }
 }
 
-fn docker_config(stages: &'static [Stage], folder: &str, secret: Object) -> Part<'static> {
-    Part { stages, path: format!("{folder}/config.json"), content: Content::Value(secret, DOCKER_CONFIG) }
+fn docker_config(containers: &'static [Container], folder: &str, secret: ObjectRef) -> Part<'static> {
+    Part { containers, path: format!("{folder}/config.json"), content: Content::Value(secret, DOCKER_CONFIG) }
 }
 
 /// The Secret for the pull of the parent.
-pub(super) fn pull(attempt: &Attempt<'_>) -> Option<Object> {
+pub(super) fn pull(attempt: &Attempt<'_>) -> Option<ObjectRef> {
     let parent = attempt.build.parent.as_ref()?;
     attempt.inputs.parent.as_ref()?;
-    let own = parent.secret.as_ref().map(|secret| Object::tenant(ObjectKind::Secret, secret));
+    let own = parent.secret.as_ref().map(|secret| ObjectRef::secret(secret));
     own.or_else(|| push(attempt).filter(|_| parent.is_staged()))
 }
 
 /// The Secret for the push.
-pub(super) fn push(attempt: &Attempt<'_>) -> Option<Object> {
-    let (side, name) = attempt.target.secret.as_ref()?;
-    Some(Object { side: *side, kind: ObjectKind::Secret, name: name.clone() })
+pub(super) fn push(attempt: &Attempt<'_>) -> Option<ObjectRef> {
+    attempt.target.secret.clone()
 }
 
 fn authority<'a>(attempt: &Attempt<'a>) -> Option<Part<'a>> {
-    let name = attempt.profile.certificate_authority.clone()?;
-    let object = Object { side: Side::Execution, kind: ObjectKind::ConfigMap, name };
+    let name = attempt.profile.certificate_authority.as_ref()?;
+    let object = ObjectRef::config_map(name).of_execution();
     let content = Content::Value(object, AUTHORITY);
-    Some(Part { stages: &[Stage::Engine, Stage::Publish], path: AUTHORITY.to_owned(), content })
+    Some(Part { containers: &[Container::Engine, Container::Publish], path: AUTHORITY.to_owned(), content })
 }
 
 fn variables<'a>(attempt: &Attempt<'a>) -> Option<Part<'a>> {
     let secrets = &attempt.build.recipe.packer.variables.secrets;
     let content = Content::Variables(secrets);
-    let part = Part { stages: &[Stage::Build], path: SECRET_VARIABLES.to_owned(), content };
+    let part = Part { containers: &[Container::Build], path: SECRET_VARIABLES.to_owned(), content };
     (!secrets.is_empty()).then_some(part)
 }
 
 fn environments<'a>(attempt: &Attempt<'a>) -> impl Iterator<Item = Part<'a>> {
     attempt.build.recipe.verify.iter().enumerate().flat_map(|(index, step)| {
         step.environment.secrets.iter().map(move |(name, (secret, key))| Part {
-            stages: &[Stage::Verify],
+            containers: &[Container::Verify],
             path: fill::secret_environment(index, name),
-            content: Content::Value(Object::tenant(ObjectKind::Secret, secret), key),
+            content: Content::Value(ObjectRef::secret(secret), key),
         })
     })
 }

@@ -10,7 +10,7 @@ use k8s_openapi::{
 use super::{Attempt, container, resources, volume};
 use crate::api::{
     ATTEMPT_LABEL, BUILD_LABEL, BUILD_NAMESPACE_LABEL, BUILD_UID_LABEL, CHAIN_LABEL, JOB_ANNOTATION, LINK_LABEL,
-    MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL, build::Stage,
+    MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL, build::Container,
 };
 
 /// How long containers have to end, in seconds: 30 for what the runner runs, the rest for the engine.
@@ -54,7 +54,7 @@ pub(super) fn labels(attempt: &Attempt<'_>) -> BTreeMap<String, String> {
 }
 
 fn annotations(attempt: &Attempt<'_>) -> BTreeMap<String, String> {
-    let build = Stage::Build.container().to_owned();
+    let build = Container::Build.name().to_owned();
     BTreeMap::from([
         (JOB_ANNOTATION.to_owned(), attempt.job().to_json()),
         // What `kubectl logs POD` shows.
@@ -65,10 +65,10 @@ fn annotations(attempt: &Attempt<'_>) -> BTreeMap<String, String> {
 fn spec(attempt: &Attempt<'_>) -> PodSpec {
     let profile = attempt.profile;
     // One after another: each has its own exit code, times, logs and credentials.
-    let init = [Stage::Source, Stage::Engine, Stage::Build, Stage::Verify];
+    let init = [Container::Source, Container::Engine, Container::Build, Container::Verify];
     PodSpec {
-        init_containers: Some(init.map(|stage| container::of(attempt, stage)).into()),
-        containers: vec![container::of(attempt, Stage::Publish)],
+        init_containers: Some(init.map(|each| container::of(attempt, each)).into()),
+        containers: vec![container::of(attempt, Container::Publish)],
         volumes: Some(volume::all(attempt)),
         resources: Some(resources::pod(profile)),
         restart_policy: Some("Never".to_owned()),

@@ -12,11 +12,11 @@ use serde::Serialize;
 
 use super::{
     Attempt,
-    needs::{Found, Object, ObjectKind},
+    needs::Found,
     part::{Content, Part},
     pod::labels,
 };
-use crate::plan::job::Files;
+use crate::plan::{job::Files, object::ObjectRef};
 
 /// The most that the values of a Secret may have together, in bytes (`MaxSecretSize` of Kubernetes' API).
 pub const LARGEST_SECRET: usize = 1 << 20;
@@ -86,7 +86,7 @@ fn texts<'f>(
     found: &'f Found,
 ) -> Option<BTreeMap<String, Cow<'f, str>>> {
     let text = |(name, (secret, key)): (&String, &(String, String))| {
-        let object = Object::tenant(ObjectKind::Secret, secret);
+        let object = ObjectRef::secret(secret);
         Some((name.clone(), String::from_utf8_lossy(&found.value(&object, key)?.0)))
     };
     variables.iter().map(text).collect()

@@ -159,10 +159,10 @@ fn least() -> Fixture {
 const CANARY: &str = "canary-in-a-coal-mine";
 
 fn found(needs: &Needs<'_>) -> Found {
-    let entry = |object: &Object, key: &str| {
+    let entry = |object: &ObjectRef, key: &str| {
         (key.to_owned(), ByteString(format!("{CANARY}-{}-{key}", object.name).into_bytes()))
     };
-    let entries = |(object, keys): (Object, Keys<'_>)| {
+    let entries = |(object, keys): (ObjectRef, Keys<'_>)| {
         let entries: BTreeMap<_, _> = match keys {
             Keys::All => ["site.yml", "roles"].into_iter().map(|key| entry(&object, key)).collect(),
             Keys::These(keys) => keys.into_iter().map(|key| entry(&object, key)).collect(),

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 
 use super::{Attempt, part::Part, resources};
 use crate::{
-    api::{JOB_ANNOTATION, build::Stage},
+    api::{JOB_ANNOTATION, build::Container},
     plan::job::{ENGINE_FOLDER, GRAPH_ROOT, JOB_FOLDER, PROGRAM_FOLDER, SECRETS, WORKSPACE},
 };
 
@@ -25,33 +25,33 @@ const SMALL: u64 = 512 << 20;
 pub(super) fn all(attempt: &Attempt<'_>) -> Vec<Volume> {
     let storage = attempt.profile.storage_bytes;
     let empty = [(PROGRAM, SMALL), (TEMPORARY, SMALL), (ENGINE, SMALL), (WORK, storage), (GRAPH, storage)];
-    let secrets = ALL_STAGES.into_iter().filter_map(|stage| secrets(attempt, stage));
+    let secrets = Container::ALL.into_iter().filter_map(|container| secrets(attempt, container));
     [job()].into_iter().chain(empty.map(|(name, most)| empty_dir(name, most))).chain(secrets).collect()
 }
 
 /// What a container mounts.
-pub(super) fn mounts(attempt: &Attempt<'_>, stage: Stage) -> Vec<VolumeMount> {
+pub(super) fn mounts(attempt: &Attempt<'_>, container: Container) -> Vec<VolumeMount> {
     let mut mounts = vec![read(JOB, JOB_FOLDER), write(WORK, WORKSPACE)];
-    mounts.extend(match stage {
+    mounts.extend(match container {
         // Its own root is read-only.
-        Stage::Source => vec![write(PROGRAM, PROGRAM_FOLDER), write(TEMPORARY, "/tmp")],
-        Stage::Engine => vec![read(PROGRAM, PROGRAM_FOLDER), write(ENGINE, ENGINE_FOLDER), write(GRAPH, GRAPH_ROOT)],
+        Container::Source => vec![write(PROGRAM, PROGRAM_FOLDER), write(TEMPORARY, "/tmp")],
+        Container::Engine => {
+            vec![read(PROGRAM, PROGRAM_FOLDER), write(ENGINE, ENGINE_FOLDER), write(GRAPH, GRAPH_ROOT)]
+        }
         // Connecting to a socket writes nothing; what the engine says of itself beside it stays as it is.
-        Stage::Build | Stage::Verify | Stage::Publish => {
+        Container::Build | Container::Verify | Container::Publish => {
             vec![read(PROGRAM, PROGRAM_FOLDER), read(ENGINE, ENGINE_FOLDER)]
         }
     });
-    mounts.extend(secrets(attempt, stage).map(|volume| read(&volume.name, SECRETS)));
+    mounts.extend(secrets(attempt, container).map(|volume| read(&volume.name, SECRETS)));
     mounts
 }
 
-const ALL_STAGES: [Stage; 5] = [Stage::Source, Stage::Engine, Stage::Build, Stage::Verify, Stage::Publish];
-
 /// The part of the attempt's Secret that a container sees; `None` where it sees nothing.
-fn secrets(attempt: &Attempt<'_>, stage: Stage) -> Option<Volume> {
+fn secrets(attempt: &Attempt<'_>, container: Container) -> Option<Volume> {
     let parts = attempt.parts();
     let item = |part: &Part<'_>| KeyToPath { key: part.key(), path: part.path.clone(), mode: None };
-    let items: Vec<_> = parts.iter().filter(|part| part.is_for(stage)).map(item).collect();
+    let items: Vec<_> = parts.iter().filter(|part| part.is_for(container)).map(item).collect();
     if items.is_empty() {
         return None;
     }
@@ -59,10 +59,10 @@ fn secrets(attempt: &Attempt<'_>, stage: Stage) -> Option<Volume> {
         secret_name: Some(attempt.pod_name()),
         items: Some(items),
         // `source` is not root, and alone in its container.
-        default_mode: Some(if stage == Stage::Source { 0o444 } else { 0o400 }),
+        default_mode: Some(if container == Container::Source { 0o444 } else { 0o400 }),
         optional: Some(false),
     };
-    Some(Volume { name: format!("{}-secrets", stage.container()), secret: Some(source), ..Volume::default() })
+    Some(Volume { name: format!("{container}-secrets"), secret: Some(source), ..Volume::default() })
 }
 
 fn job() -> Volume {

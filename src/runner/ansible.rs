@@ -4,11 +4,11 @@ use std::{fs, io, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::{
-    report::{failure, read_bounded, shortened},
-    stage::Context,
+use super::{report::read_bounded, stage::Context};
+use crate::{
+    api::condition::Reason,
+    plan::{failure::Failure, text::truncate_middle},
 };
-use crate::{api::condition::Reason, plan::observed::ReportedFailure};
 
 /// By this variable the plugin knows where to write.
 pub(super) const REPORT_VARIABLE: &str = "IMAGECHAIN_ANSIBLE_REPORT";
@@ -70,19 +70,20 @@ fn last(text: &str, workspace: &str) -> Option<FailedTask> {
 
 impl FailedTask {
     /// As a failure of that reason.
-    pub(super) fn failure(&self, reason: Reason) -> ReportedFailure {
-        ReportedFailure { task: Some(self.task.clone()), ..failure(reason, self.sentence()) }
+    pub(super) fn failure(&self, reason: Reason) -> Failure {
+        Failure { task: Some(self.task.clone()), ..Failure::new(reason, self.sentence()) }
     }
 
     fn sentence(&self) -> String {
         let verb = if self.kind == "unreachable" { "did not reach" } else { "failed on" };
         let place = if self.path.is_empty() { String::new() } else { format!(" ({})", self.path) };
-        let mut parts = vec![format!("{} {verb} {}{place}: {}", self.action, self.host, shortened(&self.message, 500))];
+        let mut parts =
+            vec![format!("{} {verb} {}{place}: {}", self.action, self.host, truncate_middle(&self.message, 500))];
         parts.extend(self.rc.filter(|rc| *rc != 0).map(|rc| format!("return code {rc}")));
         for (name, output) in [("stderr", &self.stderr), ("stdout", &self.stdout)] {
             // Modules often say the same twice.
             if !output.trim().is_empty() && !self.message.contains(output.trim()) {
-                parts.push(format!("{name}: {}", shortened(output, 300)));
+                parts.push(format!("{name}: {}", truncate_middle(output, 300)));
             }
         }
         parts.join("; ")

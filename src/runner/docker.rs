@@ -7,10 +7,9 @@ use tokio::process::Command;
 use super::{
     engine::Marker,
     process::{Tail, ending},
-    report::failure,
     stage::Context,
 };
-use crate::{api::condition::Reason, plan::observed::ReportedFailure};
+use crate::{api::condition::Reason, plan::failure::Failure};
 
 /// How a container is started whose first process may be systemd. Its standard input stays open, so that a
 /// shell does not end either.
@@ -45,7 +44,7 @@ impl<'c> Docker<'c> {
     }
 
     /// Runs `docker`; what it printed, if it ended well.
-    async fn call(&self, arguments: &[&str], shown: bool) -> Result<Result<String, String>, ReportedFailure> {
+    async fn call(&self, arguments: &[&str], shown: bool) -> Result<Result<String, String>, Failure> {
         let mut command = Command::new("docker");
         command.args(arguments);
         self.prepare(&mut command);
@@ -66,26 +65,29 @@ impl<'c> Docker<'c> {
     }
 
     /// Pulls an image.
-    pub(super) async fn pull(&self, reference: &str, platform: &str) -> Result<(), ReportedFailure> {
+    pub(super) async fn pull(&self, reference: &str, platform: &str) -> Result<(), Failure> {
         let arguments = ["pull", "--quiet", "--platform", platform, reference];
         let pulled = self.call(&arguments, false).await?;
         pulled.map(drop).map_err(|complaint| refusal(Purpose::Pull, reference, &complaint))
     }
 
     /// Gives an image another name.
-    pub(super) async fn tag(&self, image: &str, name: &str) -> Result<(), ReportedFailure> {
+    pub(super) async fn tag(&self, image: &str, name: &str) -> Result<(), Failure> {
         let tagged = self.call(&["tag", image, name], false).await?;
         tagged.map(drop).map_err(|complaint| {
-            failure(Reason::BuildFailed, format!("{image} cannot be named {name} in the engine: {}", said(&complaint)))
+            Failure::new(
+                Reason::BuildFailed,
+                format!("{image} cannot be named {name} in the engine: {}", said(&complaint)),
+            )
         })
     }
 
     /// The ID of an image; `None` where the engine has none of that name.
-    pub(super) async fn image_id(&self, name: &str) -> Result<Option<String>, ReportedFailure> {
+    pub(super) async fn image_id(&self, name: &str) -> Result<Option<String>, Failure> {
         match self.call(&["image", "inspect", "--format", "{{.Id}}", name], false).await? {
             Ok(output) => Ok(Some(output.trim().to_owned())),
             Err(complaint) if complaint.to_lowercase().contains("no such image") => Ok(None),
-            Err(complaint) => Err(failure(
+            Err(complaint) => Err(Failure::new(
                 Reason::StageInterrupted,
                 format!("the engine does not say what {name} is: {}", said(&complaint)),
             )),
@@ -93,20 +95,26 @@ impl<'c> Docker<'c> {
     }
 
     /// Pushes an image; the digest of its manifest.
-    pub(super) async fn push(&self, name: &str) -> Result<String, ReportedFailure> {
+    pub(super) async fn push(&self, name: &str) -> Result<String, Failure> {
         let output = self.call(&["push", name], true).await?;
         let output = output.map_err(|complaint| refusal(Purpose::Push, name, &complaint))?;
         pushed_digest(&output).ok_or_else(|| {
-            failure(Reason::RegistryUnavailable, format!("{name} was pushed, and the engine does not say its digest"))
+            Failure::new(
+                Reason::RegistryUnavailable,
+                format!("{name} was pushed, and the engine does not say its digest"),
+            )
         })
     }
 
     /// Starts a container of that name with an image's own command, so that systemd can be its first process.
-    pub(super) async fn start(&self, name: &str, image: &str) -> Result<(), ReportedFailure> {
+    pub(super) async fn start(&self, name: &str, image: &str) -> Result<(), Failure> {
         let named = ["--name", name, "--", image];
         let started = self.call(&[START.as_slice(), &named].concat(), false).await?;
         started.map(drop).map_err(|complaint| {
-            failure(Reason::VerificationFailed, format!("no container of {image} can be started: {}", said(&complaint)))
+            Failure::new(
+                Reason::VerificationFailed,
+                format!("no container of {image} can be started: {}", said(&complaint)),
+            )
         })
     }
 
@@ -126,7 +134,7 @@ impl<'c> Docker<'c> {
     }
 
     /// Whether the kernel ended containers for lack of memory within the last seconds, as a failure.
-    pub(super) async fn out_of_memory(&self, seconds: u64) -> Option<ReportedFailure> {
+    pub(super) async fn out_of_memory(&self, seconds: u64) -> Option<Failure> {
         // Spans of time are what the command line takes from its own clock, in whole seconds: one more at both ends.
         let since = format!("--since={}s", seconds + 1);
         let form = "--format={{.Actor.Attributes.name}}";
@@ -138,7 +146,7 @@ impl<'c> Docker<'c> {
 }
 
 /// The failure that `docker events` tells of.
-fn starved(events: &str, memory: Option<u64>) -> Option<ReportedFailure> {
+fn starved(events: &str, memory: Option<u64>) -> Option<Failure> {
     let names: BTreeSet<&str> = events.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let first = names.first()?;
     let share = memory.map_or_else(String::new, |bytes| {
@@ -146,7 +154,7 @@ fn starved(events: &str, memory: Option<u64>) -> Option<ReportedFailure> {
     });
     let message =
         format!("the container {first} was out of memory{share}: raise resources.memory of the profile, or need less");
-    Some(failure(Reason::OutOfMemory, message))
+    Some(Failure::new(Reason::OutOfMemory, message))
 }
 
 /// The digest in `docker push`'s last line, `TAG: digest: sha256:… size: 1234`.
@@ -162,7 +170,7 @@ fn said(complaint: &str) -> &str {
 }
 
 /// What a registry's refusal means, as dockerd passes it on.
-fn refusal(purpose: Purpose, name: &str, complaint: &str) -> ReportedFailure {
+fn refusal(purpose: Purpose, name: &str, complaint: &str) -> Failure {
     const DENIED: [&str; 6] = ["unauthorized", "authentication required", "denied", "no basic auth", "401 ", "403 "];
     const ABSENT: [&str; 4] = ["manifest unknown", "not found", "name unknown", "no matching manifest"];
     let lower = complaint.to_lowercase();
@@ -175,7 +183,7 @@ fn refusal(purpose: Purpose, name: &str, complaint: &str) -> ReportedFailure {
         _ => Reason::RegistryUnavailable,
     };
     let verb = if purpose == Purpose::Pull { "pulled" } else { "pushed" };
-    failure(reason, format!("{name} cannot be {verb}: {}", said(complaint)))
+    Failure::new(reason, format!("{name} cannot be {verb}: {}", said(complaint)))
 }
 
 #[cfg(test)]

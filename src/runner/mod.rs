@@ -23,20 +23,18 @@ use std::process::{Command, ExitCode};
 
 use places::Places;
 
-use crate::api::build::Stage;
+use crate::api::build::Container;
 
 /// Runs the command of a container to its end.
 #[must_use]
-pub fn run(stage: Stage, places: &Places) -> ExitCode {
-    match stage {
-        Stage::Engine => engine::run(places),
-        // As the first process of a container, somebody must wait for those that lost their parents.
-        _ if rustix::process::getpid().is_init() => {
-            let mut again = Command::new("/proc/self/exe");
-            init::supervise(again.args(["runner", stage.container()]))
-        }
-        _ => stage::run(stage, places),
+pub fn run(container: Container, places: &Places) -> ExitCode {
+    let Some(stage) = container.stage() else { return engine::run(places) };
+    // As the first process of a container, somebody must wait for those that lost their parents.
+    if rustix::process::getpid().is_init() {
+        let mut again = Command::new("/proc/self/exe");
+        return init::supervise(again.args(["runner", container.name()]));
     }
+    stage::run(stage, places)
 }
 
 /// Whether the engine is ready, for its startup probe.

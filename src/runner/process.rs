@@ -19,8 +19,14 @@ use tokio::{
     time::timeout,
 };
 
-use super::report::{failure, local, plain, shortened};
-use crate::{api::condition::Reason, plan::observed::ReportedFailure};
+use super::report::local;
+use crate::{
+    api::condition::Reason,
+    plan::{
+        failure::Failure,
+        text::{plain, truncate_middle},
+    },
+};
 
 /// How long lines may still come when the program has ended: what it started may hold its output open.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -46,11 +52,7 @@ impl Processes {
     ///
     /// # Errors
     /// It cannot be started, or the stage is being ended.
-    pub(super) async fn run(
-        &self,
-        mut command: Command,
-        lines: &mut dyn FnMut(&str),
-    ) -> Result<ExitStatus, ReportedFailure> {
+    pub(super) async fn run(&self, mut command: Command, lines: &mut dyn FnMut(&str)) -> Result<ExitStatus, Failure> {
         let program = command.as_std().get_program().to_string_lossy().into_owned();
         let (receiver, mut child) = self.start(&mut command, &program)?;
         let ended = follow(receiver, &mut child, lines).await;
@@ -58,10 +60,10 @@ impl Processes {
         ended.map_err(|error| local(&program, &error))
     }
 
-    fn start(&self, command: &mut Command, program: &str) -> Result<(Receiver, Child), ReportedFailure> {
+    fn start(&self, command: &mut Command, program: &str) -> Result<(Receiver, Child), Failure> {
         let mut now = self.now();
         if now.closed {
-            return Err(failure(Reason::StageInterrupted, "the stage is being ended"));
+            return Err(Failure::new(Reason::StageInterrupted, "the stage is being ended"));
         }
         let (receiver, child) = spawn(command).map_err(|error| unstartable(program, command, &error))?;
         now.group = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
@@ -110,17 +112,17 @@ fn spawn(command: &mut Command) -> io::Result<(Receiver, Child)> {
     Ok((Receiver::from_owned_fd(OwnedFd::from(reader))?, child?))
 }
 
-fn unstartable(program: &str, command: &Command, error: &io::Error) -> ReportedFailure {
+fn unstartable(program: &str, command: &Command, error: &io::Error) -> Failure {
     let folder = command.as_std().get_current_dir();
     match error.kind() {
-        io::ErrorKind::NotFound if folder.is_none_or(Path::is_dir) => failure(
+        io::ErrorKind::NotFound if folder.is_none_or(Path::is_dir) => Failure::new(
             Reason::BuilderUnsuitable,
             format!(
                 "{program} not found in the builder image: install it there, or name another image in the profile (images.builder)"
             ),
         ),
         io::ErrorKind::PermissionDenied => {
-            failure(Reason::BuilderUnsuitable, format!("{program} cannot be run in the builder image: {error}"))
+            Failure::new(Reason::BuilderUnsuitable, format!("{program} cannot be run in the builder image: {error}"))
         }
         _ => local(program, error),
     }
@@ -193,7 +195,7 @@ impl Tail {
         if self.lines.len() == Self::MOST {
             self.lines.pop_front();
         }
-        self.lines.push_back(shortened(&plain(line), 400));
+        self.lines.push_back(truncate_middle(&plain(line), 400));
     }
 
     /// The last of them, in one text.

@@ -2,24 +2,20 @@
 
 use std::{collections::BTreeSet, fs};
 
-use super::{
-    docker::Docker,
-    report::{failure, local},
-    stage::Context,
-    verify::tested_image,
-};
+use super::{docker::Docker, report::local, stage::Context, verify::tested_image};
 use crate::{
     api::{build::Stage, condition::Reason},
     plan::{
+        failure::Failure,
         image::{Digest, Repository},
         job::{self, Staging},
-        observed::{Report, ReportedFailure},
+        observed::Report,
     },
     remote::registry::{Credentials, Registry, Settings},
 };
 
 /// Pushes the image that was tested.
-pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), ReportedFailure> {
+pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Failure> {
     let staging = &context.job.staging;
     let docker = Docker::new(context, staging.credentials.as_deref());
     let tested = tested_image(context, &docker, Stage::Verify).await?;
@@ -38,27 +34,27 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Re
 }
 
 /// Whether the registry holds what was tested; the size of its layers.
-async fn look(context: &Context, staging: &Staging, digest: &str, tested: &str) -> Result<i64, ReportedFailure> {
-    let unreadable = |what: &str, why: String| failure(Reason::RegistryUnavailable, format!("{what}: {why}"));
+async fn look(context: &Context, staging: &Staging, digest: &str, tested: &str) -> Result<i64, Failure> {
+    let unreadable = |what: &str, why: String| Failure::new(Reason::RegistryUnavailable, format!("{what}: {why}"));
     let repository: Repository =
         staging.repository.parse().map_err(|_| unreadable(&staging.repository, "is no repository".to_owned()))?;
     let digest: Digest = digest.parse().map_err(|_| unreadable(digest, "is no digest".to_owned()))?;
-    let registry =
-        Registry::new(settings(&context.job.registry)?).map_err(|error| failure(error.reason(), error.to_string()))?;
+    let registry = Registry::new(settings(&context.job.registry)?)
+        .map_err(|error| Failure::new(error.reason(), error.to_string()))?;
     let image = registry.image(&repository, &digest, &credentials(staging)?).await;
-    let image = image.map_err(|error| failure(error.reason(), error.to_string()))?;
+    let image = image.map_err(|error| Failure::new(error.reason(), error.to_string()))?;
     let Some(image) = image else {
         return Err(unreadable(&staging.repository, format!("{digest} is not there right after the push")));
     };
     if image.config.to_string() != tested {
         let message =
             format!("{repository}@{digest} holds the image {}, and {tested} was tested: it is not used", image.config);
-        return Err(failure(Reason::ImageMismatch, message));
+        return Err(Failure::new(Reason::ImageMismatch, message));
     }
     Ok(i64::try_from(image.size).unwrap_or(i64::MAX))
 }
 
-fn settings(registry: &job::Registry) -> Result<Settings, ReportedFailure> {
+fn settings(registry: &job::Registry) -> Result<Settings, Failure> {
     let certificates = registry.certificate_authority.as_ref().map(fs::read_to_string).transpose();
     Ok(Settings {
         insecure: registry.insecure.iter().cloned().collect::<BTreeSet<_>>(),
@@ -67,9 +63,9 @@ fn settings(registry: &job::Registry) -> Result<Settings, ReportedFailure> {
     })
 }
 
-fn credentials(staging: &Staging) -> Result<Credentials, ReportedFailure> {
+fn credentials(staging: &Staging) -> Result<Credentials, Failure> {
     let Some(folder) = &staging.credentials else { return Ok(Credentials::default()) };
     let text = fs::read(format!("{folder}/config.json"));
     let text = text.map_err(|error| local("the credentials cannot be read", &error))?;
-    Credentials::parse(&text).map_err(|error| failure(error.reason(), error.to_string()))
+    Credentials::parse(&text).map_err(|error| Failure::new(error.reason(), error.to_string()))
 }

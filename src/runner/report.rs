@@ -5,13 +5,12 @@ use std::{fs, io, path::Path};
 use crate::{
     api::{build::Stage, condition::Reason},
     outcome::report::LONGEST,
-    plan::observed::{Report, ReportedFailure},
+    plan::{
+        failure::Failure,
+        observed::Report,
+        text::{LONGEST_REPORTED, LONGEST_TASK, plain, truncate_middle},
+    },
 };
-
-/// The most of a sentence that the operator keeps, in bytes.
-const LONGEST_MESSAGE: usize = 1000;
-/// The most of the name of a task or test that it keeps, in bytes.
-const LONGEST_TASK: usize = 512;
 
 /// The most of a file of results that is read, in bytes.
 const LONGEST_FILE: u64 = 16 << 20;
@@ -29,18 +28,13 @@ pub(super) const fn empty(stage: Stage) -> Report {
     }
 }
 
-/// A failure.
-pub(super) fn failure(reason: Reason, message: impl Into<String>) -> ReportedFailure {
-    ReportedFailure { reason, message: message.into(), task: None, lacked: None }
-}
-
 /// A failure of this container's own files or programs: another attempt may be luckier.
-pub(super) fn local(what: &str, error: &io::Error) -> ReportedFailure {
+pub(super) fn local(what: &str, error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            failure(Reason::DiskFull, format!("{what}: the disk is full: free some, or need less"))
+            Failure::new(Reason::DiskFull, format!("{what}: the disk is full: free some, or need less"))
         }
-        _ => failure(Reason::StageInterrupted, format!("{what}: {error}")),
+        _ => Failure::new(Reason::StageInterrupted, format!("{what}: {error}")),
     }
 }
 
@@ -48,8 +42,8 @@ pub(super) fn local(what: &str, error: &io::Error) -> ReportedFailure {
 pub(super) fn to_json(report: &Report) -> String {
     let mut report = report.clone();
     if let Some(failure) = &mut report.failure {
-        failure.message = shortened(&plain(&failure.message), LONGEST_MESSAGE);
-        failure.task = failure.task.as_ref().map(|task| shortened(&plain(task), LONGEST_TASK));
+        failure.message = truncate_middle(&plain(&failure.message), LONGEST_REPORTED);
+        failure.task = failure.task.as_ref().map(|task| truncate_middle(&plain(task), LONGEST_TASK));
     }
     loop {
         let json = serde_json::to_string(&report).unwrap_or_default();
@@ -67,45 +61,10 @@ fn shrink(report: &mut Report) -> bool {
         _ => &mut failure.message,
     };
     if text.len() < 100 {
-        return failure.lacked.take().is_some() || report.verification.pop().is_some();
+        return failure.missing.take().is_some() || report.verification.pop().is_some();
     }
-    *text = shortened(text, text.len() * 3 / 4);
+    *text = truncate_middle(text, text.len() * 3 / 4);
     true
-}
-
-/// A text of one form: no escape sequences of terminals, no control characters but the ends of lines.
-pub(super) fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut letters = text.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            // CSI: up to its final letter.
-            '\u{1b}' => {
-                if letters.next() == Some('[') {
-                    letters.by_ref().find(|letter| ('@'..='~').contains(letter));
-                }
-            }
-            '\n' | '\t' => plain.push(letter),
-            letter if letter.is_control() => {}
-            letter => plain.push(letter),
-        }
-    }
-    plain
-}
-
-/// The beginning and the end of a text that is too long: at its end stands what went wrong, at its beginning
-/// where.
-pub(super) fn shortened(text: &str, longest: usize) -> String {
-    const MARK: &str = " … ";
-    let text = text.trim();
-    if text.len() <= longest {
-        return text.to_owned();
-    }
-    let room = longest.saturating_sub(MARK.len());
-    let head = text.floor_char_boundary(room / 2);
-    let tail = text.ceil_char_boundary(text.len() - (room - head));
-    let (head, tail) = (text.get(..head).unwrap_or_default(), text.get(tail..).unwrap_or_default());
-    format!("{head}{MARK}{tail}")
 }
 
 /// The beginning of a file that the user's programs write; `None` where there is none, or no text.
@@ -127,12 +86,8 @@ mod tests {
     use crate::{api::build::Verification, outcome::report::parse};
 
     fn full(message: String, task: String, steps: usize) -> Report {
-        let failure = ReportedFailure {
-            reason: Reason::TestsFailed,
-            message,
-            task: Some(task),
-            lacked: Some(format!("secret/{}", "a".repeat(200))),
-        };
+        let missing = format!("secret/{}", "a".repeat(200)).parse().ok().map(Box::new);
+        let failure = Failure { task: Some(task), missing, ..Failure::new(Reason::TestsFailed, message) };
         let step = Verification {
             step: "1 molecule".to_owned(),
             passed: false,
@@ -155,18 +110,6 @@ mod tests {
             let read = parse(Stage::Verify, &json);
             prop_assert!(read.is_ok(), "{read:?}: {json}");
         }
-    }
-
-    #[test]
-    fn a_long_text_keeps_beginning_and_end() {
-        assert_eq!(shortened("short", 10), "short");
-        let long = shortened(&format!("begin{}end", "ü".repeat(600)), 100);
-        assert!(long.len() <= 100 && long.starts_with("beginü") && long.ends_with("üend"), "{long}");
-    }
-
-    #[test]
-    fn a_plain_text_has_no_escapes() {
-        assert_eq!(plain("\u{1b}[1;31mred\u{1b}[0m\r\n\u{7}x\ty\u{1b}"), "red\nx\ty");
     }
 
     #[test]

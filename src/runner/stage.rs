@@ -18,15 +18,12 @@ use super::{
     places::Places,
     process::Processes,
     publish,
-    report::{self, failure, local},
+    report::{self, local},
     source, verify,
 };
 use crate::{
     api::{build::Stage, condition::Reason},
-    plan::{
-        job::Job,
-        observed::{Report, ReportedFailure},
-    },
+    plan::{failure::Failure, job::Job, observed::Report},
 };
 
 /// How long programs have to end by themselves. The kubelet gives the container twice that.
@@ -81,7 +78,7 @@ enum Begun {
 }
 
 /// The kubelet may start a container again that has ended, or that was lost with the node.
-fn begin(stage: Stage, places: &Places) -> Result<Begun, ReportedFailure> {
+fn begin(stage: Stage, places: &Places) -> Result<Begun, Failure> {
     let marks = places.state();
     let failed = |error: io::Error| local("the workspace cannot be written", &error);
     if stage == Stage::Source {
@@ -96,9 +93,9 @@ fn begin(stage: Stage, places: &Places) -> Result<Begun, ReportedFailure> {
     {
         return Ok(Begun::Before(report));
     }
-    match fs::OpenOptions::new().write(true).create_new(true).open(marks.join(stage.container())) {
+    match fs::OpenOptions::new().write(true).create_new(true).open(marks.join(stage.container().name())) {
         Ok(_) => Ok(Begun::First),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(failure(
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Failure::new(
             Reason::StageInterrupted,
             format!(
                 "the container {} was started a second time, and the first had not come to its end",
@@ -113,21 +110,21 @@ fn done(stage: Stage) -> String {
     format!("{}.json", stage.container())
 }
 
-fn work(stage: Stage, places: &Places, report: &mut Report) -> Result<(), ReportedFailure> {
+fn work(stage: Stage, places: &Places, report: &mut Report) -> Result<(), Failure> {
     let context = context(places)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| local("the stage cannot begin", &error))?;
     let result = runtime.block_on(bounded(stage, &context, report));
-    result.map_err(|failure| ReportedFailure {
+    result.map_err(|failure| Failure {
         message: context.log.redacted(&failure.message),
         task: failure.task.map(|task| context.log.redacted(&task)),
         ..failure
     })
 }
 
-fn context(places: &Places) -> Result<Context, ReportedFailure> {
+fn context(places: &Places) -> Result<Context, Failure> {
     let text = fs::read_to_string(&places.job).map_err(|error| local("the job cannot be read", &error))?;
-    let job = Job::parse(&text).map_err(|error| failure(Reason::SpecInvalid, error.to_string()))?;
+    let job = Job::parse(&text).map_err(|error| Failure::new(Reason::SpecInvalid, error.to_string()))?;
     let mut log = Log::default();
     log.hide(secrets(&job));
     Ok(Context { job, places: places.clone(), log, processes: Processes::default() })
@@ -143,14 +140,14 @@ fn secrets(job: &Job) -> Vec<String> {
 }
 
 /// Runs a stage within its time, and while the engine that it uses lives.
-async fn bounded(stage: Stage, context: &Context, report: &mut Report) -> Result<(), ReportedFailure> {
+async fn bounded(stage: Stage, context: &Context, report: &mut Report) -> Result<(), Failure> {
     let mut requests = signal(SignalKind::terminate()).map_err(|error| local("signals cannot be received", &error))?;
     let instance = if stage == Stage::Source { None } else { Some(engine::expect(context).await?) };
     let mut work = pin!(run_stage(stage, context, report));
     let ending = tokio::select! {
         result = &mut work => return explained(context, instance.as_deref(), result),
         why = gone(context, instance.as_deref()) => why,
-        _ = requests.recv() => failure(Reason::StageInterrupted, "the pod was asked to end"),
+        _ = requests.recv() => Failure::new(Reason::StageInterrupted, "the pod was asked to end"),
         late = late(stage, context) => late,
     };
     context.log.say(&ending.message);
@@ -162,43 +159,39 @@ async fn bounded(stage: Stage, context: &Context, report: &mut Report) -> Result
     Err(ending)
 }
 
-async fn run_stage(stage: Stage, context: &Context, report: &mut Report) -> Result<(), ReportedFailure> {
+async fn run_stage(stage: Stage, context: &Context, report: &mut Report) -> Result<(), Failure> {
     match stage {
         Stage::Source => source::run(context).await,
         Stage::Build => build::run(context, report).await,
         Stage::Verify => verify::run(context, report).await,
-        Stage::Publish | Stage::Engine => publish::run(context, report).await,
+        Stage::Publish => publish::run(context, report).await,
     }
 }
 
 /// Programs fail for a dead engine before anybody looks whether it lives.
-fn explained(
-    context: &Context,
-    instance: Option<&str>,
-    result: Result<(), ReportedFailure>,
-) -> Result<(), ReportedFailure> {
+fn explained(context: &Context, instance: Option<&str>, result: Result<(), Failure>) -> Result<(), Failure> {
     let why = result.as_ref().err().and(instance).and_then(|instance| engine::look(&context.places, instance).err());
     match why {
-        Some(why) => Err(failure(Reason::EngineRestarted, why)),
+        Some(why) => Err(Failure::new(Reason::EngineRestarted, why)),
         None => result,
     }
 }
 
-async fn gone(context: &Context, instance: Option<&str>) -> ReportedFailure {
+async fn gone(context: &Context, instance: Option<&str>) -> Failure {
     match instance {
-        Some(instance) => failure(Reason::EngineRestarted, engine::gone(&context.places, instance).await),
+        Some(instance) => Failure::new(Reason::EngineRestarted, engine::gone(&context.places, instance).await),
         None => pending().await,
     }
 }
 
-async fn late(stage: Stage, context: &Context) -> ReportedFailure {
+async fn late(stage: Stage, context: &Context) -> Failure {
     let limits = &context.job.timeouts;
     let (reason, what, seconds) = match stage {
-        Stage::Source | Stage::Engine => (Reason::TransferTimeout, "fetching the source", limits.source),
+        Stage::Source => (Reason::TransferTimeout, "fetching the source", limits.source),
         Stage::Build => (Reason::BuildTimeout, "the build (timeouts.build)", limits.build),
         Stage::Verify => (Reason::VerifyTimeout, "the tests (timeouts.verify)", limits.verify),
         Stage::Publish => (Reason::TransferTimeout, "pushing the image", limits.publish),
     };
     let _ = timeout(Duration::from_secs(seconds), pending::<()>()).await;
-    failure(reason, format!("{what} took longer than {seconds} s: the stage was ended"))
+    Failure::new(reason, format!("{what} took longer than {seconds} s: the stage was ended"))
 }

@@ -26,9 +26,10 @@ use crate::{
         condition::Reason,
     },
     plan::{
-        access::{self, Held},
-        build::{self, Action, OwnPod, Permission, Plan},
+        access,
+        build::{self, Action, OwnPod, Plan},
         event,
+        failure::{Failure, Gate},
         valid::ValidBuild,
         validate,
     },
@@ -84,7 +85,7 @@ impl Reconcile for Builds {
 }
 
 /// What an attempt was found to be allowed, if it was asked for.
-type Checked = Option<Result<Ready, Held>>;
+type Checked = Option<Gate<Ready>>;
 
 impl Builds {
     /// What looks at the builds of a world.
@@ -100,12 +101,12 @@ impl Builds {
             Err(_) if object.is_finished() => return Ok(Next::Idle),
             Err(problems) => {
                 let all: Vec<_> = problems.iter().map(ToString::to_string).collect();
-                return self.refuse(object, (Reason::SpecInvalid, all.join("; "))).await;
+                return self.refuse(object, Failure::new(Reason::SpecInvalid, all.join("; "))).await;
             }
         };
         let Some(inputs) = &object.spec.inputs else {
             let message = "single builds do not run in this version: make an ImageChain with one link of it";
-            return self.refuse(object, (Reason::SpecInvalid, message.to_owned())).await;
+            return self.refuse(object, Failure::new(Reason::SpecInvalid, message)).await;
         };
         match BuildFacts::of(&self.world, object, &valid, inputs).await? {
             Some(facts) => self.follow(object, &valid, &facts).await,
@@ -123,7 +124,10 @@ impl Builds {
         let in_the_way = self.in_the_way(object);
         let taken = in_the_way == Some(Obstacle::Taken);
         let checked = self.check(object, facts, &pods, in_the_way).await?;
-        let permission = checked.as_ref().map_or(Permission::Granted, access::permission);
+        let permission = match &checked {
+            Some(Gate::Closed(why)) => Gate::Closed(why.clone()),
+            Some(Gate::Open(_)) | None => Gate::Open(()),
+        };
         let plan = build::decide(&facts.scene(&pods, permission, taken));
         if !self.confirms(facts, &plan).await? {
             return Ok(Next::soon());
@@ -157,16 +161,16 @@ impl Builds {
         pods: &[OwnPod<'_>],
         in_the_way: Option<Obstacle>,
     ) -> Result<Checked, Error> {
-        let plan = build::decide(&facts.scene(pods, Permission::Granted, false));
+        let plan = build::decide(&facts.scene(pods, Gate::Open(()), false));
         let number = plan.actions.iter().find_map(|action| match action {
             Action::CreatePod { attempt, .. } => Some(attempt.unsigned_abs()),
             Action::DeletePod { .. } => None,
         });
         let Some(number) = number else { return Ok(None) };
         if let Some(Obstacle::Refused(message)) = in_the_way {
-            return Ok(Some(Err((Reason::ExecutionNamespaceNotReady, message))));
+            return Ok(Some(Gate::Closed(Failure::new(Reason::ExecutionNamespaceNotReady, message))));
         }
-        self.world.check(object, facts, number).await.map(Some)
+        Ok(Some(self.world.check(object, facts, number).await?.into()))
     }
 
     /// The live read before an attempt is declared over by the absence or silence of its pod.
@@ -204,7 +208,7 @@ impl Builds {
         checked: &Checked,
     ) -> Result<(), Error> {
         match (action, checked) {
-            (Action::CreatePod { attempt, only_if, .. }, Some(Ok(ready))) => {
+            (Action::CreatePod { attempt, only_if, .. }, Some(Gate::Open(ready))) => {
                 self.create((object, is_live), facts, (attempt.unsigned_abs(), only_if), ready).await
             }
             // The plan makes none without having asked.
@@ -282,10 +286,10 @@ impl Builds {
         }
     }
 
-    async fn refuse(&self, object: &ImageBuild, held: Held) -> Result<Next, Error> {
+    async fn refuse(&self, object: &ImageBuild, why: Failure) -> Result<Next, Error> {
         let previous = object.status.clone().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
-        let status = access::refused(&previous, generation, clock::now(), &held);
+        let status = access::refused(&previous, generation, clock::now(), &why);
         self.write_status(object, &status).await.map(|_| Next::Idle)
     }
 
@@ -310,13 +314,13 @@ impl Builds {
 }
 
 fn is_held(checked: &Checked) -> bool {
-    matches!(checked, Some(Err((Reason::WaitingForSlot, _))))
+    matches!(checked, Some(Gate::Closed(Failure { reason: Reason::WaitingForSlot, .. })))
 }
 
 fn next(plan: &Plan, checked: &Checked, taken: bool) -> Next {
     match checked {
-        Some(Err((Reason::Suspended | Reason::WaitingForSlot, _))) => Next::at(plan.wake),
-        Some(Err(_)) => Next::After(AGAIN),
+        Some(Gate::Closed(Failure { reason: Reason::Suspended | Reason::WaitingForSlot, .. })) => Next::at(plan.wake),
+        Some(Gate::Closed(_)) => Next::After(AGAIN),
         _ if taken => Next::After(REFUSED),
         _ => Next::at(plan.wake),
     }

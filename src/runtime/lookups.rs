@@ -16,12 +16,13 @@ use std::{
 use tokio::sync::Semaphore;
 
 pub use asked::{About, Asked, Result as Answered};
-pub use secrets::{Reader, Trouble};
+pub use secrets::Reader;
 
 use crate::{
     api::condition::Reason,
     plan::{
         chain::Promotion,
+        failure::Failure,
         image::{Digest, Reference, Repository, Tag},
         lookup::{Found, Subject},
         resolve::of_reference,
@@ -52,7 +53,7 @@ impl fmt::Debug for Lookups {
     }
 }
 
-type Found2<T> = Result<T, (Trouble, Option<String>)>;
+type Found2<T> = Result<T, (Failure, Option<String>)>;
 
 impl Lookups {
     /// What reads with that reader, and works in that folder.
@@ -86,13 +87,13 @@ impl Lookups {
     ) -> Found2<(Found, Option<String>)> {
         let (credentials, version) = self.reader.git(namespace, secret, url).await?;
         let query = git::Query::new(url, revision, paths, credentials);
-        let query = query.map_err(|message| at_once((Reason::SpecInvalid, message.to_owned())))?;
+        let query = query.map_err(|message| at_once(Failure::new(Reason::SpecInvalid, message)))?;
         match git::look_up(&query, &self.git).await {
             Ok(git::Found { commit, objects }) => {
                 let objects = objects.into_iter().filter_map(|(path, id)| Some((path, id?))).collect();
                 Ok((Found::Commit { commit, objects }, version))
             }
-            Err(error) => Err((naming(secret, (error.reason(), error.to_string())), version)),
+            Err(error) => Err((naming(secret, Failure::new(error.reason(), error.to_string())), version)),
         }
     }
 
@@ -175,7 +176,7 @@ impl Lookups {
         };
         match deleted.await {
             Ok(done) => tracing::debug!(%repository, tag, ?done, "a staging tag"),
-            Err(((_, message), _)) => tracing::info!(%repository, tag, message, "a staging tag stays"),
+            Err((Failure { message, .. }, _)) => tracing::info!(%repository, tag, message, "a staging tag stays"),
         }
     }
 
@@ -189,7 +190,7 @@ impl Lookups {
 
     /// The client with the settings of a profile.
     async fn registry(&self, (name, profile): (&str, Option<&ValidProfile>)) -> Found2<Registry> {
-        let missing = || at_once((Reason::ProfileNotFound, format!("there is no BuildProfile «{name}»")));
+        let missing = || at_once(Failure::new(Reason::ProfileNotFound, format!("there is no BuildProfile «{name}»")));
         let profile = profile.ok_or_else(missing)?;
         let certificates = match &profile.certificate_authority {
             Some(map) => Some(self.reader.authority(&profile.execution_namespace, map).await.map_err(at_once)?),
@@ -218,27 +219,28 @@ fn flat(found: Found2<(Found, Option<String>)>) -> Answered {
     }
 }
 
-/// Trouble before any Secret was used.
-const fn at_once(trouble: Trouble) -> (Trouble, Option<String>) {
+/// Failure before any Secret was used.
+fn at_once(trouble: Failure) -> (Failure, Option<String>) {
     (trouble, None)
 }
 
-fn gone() -> Trouble {
-    (Reason::RegistryUnavailable, "the process ends".to_owned())
+fn gone() -> Failure {
+    Failure::new(Reason::RegistryUnavailable, "the process ends")
 }
 
-fn told(error: &registry::Error) -> Trouble {
-    (error.reason(), error.to_string())
+fn told(error: &registry::Error) -> Failure {
+    Failure::new(error.reason(), error.to_string())
 }
 
 /// The sentence with the name of the Secret whose credentials were shown: whoever reads it has to correct that one.
-fn naming(secret: Option<&str>, (reason, message): Trouble) -> Trouble {
-    let Some(name) = secret else { return (reason, message) };
-    (reason, message.replacen("of the Secret", &format!("of the Secret «{name}»"), 1))
+fn naming(secret: Option<&str>, failure: Failure) -> Failure {
+    let Some(name) = secret else { return failure };
+    let message = failure.message.replacen("of the Secret", &format!("of the Secret «{name}»"), 1);
+    Failure { message, ..failure }
 }
 
 fn parsed<T: std::str::FromStr<Err: fmt::Display>>(text: &str) -> Found2<T> {
-    text.parse().map_err(|error: T::Err| at_once((Reason::SpecInvalid, format!("«{text}»: {error}"))))
+    text.parse().map_err(|error: T::Err| at_once(Failure::new(Reason::SpecInvalid, format!("«{text}»: {error}"))))
 }
 
 #[cfg(test)]
@@ -248,7 +250,7 @@ mod tests {
     #[test]
     fn whoever_has_to_correct_a_secret_is_told_which_one() {
         let refused = "it refuses the credentials: correct those of the Secret, or what they may do";
-        let named = |secret, message: &str| naming(secret, (Reason::AccessDenied, message.to_owned())).1;
+        let named = |secret, message: &str| naming(secret, Failure::new(Reason::AccessDenied, message)).message;
         assert_eq!(named(None, refused), refused);
         assert_eq!(
             named(Some("git"), refused),

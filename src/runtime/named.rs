@@ -19,12 +19,10 @@ use super::{
     health::State,
     watch::{Group, Guarded, Options, Source, Watchable, Watched, group},
 };
-use crate::{
-    plan::{
-        lookup::Known,
-        resolve::{ConfigMapFact, content_hash},
-    },
-    render::ObjectKind,
+use crate::plan::{
+    lookup::Known,
+    object::ObjectKind,
+    resolve::{ConfigMapFact, content_hash},
 };
 
 /// An object of a tenant.

@@ -3,12 +3,9 @@
 use thiserror::Error;
 
 use crate::api::{
-    build::{Attempt, ImageBuildStatus, Stage},
+    build::{Attempt, ImageBuildStatus},
     chain::{ImageChainStatus, LinkState, LinkStatus},
 };
-
-/// The stages in the order in which they run. The engine runs beside them, and is shown where it is asked for.
-pub const STAGES: [Stage; 4] = [Stage::Source, Stage::Build, Stage::Verify, Stage::Publish];
 
 /// Why there are no logs.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -8,7 +8,10 @@ use std::{
 };
 
 use imagechain::{
-    api::{build::Stage, condition::Reason},
+    api::{
+        build::{self, Stage},
+        condition::Reason,
+    },
     outcome::report::parse,
     plan::observed::Report,
     runner::{places::Places, run},
@@ -46,7 +49,7 @@ impl Container {
 
     /// Runs the stage; whether it ended well, and what it said.
     fn source(&self) -> (bool, Report) {
-        let code = run(Stage::Source, &self.places);
+        let code = run(build::Container::Source, &self.places);
         let text = fs::read_to_string(&self.places.termination).expect("a report");
         (code == ExitCode::SUCCESS, parse(Stage::Source, &text).expect("a report"))
     }
@@ -55,7 +58,7 @@ impl Container {
         let (good, report) = self.source();
         let failure = report.failure.expect("a failure");
         assert!(!good, "{failure:?}");
-        (failure.reason, failure.message, failure.lacked)
+        (failure.reason, failure.message, failure.missing.map(|missing| missing.to_string()))
     }
 }
 

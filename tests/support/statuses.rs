@@ -2,7 +2,7 @@
 
 use imagechain::{
     api::{build::Stage, condition::Reason},
-    plan::observed::{Report, ReportedFailure},
+    plan::{failure::Failure, observed::Report},
 };
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -13,12 +13,7 @@ use super::kubelet::report;
 pub fn failed(at: Stage, reason: Reason) -> Value {
     let before = [Stage::Source, Stage::Build, Stage::Verify].into_iter().take_while(|stage| *stage != at);
     let mut stages: Vec<_> = before.map(|stage| (stage, Some(report(stage)))).collect();
-    let failure = ReportedFailure {
-        reason,
-        message: "what the stage says".to_owned(),
-        task: Some("the task".to_owned()),
-        lacked: None,
-    };
+    let failure = Failure { task: Some("the task".to_owned()), ..Failure::new(reason, "what the stage says") };
     stages.push((at, Some(Report { failure: Some(failure), ..report(at) })));
     status("Failed", &stages)
 }

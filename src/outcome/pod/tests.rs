@@ -275,7 +275,7 @@ fn a_pod_goes_through_its_stages() {
     assert_eq!(see(with(pod("Succeeded", done.clone()), "conditions", drained)).state, State::Succeeded, "it is done");
     let done = see(pod("Succeeded", done));
     assert_eq!((done.state, done.over), (State::Succeeded, true));
-    assert_eq!(done.reports.iter().map(|report| report.stage).collect::<Vec<_>>(), STAGES);
+    assert_eq!(done.reports.iter().map(|report| report.stage).collect::<Vec<_>>(), Stage::ALL);
     assert_eq!(done.stages.len(), 4);
 }
 
@@ -284,7 +284,7 @@ fn a_failure_names_the_stage_and_the_task() {
     let State::Failed(failure) = see(build_ended(1, "Error", failed_report("build", "TaskFailed"))).state else {
         panic!("it failed")
     };
-    assert_eq!(failure.stage, Some(Stage::Build));
+    assert_eq!(failure.container, Some(Container::Build));
     assert_eq!((failure.message.as_str(), failure.task.as_deref()), ("what happened", Some("web : install nginx")));
 }
 
@@ -296,15 +296,15 @@ fn out_of_memory_names_the_container_and_its_limit() {
     let engine =
         json!({"restartCount": 1, "state": {"running": {}}, "lastState": ended(137, "OOMKilled", json!(""))["state"]});
     let engine = pod("Running", json!({"source": good("source"), "engine": engine, "build": running_since()}));
-    for (mut pod, stage, begin) in [
+    for (mut pod, container, begin) in [
         (
             build_ended(137, "OOMKilled", json!("")),
-            Stage::Build,
+            Container::Build,
             "the container build needed more memory than it may have (limit 2Gi): ",
         ),
         (
             engine,
-            Stage::Engine,
+            Container::Engine,
             "the container engine needed more memory than it may have, and the containers of the build run in it (limit 6Gi): ",
         ),
     ] {
@@ -312,7 +312,7 @@ fn out_of_memory_names_the_container_and_its_limit() {
         assert!(matches!(unlimited, State::Failed(failure) if failure.message.contains("raise resources.memory")));
         pod["spec"] = spec.clone();
         let State::Failed(failure) = see(pod).state else { panic!("it failed") };
-        assert_eq!(failure.stage, Some(stage));
+        assert_eq!(failure.container, Some(container));
         assert!(failure.message.starts_with(begin), "{}", failure.message);
     }
 }
@@ -337,7 +337,7 @@ fn what_was_lacked_and_when_it_must_be_gone_are_kept() {
     let seen = see(pod);
     assert_eq!(seen.deleting, "2026-01-01T00:00:30Z".parse().ok());
     let State::Failed(failure) = seen.state else { panic!("it failed") };
-    assert_eq!(failure.lacked.as_deref(), Some("image/docker.io/library/debian:13"));
+    assert_eq!(failure.missing.unwrap().to_string(), "image/docker.io/library/debian:13");
 }
 
 #[test]

@@ -11,8 +11,8 @@ fn selector(written: Value) -> LabelSelector {
     serde_json::from_value(written).unwrap()
 }
 
-fn reason<T>(checked: Result<T, Held>) -> Option<Reason> {
-    checked.err().map(|(reason, _)| reason)
+fn reason<T>(checked: Result<T, Failure>) -> Option<Reason> {
+    checked.err().map(|failure| failure.reason)
 }
 
 #[test]
@@ -60,26 +60,26 @@ fn each_gate_refuses_by_itself() {
     {
         assert_eq!(reason(check_slot("docker", limit, admitted)), expected, "{limit:?} {admitted}");
     }
-    assert_eq!(permission(&Ok(())), Permission::Granted);
-    let held = Err::<(), _>((Reason::Suspended, "why".to_owned()));
-    assert_eq!(permission(&held), Permission::Held(Reason::Suspended, "why".to_owned()));
 }
 
 #[test]
 fn the_lines_that_grant_can_be_typed() {
     assert_eq!(
-        grant("system:serviceaccount:imagechain-system:imagechain", "team-a", "secrets", "push"),
+        grant("system:serviceaccount:imagechain-system:imagechain", "team-a", ObjectKind::Secret, "push"),
         "kubectl create role imagechain-secret-push -n team-a --verb=get,list,watch --resource=secrets \
          --resource-name=push && kubectl create rolebinding imagechain-secret-push -n team-a \
          --role=imagechain-secret-push --serviceaccount=imagechain-system:imagechain"
     );
-    assert!(grant("bob", "team-a", "configmaps", "files").ends_with("--role=imagechain-configmap-files --user=bob"));
+    assert!(
+        grant("bob", "team-a", ObjectKind::ConfigMap, "files")
+            .ends_with("--role=imagechain-configmap-files --user=bob")
+    );
 }
 
 #[test]
 fn statuses_hold_the_rules_of_kstatus() {
     let now = Timestamp::from_second(1).unwrap();
-    let held = || (Reason::ExecutionNamespaceNotReady, "why ".repeat(1000));
+    let held = || Failure::new(Reason::ExecutionNamespaceNotReady, "why ".repeat(1000));
     for checked in [Ok(()), Err(held())] {
         let status = of_profile(&BuildProfileStatus::default(), 3, now, &checked);
         assert_eq!(invariant::violations(&status.conditions, 3, 3, now), Vec::<String>::new());

@@ -2,17 +2,20 @@
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
-use super::{
-    Action, Intent, Next, Permission, Plan, later,
-    message::{self, LONGEST_OF_ATTEMPT, bounded},
-    pods::POD_PENDING,
-};
+use super::{Action, Intent, Next, Plan, later, pods::POD_PENDING};
 use crate::{
     api::{
-        build::{Attempt, Failure, Lacked, Outcome},
+        build::{Attempt, Lacked, Outcome},
         condition::{Class, Reason},
     },
-    plan::{dependency, name, observed::State, retry},
+    plan::{
+        dependency::{self, Dependency},
+        failure::{Failure, Gate},
+        name,
+        observed::State,
+        retry,
+        text::{LONGEST_OF_ATTEMPT, truncate_end},
+    },
 };
 
 /// So many attempts may lack something; with those that the largest budgets allow (1 + 20 + 5) they fit into
@@ -54,8 +57,8 @@ impl Next<'_, '_> {
         if let Some(time) = self.not_before().filter(|time| *time > self.scene.now) {
             return self.pause(time);
         }
-        if let Permission::Held(reason, message) = &self.scene.permission {
-            return self.wait(*reason, message);
+        if let Gate::Closed(why) = &self.scene.permission {
+            return self.wait(why.reason, &why.message);
         }
         if self.status.attempts.last().is_none_or(|attempt| attempt.number != number) {
             self.intend(number);
@@ -107,7 +110,8 @@ impl Next<'_, '_> {
     /// Ends the open attempt with a failure, and in the same status begins the next where one is due.
     pub(super) fn fail(mut self, failure: Failure) -> Plan {
         self.close(&failure);
-        match failure.class {
+        let told = failure.to_status().message;
+        match failure.reason.class() {
             Class::Infrastructure if self.failures(Class::Infrastructure) <= self.recipe().infrastructure_retries => {
                 self.again()
             }
@@ -115,18 +119,16 @@ impl Next<'_, '_> {
             Class::Dependency if self.failures(Class::Dependency) < MOST_LACKING => self.resume(),
             Class::Infrastructure => {
                 let lost = self.failures(Class::Infrastructure);
-                let message =
-                    format!("{lost} attempts were lost, the last one by {}: {}", failure.reason, failure.message);
-                self.finish(message::failure(failure.stage, Reason::InfrastructureRetriesExhausted, &message))
+                let message = format!("{lost} attempts were lost, the last one by {}: {told}", failure.reason);
+                self.finish(&Failure { reason: Reason::InfrastructureRetriesExhausted, message, task: None, ..failure })
             }
             Class::Dependency => {
                 let message = format!(
-                    "{MOST_LACKING} attempts lacked something, and no further one follows; the last one: {}",
-                    failure.message
+                    "{MOST_LACKING} attempts lacked something, and no further one follows; the last one: {told}"
                 );
-                self.finish(message::failure(failure.stage, failure.reason, &message))
+                self.finish(&Failure { message, task: None, ..failure })
             }
-            _ => self.finish(failure),
+            _ => self.finish(&failure),
         }
     }
 
@@ -136,14 +138,16 @@ impl Next<'_, '_> {
         if let Some(pod) = self.open_pod().filter(|pod| pod.lives()) {
             self.delete(pod);
         }
-        let lacked = (failure.class == Class::Dependency).then(|| self.lacked());
+        let class = failure.reason.class();
+        let lacked = (class == Class::Dependency).then(|| self.lacked());
+        let message = failure.to_status().message;
         let now = Time(self.scene.now);
         if let Some(attempt) = self.status.attempts.last_mut().filter(|attempt| attempt.outcome.is_none()) {
             attempt.finished_at = Some(now);
             attempt.outcome = Some(Outcome::Failed);
             attempt.reason = Some(failure.reason);
-            attempt.class = Some(failure.class);
-            attempt.message = Some(bounded(&failure.message, LONGEST_OF_ATTEMPT));
+            attempt.class = Some(class);
+            attempt.message = Some(truncate_end(&message, LONGEST_OF_ATTEMPT).to_owned());
             attempt.lacked = lacked;
         }
     }
@@ -155,20 +159,20 @@ impl Next<'_, '_> {
             State::Failed(found) => Some(found),
             _ => None,
         });
-        let named = failure.and_then(|found| {
-            let refused = || dependency::refused(self.scene.build, found.stage, found.reason, now);
-            found.lacked.clone().or_else(refused)
+        let missing = failure.and_then(|found| {
+            let refused = || dependency::refused(self.scene.build, found, now);
+            found.missing.as_deref().cloned().or_else(refused)
         });
         let before = self.status.attempts.last().and_then(|attempt| attempt.dependencies.as_deref());
-        dependency::lacked(named.as_deref(), before, now)
+        dependency::lacked(missing.as_ref(), before, now)
     }
 
     /// Ends it in the name of somebody.
-    pub(super) fn cancel(mut self, failure: Failure) -> Plan {
+    pub(super) fn cancel(mut self, failure: &Failure) -> Plan {
         for pod in self.scene.pods.iter().filter(|pod| pod.lives()) {
             self.delete(pod);
         }
-        self.close(&failure);
+        self.close(failure);
         self.finish(failure)
     }
 
@@ -196,7 +200,8 @@ impl Next<'_, '_> {
         }
         let of = lacked.and_then(|lacked| lacked.of.as_deref());
         let what = of.map_or("something that the build names".to_owned(), |of| {
-            dependency::shown(of, self.scene.execution_namespace)
+            let known = of.parse::<Dependency>();
+            known.map_or_else(|_| of.to_owned(), |known| known.shown(self.scene.execution_namespace))
         });
         let message = format!("it goes on when {what} changes: {}", self.told(attempt));
         let reason = attempt.reason.unwrap_or(Reason::PodLost);

@@ -4,17 +4,13 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{
-    Action, Next, OwnPod, Plan, later,
-    message::{failure, from_pod},
-    verdict,
-};
+use super::{Action, Next, OwnPod, Plan, later, verdict};
 use crate::{
     api::{
-        build::{Attempt, Failure, ImageBuildStatus, Outcome, Stage, StageStatus},
+        build::{Attempt, Container, ImageBuildStatus, Outcome, Stage, StageStatus},
         condition::{Class, Reason},
     },
-    plan::observed::{PodFailure, State},
+    plan::{failure::Failure, observed::State},
 };
 
 /// How long the operator waits for the runner, which ends a stage in time by itself, and for the kubelet,
@@ -141,7 +137,7 @@ impl<'a> Next<'_, 'a> {
             None => self.start(1),
             Some((number, false)) => self.start(number),
             Some((_, true)) => {
-                self.give_up(failure(None, Reason::PodLost, "the pod is gone, and nobody recorded its end"))
+                self.give_up(Failure::new(Reason::PodLost, "the pod is gone, and nobody recorded its end"))
             }
         }
     }
@@ -159,9 +155,9 @@ impl<'a> Next<'_, 'a> {
         match &pod.seen.state {
             State::Waiting { stage, since, held } => self.pending(*stage, since.unwrap_or(pod.created), held.as_ref()),
             State::Running(stage) => self.running(*stage, pod),
-            State::Failed(found) => match self.ends_by_itself(pod, found.stage) {
+            State::Failed(found) => match self.ends_by_itself(pod, found.container) {
                 Some((stage, until)) => self.let_end(stage, until),
-                None => self.fail(from_pod(found)),
+                None => self.fail(Failure { missing: None, ..found.clone() }),
             },
             State::Succeeded => self.judge(pod),
         }
@@ -169,27 +165,28 @@ impl<'a> Next<'_, 'a> {
 
     /// What ends a pod that has not ended by itself: somebody's deletion, its node, or its time.
     fn cut_short(&mut self, pod: &OwnPod<'_>) -> Option<Failure> {
-        let stage = match &pod.seen.state {
+        let running = match &pod.seen.state {
             // It was disrupted, or lost otherwise: that explains its deletion.
             State::Failed(found) if found.reason.class() == Class::Infrastructure => return None,
             State::Failed(_) | State::Succeeded if !pod.lives() || pod.seen.deleting.is_none() => return None,
-            State::Running(stage) => Some(*stage),
+            State::Running(stage) => Some(stage.container()),
             _ => None,
         };
+        let failure = |reason, message: String| Some(Failure { container: running, ..Failure::new(reason, message) });
         if pod.seen.deleting.is_some() {
-            return Some(failure(stage, Reason::PodLost, "somebody deletes the pod while it runs"));
+            return failure(Reason::PodLost, "somebody deletes the pod while it runs".to_owned());
         }
         let lost_at = pod.lost_at();
         if lost_at.is_some_and(|time| time <= self.scene.now) {
             let since = pod.node_down.filter(|since| *since > Timestamp::MIN);
             let since = since.map_or_else(String::new, |since| format!(", since {since}"));
-            return Some(failure(stage, Reason::NodeLost, &format!("the node of the pod does not answer{since}")));
+            return failure(Reason::NodeLost, format!("the node of the pod does not answer{since}"));
         }
         let deadline = later(later(pod.created, self.scene.deadline), GRACE);
         if deadline <= self.scene.now {
             let seconds = self.scene.deadline.as_secs();
             let message = format!("the pod lived longer than the profile's deadline of {seconds} s");
-            return Some(failure(stage, Reason::PodDeadlineExceeded, &message));
+            return failure(Reason::PodDeadlineExceeded, message);
         }
         self.wake_at(lost_at.map_or(deadline, |time| time.min(deadline)));
         None
@@ -197,8 +194,10 @@ impl<'a> Next<'_, 'a> {
 
     /// Until when a pod may end by itself of which a stage has failed: the kubelet ends the engine after the stages.
     /// Whoever deletes it before loses the logs.
-    fn ends_by_itself(&self, pod: &OwnPod<'_>, stage: Option<Stage>) -> Option<(Stage, Timestamp)> {
-        let stage = stage.filter(|_| pod.lives() && pod.seen.deleting.is_none() && pod.lost_at().is_none())?;
+    fn ends_by_itself(&self, pod: &OwnPod<'_>, container: Option<Container>) -> Option<(Stage, Timestamp)> {
+        let stage = container
+            .and_then(Container::stage)
+            .filter(|_| pod.lives() && pod.seen.deleting.is_none() && pod.lost_at().is_none())?;
         let ended = pod.seen.stages.iter().find(|each| each.name == stage)?.finished_at.as_ref()?;
         let until = later(ended.0, GRACE);
         (self.scene.now < until).then_some((stage, until))
@@ -210,13 +209,14 @@ impl<'a> Next<'_, 'a> {
         self.wait(reason, &format!("the stage {} has failed, and its pod ends", stage.container()))
     }
 
-    fn pending(mut self, stage: Option<Stage>, since: Timestamp, held: Option<&PodFailure>) -> Plan {
+    fn pending(mut self, stage: Option<Stage>, since: Timestamp, held: Option<&Failure>) -> Plan {
         // Without the kubelet's or the scheduler's word, nothing tells why: some node, some other time, may do.
         let unknown = (Reason::PodLost, POD_PENDING);
         let (reason, message) = held.map_or(unknown, |held| (held.reason, held.message.as_str()));
         let deadline = later(since, self.recipe().pending_timeout);
         if self.scene.now >= deadline {
-            return self.give_up(failure(stage, reason, message));
+            let container = stage.map(Stage::container);
+            return self.give_up(Failure { container, ..Failure::new(reason, message) });
         }
         self.wake_at(deadline);
         match stage.filter(|_| held.is_none()) {
@@ -236,7 +236,7 @@ impl<'a> Next<'_, 'a> {
         let deadline = begun.map(|begun| later(begun, limit.saturating_add(GRACE)));
         if deadline.is_some_and(|deadline| self.scene.now >= deadline) {
             let message = format!("the stage {} took longer than {} s", stage.container(), limit.as_secs());
-            return self.give_up(failure(Some(stage), late, &message));
+            return self.give_up(Failure::new(late, message).of(stage));
         }
         if let Some(deadline) = deadline {
             self.wake_at(deadline);
@@ -248,7 +248,7 @@ impl<'a> Next<'_, 'a> {
     fn stage_rules(&self, stage: Stage) -> (Duration, Reason, Reason, &'static str) {
         let recipe = self.recipe();
         match stage {
-            Stage::Source | Stage::Engine => {
+            Stage::Source => {
                 (SOURCE_TIMEOUT, Reason::TransferTimeout, Reason::FetchingSource, "the source is being fetched")
             }
             Stage::Build => (recipe.build_timeout, Reason::BuildTimeout, Reason::Building, "the image is being built"),
@@ -269,7 +269,7 @@ impl<'a> Next<'_, 'a> {
                 self.status.verification = made.verification;
                 self.succeed()
             }
-            Err(message) => self.fail(failure(Some(Stage::Publish), Reason::ImageMismatch, &message)),
+            Err(message) => self.fail(Failure::new(Reason::ImageMismatch, message).of(Stage::Publish)),
         }
     }
 }

@@ -5,10 +5,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{Next, Plan, verdict};
 use crate::{
     api::{
-        build::{Failure, Outcome, Stage},
+        build::{Container, Outcome, Stage},
         condition::{ConditionType, Reason},
     },
     plan::{
+        failure::Failure,
         observed::State,
         status::{Conditions, Truth},
     },
@@ -61,11 +62,12 @@ impl<'s> Next<'s, '_> {
     }
 
     /// Ends it with a failure. The pod of the last attempt may outlive it: the message says how to look.
-    pub(super) fn finish(mut self, mut failure: Failure) -> Plan {
+    pub(super) fn finish(mut self, failure: &Failure) -> Plan {
+        let mut failure = failure.to_status();
         if let Some(attempt) = self.status.attempts.last() {
             failure.message = self.with_logs(&failure.message, attempt, failure.stage);
         }
-        let built = matches!(failure.stage, Some(Stage::Verify | Stage::Publish));
+        let built = matches!(failure.stage, Some(Container::Verify | Container::Publish));
         let mut conditions = self.conditions();
         if built {
             conditions.set(ConditionType::Built, Truth::True, Reason::ImageBuilt, "the image was built");

@@ -5,6 +5,7 @@ use crate::{
     api::build::{Cause, CauseKind, Inputs},
     plan::{
         resolve::{names_revision, of_reference},
+        text::{LONGEST_OF_CAUSE, truncate_end},
         valid::{ParentOrigin, ValidLink},
     },
 };
@@ -79,9 +80,6 @@ fn shorten(hash: &str) -> String {
     hash.get(..start + 12).unwrap_or(hash).to_owned()
 }
 
-/// The most of a request that a cause holds, in bytes.
-const LONGEST: usize = 128;
-
 fn bounded(request: &str) -> String {
-    request.get(..request.floor_char_boundary(LONGEST)).unwrap_or(request).to_owned()
+    truncate_end(request, LONGEST_OF_CAUSE).to_owned()
 }

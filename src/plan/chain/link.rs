@@ -325,10 +325,10 @@ impl<'a> Next<'_, 'a> {
                 view.published = Some(publication(view, publish, digest));
                 Ok(Judgement::Ready)
             }
-            Some(Err((reason, message))) if reason.class() != Class::Infrastructure => {
-                Err(Hold::new(LinkState::Stalled, *reason, message))
+            Some(Err(failure)) if failure.reason.class() != Class::Infrastructure => {
+                Err(Hold::new(LinkState::Stalled, failure.reason, &failure.message))
             }
-            Some(Err((reason, message))) => Err(Hold::new(LinkState::Publishing, *reason, message)),
+            Some(Err(failure)) => Err(Hold::new(LinkState::Publishing, failure.reason, &failure.message)),
             None => Ok(Judgement::Publish),
         }
     }

@@ -33,6 +33,7 @@ use super::{
     key::fingerprint,
     lookup::{Answer, Knowledge, Subject},
     resolve::{ConfigMapFact, GitSubjects, ProfileFact},
+    text::{LONGEST_REQUEST, truncate_end},
     valid::{ParentOrigin, ValidChain},
 };
 use crate::api::{
@@ -323,11 +324,8 @@ fn token(scene: &Scene<'_>) -> Option<String> {
 pub fn request(annotations: &BTreeMap<String, String>) -> Option<&str> {
     let asked = [REQUESTED_AT, FLUX_REQUESTED_AT].into_iter().filter_map(|key| annotations.get(key));
     let token = asked.map(String::as_str).find(|token| !token.is_empty())?;
-    token.get(..token.floor_char_boundary(LONGEST_REQUEST))
+    Some(truncate_end(token, LONGEST_REQUEST))
 }
-
-/// The most of a request that a status holds, in bytes.
-const LONGEST_REQUEST: usize = 256;
 
 /// Up to a tenth, different for each chain: not all of them ask a server at the same moment.
 fn jitter(uid: &str) -> f64 {

@@ -11,19 +11,17 @@ use crate::{
     plan::{
         lookup,
         resolve::ProfileFact,
-        status::{Conditions, Truth, bounded},
+        status::{Conditions, Truth},
+        text::{LONGEST_MESSAGE, truncate_middle},
         validate::problem::Problem,
     },
 };
-
-/// The most of a chain's message that a status holds, in bytes.
-const LONGEST: usize = 1024;
 
 /// The plan for a chain whose object is wrong in itself: nothing, but to say so. What it has published stays.
 #[must_use]
 pub fn invalid(previous: &ImageChainStatus, generation: i64, now: Timestamp, problems: &[Problem]) -> Plan {
     let all: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    let message = bounded(&all.join("; "), LONGEST);
+    let message = truncate_middle(&all.join("; "), LONGEST_MESSAGE);
     let mut conditions = Conditions::new(&previous.conditions, generation, now);
     conditions.ready(Reason::SpecInvalid, &message);
     conditions.set(ConditionType::UpToDate, Truth::Unknown, Reason::SpecInvalid, &message);
@@ -62,7 +60,7 @@ fn link_status(view: &View<'_>) -> LinkStatus {
         name: view.link.name.as_str().into(),
         state: view.state,
         reason: view.reason,
-        message: (!view.message.is_empty()).then(|| bounded(&view.message, LONGEST_LINK_MESSAGE)),
+        message: (!view.message.is_empty()).then(|| truncate_middle(&view.message, LONGEST_LINK_MESSAGE)),
         build: view.build.as_deref().map(Into::into),
         files: view.files.clone(),
         verified: view.verified.clone(),
@@ -132,20 +130,20 @@ impl<'v, 'a> Summary<'v, 'a> {
     /// in the background.
     fn background(&self, conditions: &mut Conditions<'_>, looked_up: &lookup::Outcome) {
         let mut set = |truth, reason, message: &str| {
-            conditions.set(ConditionType::UpToDate, truth, reason, &bounded(message, LONGEST));
+            conditions.set(ConditionType::UpToDate, truth, reason, &truncate_middle(message, LONGEST_MESSAGE));
         };
         match (self.failing(), self.working(), &looked_up.trouble) {
             (Some(failed), ..) => {
                 let (reason, message) = (reason(failed), told(failed));
                 set(Truth::False, reason, &message);
-                let message = bounded(&format!("the earlier images are kept; {message}"), LONGEST);
+                let message = truncate_middle(&format!("the earlier images are kept; {message}"), LONGEST_MESSAGE);
                 conditions.set(ConditionType::Degraded, Truth::True, reason, &message);
             }
             (None, Some(view), _) if view.state == LinkState::Pending => {
                 set(Truth::Unknown, reason(view), &told(view));
             }
             (None, Some(view), _) => set(Truth::False, Reason::Rebuilding, &told(view)),
-            (None, None, Some((reason, message))) => set(Truth::Unknown, *reason, message),
+            (None, None, Some(failure)) => set(Truth::Unknown, failure.reason, &failure.message),
             (None, None, None) => set(Truth::True, Reason::NothingToDo, "nothing has to be rebuilt"),
         }
     }
@@ -163,7 +161,7 @@ impl<'v, 'a> Summary<'v, 'a> {
         if let (Truth::Unknown, Some(failed)) = (truth, self.failing()) {
             message = format!("{message}; {}", told(failed));
         }
-        let message = bounded(&message, LONGEST);
+        let message = truncate_middle(&message, LONGEST_MESSAGE);
         conditions.ready(reason(view), &message);
         conditions.set(ConditionType::UpToDate, truth, reason(view), &message);
     }

@@ -46,7 +46,7 @@ pub(super) fn known<T>(known: Known<T>, what: &str) -> Result<T, Hold> {
     match known {
         Known::Value(value) => Ok(value),
         Known::Pending => Err(Hold::new(LinkState::Pending, Reason::LookingUp, format!("{what} is being looked up"))),
-        Known::Failed(reason, message) => Err(Hold::by_class(reason, message)),
+        Known::Failed(failure) => Err(Hold::by_class(failure.reason, failure.message)),
     }
 }
 

@@ -12,7 +12,7 @@ fn read(fixture: &Fixture) -> Vec<String> {
         Keys::These(keys) => keys.into_iter().collect::<Vec<_>>().join(" "),
     };
     let objects = fixture.attempt().needs().objects();
-    objects.into_iter().map(|(o, k)| format!("{:?} {} {}: {}", o.side, o.kind, o.name, keys(k))).collect()
+    objects.into_iter().map(|(o, k)| format!("{:?} {} {}: {}", o.namespace, o.kind, o.name, keys(k))).collect()
 }
 
 /// What a container sees below its folder of secrets.
@@ -132,7 +132,7 @@ fn files_arrive_as_they_are() {
     build["source"] = json!({"configMap": {"name": "files"}});
     let fixture = Fixture::new(&build, &full_profile());
     let mut found = found(&fixture.attempt().needs());
-    let map = Object { side: Side::Tenant, kind: ObjectKind::ConfigMap, name: "files".to_owned() };
+    let map = ObjectRef::config_map("files");
     found.0.insert(map, BTreeMap::from([("a.bin".to_owned(), binary.clone())]));
     let data = secret(&fixture.attempt(), "pod-uid", &found).unwrap().data.unwrap();
     let files: Files = serde_json::from_slice(&data["files.json"].0).unwrap();
@@ -163,7 +163,7 @@ fn what_is_missing_is_named() {
     assert_eq!(sentences(&Found::default()).len(), 6);
     assert_eq!(reasons(&Found::default()), BTreeSet::from([Reason::SecretNotFound, Reason::ConfigMapNotFound]));
 
-    let secret = |name: &str| Object { side: Side::Tenant, kind: ObjectKind::Secret, name: name.to_owned() };
+    let secret = ObjectRef::secret;
     let mut without_object = complete.clone();
     without_object.0.remove(&secret("git"));
     assert_eq!(sentences(&without_object), ["there is no Secret «git» in the namespace team-a: make it"]);

@@ -178,6 +178,6 @@ fn staging_falls_back_to_what_is_published() {
     let staging = job_of(&pod(&without.attempt())).staging;
     assert_eq!(staging.repository, "registry.example/team-a/web");
     assert_eq!(staging.tag, without.attempt().pod_name());
-    assert_eq!(without.target.secret, Some((Side::Tenant, "publish".to_owned())));
+    assert_eq!(without.target.secret, Some(ObjectRef::secret("publish")));
     assert_eq!(Target::of(&without.profile, None), None);
 }

@@ -26,16 +26,18 @@ use super::{
     engine::{Marker, Mode},
     environment,
     process::{Tail, ending},
-    report::{failure, local, shortened},
+    report::local,
     source,
     stage::Context,
 };
 use crate::{
     api::{build::Stage, condition::Reason},
     plan::{
+        failure::Failure,
         image::{Reference, Repository},
         job::Registry,
-        observed::{Report, ReportedFailure},
+        observed::Report,
+        text::truncate_middle,
     },
 };
 
@@ -48,7 +50,7 @@ const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 const LINES: usize = 8;
 
 /// Builds the image.
-pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), ReportedFailure> {
+pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Failure> {
     let docker = Docker::new(context, context.job.parent.as_ref().and_then(|parent| parent.credentials.as_deref()));
     parent(context, &docker).await?;
     let packer = Packer { context, docker: &docker };
@@ -78,7 +80,7 @@ pub(super) fn image_file(stage: Stage) -> String {
     format!("{}.image", stage.container())
 }
 
-async fn parent(context: &Context, docker: &Docker<'_>) -> Result<(), ReportedFailure> {
+async fn parent(context: &Context, docker: &Docker<'_>) -> Result<(), Failure> {
     let Some(parent) = &context.job.parent else { return Ok(()) };
     let _step = context.log.step(format!("pulling {} as {}", parent.reference, parent.local_name));
     let platform = &context.job.registry.platform;
@@ -115,7 +117,7 @@ pub(super) fn is_broken_here(context: &Context, text: &str) -> bool {
 }
 
 /// The one image that packer made.
-async fn image(context: &Context, docker: &Docker<'_>, outcome: &Outcome) -> Result<String, ReportedFailure> {
+async fn image(context: &Context, docker: &Docker<'_>, outcome: &Outcome) -> Result<String, Failure> {
     let mut made: BTreeMap<String, &str> = BTreeMap::new();
     for (build, name) in outcome.images() {
         if let Some(id) = docker.image_id(name).await? {
@@ -132,13 +134,13 @@ async fn image(context: &Context, docker: &Docker<'_>, outcome: &Outcome) -> Res
             let message = "packer ended well and made no image: the docker builder makes one with commit = true, or \
                            with export_path and the post-processor docker-import; and build.packer.only must name \
                            a build of the template";
-            Err(failure(Reason::NoImage, message))
+            Err(Failure::new(Reason::NoImage, message))
         }
         (Some((_, first)), Some((_, second))) => {
             let message = format!(
                 "the template made several images, in the builds {first} and {second}: pick one with build.packer.only"
             );
-            Err(failure(Reason::SeveralImages, message))
+            Err(Failure::new(Reason::SeveralImages, message))
         }
     }
 }
@@ -158,7 +160,7 @@ impl Packer<'_> {
         folder: &Path,
         arguments: &[String],
         lines: &mut dyn FnMut(&str),
-    ) -> Result<ExitStatus, ReportedFailure> {
+    ) -> Result<ExitStatus, Failure> {
         let mut command = Command::new("packer");
         command.args(arguments).current_dir(folder);
         environment::prepare(&mut command, self.context);
@@ -166,7 +168,7 @@ impl Packer<'_> {
         self.context.processes.run(command, lines).await
     }
 
-    async fn version(&self) -> Result<Version, ReportedFailure> {
+    async fn version(&self) -> Result<Version, Failure> {
         let (mut found, mut tail) = (None, Tail::default());
         let arguments = ["version", "-machine-readable"].map(str::to_owned);
         self.run(&self.context.places.workspace, &arguments, &mut |line| {
@@ -178,13 +180,13 @@ impl Packer<'_> {
         .await?;
         let version = found.ok_or_else(|| {
             let message = format!("packer of the builder image does not say its version: {}", tail.last(3));
-            failure(Reason::BuilderUnsuitable, message)
+            Failure::new(Reason::BuilderUnsuitable, message)
         })?;
         self.context.log.say(format_args!("packer {}", version.text));
         Ok(version)
     }
 
-    async fn init(&self, template: &Template, version: &Version) -> Result<(), ReportedFailure> {
+    async fn init(&self, template: &Template, version: &Version) -> Result<(), Failure> {
         let _step = self.context.log.step("packer init");
         let (outcome, tail, status) = self.show("init", &[], template).await?;
         if status.success() {
@@ -196,10 +198,10 @@ impl Packer<'_> {
             version.text,
             complaint(&outcome, &tail)
         );
-        Err(failure(Reason::BuilderUnsuitable, message))
+        Err(Failure::new(Reason::BuilderUnsuitable, message))
     }
 
-    async fn validate(&self, template: &Template, selection: &[String]) -> Result<(), ReportedFailure> {
+    async fn validate(&self, template: &Template, selection: &[String]) -> Result<(), Failure> {
         let _step = self.context.log.step("packer validate");
         let (outcome, tail, status) = self.show("validate", selection, template).await?;
         if status.success() {
@@ -207,10 +209,10 @@ impl Packer<'_> {
         }
         let said = complaint(&outcome, &tail);
         let message = format!("packer refuses the template {}: {said}", self.context.job.packer.template);
-        Err(failure(Reason::TemplateInvalid, message))
+        Err(Failure::new(Reason::TemplateInvalid, message))
     }
 
-    async fn build(&self, template: &Template, selection: &[String]) -> Result<Outcome, ReportedFailure> {
+    async fn build(&self, template: &Template, selection: &[String]) -> Result<Outcome, Failure> {
         ansible::install(self.context);
         let step = self.context.log.step("packer build");
         let (tries, (outcome, tail, status)) = self.try_build(template, selection).await?;
@@ -236,7 +238,7 @@ impl Packer<'_> {
     /// Runs packer, and once more where a container lost a script of packer's before it ran. The answer tells how
     /// often it ran.
     #[expect(clippy::disallowed_methods, reason = "a stage may wait: no reconcile runs here")]
-    async fn try_build(&self, template: &Template, selection: &[String]) -> Result<(usize, Shown), ReportedFailure> {
+    async fn try_build(&self, template: &Template, selection: &[String]) -> Result<(usize, Shown), Failure> {
         let mut tries = 1;
         loop {
             let shown = self.show("build", selection, template).await?;
@@ -252,7 +254,7 @@ impl Packer<'_> {
     }
 
     /// Runs a command of packer and shows what it says to people.
-    async fn show(&self, command: &str, selection: &[String], template: &Template) -> Result<Shown, ReportedFailure> {
+    async fn show(&self, command: &str, selection: &[String], template: &Template) -> Result<Shown, Failure> {
         let mut arguments = vec![command.to_owned(), "-machine-readable".to_owned()];
         if command == "build" {
             arguments.push("-color=false".to_owned());
@@ -278,7 +280,7 @@ impl Packer<'_> {
 /// What packer complained of, or its last lines.
 fn complaint(outcome: &Outcome, tail: &Tail) -> String {
     let errors = outcome.complaint();
-    if errors.trim().is_empty() { tail.last(LINES) } else { shortened(&errors, 800) }
+    if errors.trim().is_empty() { tail.last(LINES) } else { truncate_middle(&errors, 800) }
 }
 
 /// What is known of a run of packer that failed.
@@ -298,18 +300,18 @@ struct Known<'k> {
 
 impl Known<'_> {
     /// Why it failed, by the best that is known.
-    fn failure(self) -> ReportedFailure {
+    fn failure(self) -> Failure {
         let said = complaint(self.outcome, self.tail);
-        let said = shortened(&said, 400);
+        let said = truncate_middle(&said, 400);
         if self.groups {
             let message = format!("{} Packer said: {said}", template::READ_ONLY_GROUPS_ADVICE);
-            return failure(Reason::BuildFailed, message);
+            return Failure::new(Reason::BuildFailed, message);
         }
         if let Some(local) = self.local.filter(|local| self.outcome.has_not_pulled(local)) {
             let message = format!(
                 "the template pulls {local}, which is only in the engine: name $(parent.reference), or set pull = false"
             );
-            return failure(Reason::BuildFailed, message);
+            return Failure::new(Reason::BuildFailed, message);
         }
         if let Some(task) = self.task {
             return task.failure(Reason::TaskFailed);
@@ -320,10 +322,10 @@ impl Known<'_> {
                  template wait until systemd has booted, or set remote_folder or inline_shebang. Packer said: {said}",
                 self.tries
             );
-            return failure(Reason::BuildFailed, message);
+            return Failure::new(Reason::BuildFailed, message);
         }
         let (ending, last) = (ending(self.status), self.tail.last(LINES));
-        failure(Reason::BuildFailed, format!("packer build ended with {ending}: {said}\nIts last lines: {last}"))
+        Failure::new(Reason::BuildFailed, format!("packer build ended with {ending}: {said}\nIts last lines: {last}"))
     }
 }
 

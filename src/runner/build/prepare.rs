@@ -6,16 +6,12 @@ use std::{
 };
 
 use super::{
-    super::{
-        report::{failure, local},
-        source,
-        stage::Context,
-    },
+    super::{report::local, source, stage::Context},
     Packer,
     packer::{Version, place},
     template::{self, Kind},
 };
-use crate::{api::condition::Reason, plan::observed::ReportedFailure};
+use crate::{api::condition::Reason, plan::failure::Failure};
 
 /// What packer is given.
 pub(super) struct Template {
@@ -35,13 +31,14 @@ pub(super) async fn template(
     root: &Path,
     packer: &Packer<'_>,
     version: &Version,
-) -> Result<Template, ReportedFailure> {
+) -> Result<Template, Failure> {
     let written = &context.job.packer.template;
     let path = source::place(context, written)?;
     let files = files(&path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            failure(Reason::TemplateInvalid, format!("the source has no file {written}: correct build.packer.template"))
-        }
+        io::ErrorKind::NotFound => Failure::new(
+            Reason::TemplateInvalid,
+            format!("the source has no file {written}: correct build.packer.template"),
+        ),
         _ => local(&format!("the template {written} cannot be read"), &error),
     })?;
     let plugins: Vec<String> = files.iter().flat_map(|(_, text)| template::required_plugins(text)).collect();
@@ -74,12 +71,7 @@ fn files(path: &Path) -> io::Result<Vec<(PathBuf, String)>> {
 }
 
 /// For a packer that has its plugins built in, and takes the block for an error.
-fn without_plugins(
-    context: &Context,
-    path: &Path,
-    plugins: &[String],
-    version: &Version,
-) -> Result<PathBuf, ReportedFailure> {
+fn without_plugins(context: &Context, path: &Path, plugins: &[String], version: &Version) -> Result<PathBuf, Failure> {
     let missing = template::not_built_in(plugins);
     if !missing.is_empty() {
         let message = format!(
@@ -88,7 +80,7 @@ fn without_plugins(
             version.text,
             missing.join(", ")
         );
-        return Err(failure(Reason::BuilderUnsuitable, message));
+        return Err(Failure::new(Reason::BuilderUnsuitable, message));
     }
     context.log.say(format_args!(
         "packer {} does not know required_plugins: it gets a copy of the template without them, since it has {} built in",
@@ -113,7 +105,7 @@ async fn fixed(
     path: &Path,
     before: &str,
     packer: &Packer<'_>,
-) -> Result<PathBuf, ReportedFailure> {
+) -> Result<PathBuf, Failure> {
     let (folder, argument) = place(root, path);
     let call = ["fix", "-validate=false", &argument.to_string_lossy()].map(str::to_owned);
     let mut after = String::new();

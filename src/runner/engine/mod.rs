@@ -22,11 +22,11 @@ use tokio::{
 };
 
 pub(super) use self::marker::{Marker, Mode};
-use super::{init, places::Places, process::ending, report::failure, stage::Context};
+use super::{init, places::Places, process::ending, stage::Context};
 use crate::{
     api::condition::Reason,
     outcome::pod::ENGINE_UNAVAILABLE,
-    plan::{job::Job, observed::ReportedFailure},
+    plan::{failure::Failure, job::Job},
 };
 
 /// How long dockerd has to end its containers and itself: it takes 10 s for containers, then kills them.
@@ -167,11 +167,11 @@ async fn fits(places: &Places) -> Result<Marker, String> {
 ///
 /// # Errors
 /// It is not there, does not fit, or is another than that of the stage before.
-pub(super) async fn expect(context: &Context) -> Result<String, ReportedFailure> {
-    let marker = fits(&context.places).await.map_err(|why| failure(Reason::EngineRestarted, why))?;
+pub(super) async fn expect(context: &Context) -> Result<String, Failure> {
+    let marker = fits(&context.places).await.map_err(|why| Failure::new(Reason::EngineRestarted, why))?;
     let known = context.places.state().join(KNOWN);
     match fs::read_to_string(&known) {
-        Ok(before) if before != marker.instance => Err(failure(Reason::EngineRestarted, RESTARTED)),
+        Ok(before) if before != marker.instance => Err(Failure::new(Reason::EngineRestarted, RESTARTED)),
         Ok(_) => Ok(marker.instance),
         Err(_) => {
             let written = fs::write(&known, &marker.instance);

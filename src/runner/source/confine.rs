@@ -7,21 +7,21 @@ use std::{
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
-use super::super::report::{failure, local};
-use crate::{api::condition::Reason, plan::observed::ReportedFailure};
+use super::super::report::local;
+use crate::{api::condition::Reason, plan::failure::Failure};
 
 /// The most files and folders that a source may have.
 const MOST: usize = 500_000;
 
 /// A path inside the source, as the kernel sees it now: a stage before may have changed what is there.
-pub(super) fn inside(source: &Path, path: &str) -> Result<PathBuf, ReportedFailure> {
+pub(super) fn inside(source: &Path, path: &str) -> Result<PathBuf, Failure> {
     let opened = openat2(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty())
         .and_then(|root| openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::BENEATH));
     match opened.map_err(io::Error::from) {
         Ok(_) => Ok(source.join(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(source.join(path)),
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            Err(failure(Reason::PathEscapesSource, format!("{path} leads out of the source")))
+            Err(Failure::new(Reason::PathEscapesSource, format!("{path} leads out of the source")))
         }
         // A kernel or a filter that does not know the call: links were looked at when they were fetched.
         Err(error) if matches!(error.raw_os_error(), Some(38 | 1)) => Ok(source.join(path)),
@@ -30,7 +30,7 @@ pub(super) fn inside(source: &Path, path: &str) -> Result<PathBuf, ReportedFailu
 }
 
 /// Looks at all of a source; how many files and folders it has.
-pub(super) fn check(source: &Path) -> Result<usize, ReportedFailure> {
+pub(super) fn check(source: &Path) -> Result<usize, Failure> {
     let (mut count, mut folders) = (0, vec![PathBuf::new()]);
     while let Some(folder) = folders.pop() {
         let entries = fs::read_dir(source.join(&folder)).map_err(|error| unreadable(&folder, &error))?;
@@ -43,7 +43,7 @@ pub(super) fn check(source: &Path) -> Result<usize, ReportedFailure> {
             count += 1;
             if count > MOST {
                 let message = format!("the source has more than {MOST} files and folders");
-                return Err(failure(Reason::SourceRejected, message));
+                return Err(Failure::new(Reason::SourceRejected, message));
             }
             let kind = entry.file_type().map_err(|error| unreadable(&path, &error))?;
             if kind.is_dir() {
@@ -52,14 +52,14 @@ pub(super) fn check(source: &Path) -> Result<usize, ReportedFailure> {
                 link(source, &path)?;
             } else if !kind.is_file() {
                 let message = format!("{} of the source is neither a file, a folder nor a link", path.display());
-                return Err(failure(Reason::SourceRejected, message));
+                return Err(Failure::new(Reason::SourceRejected, message));
             }
         }
     }
     Ok(count)
 }
 
-fn link(source: &Path, path: &Path) -> Result<(), ReportedFailure> {
+fn link(source: &Path, path: &Path) -> Result<(), Failure> {
     let target = fs::read_link(source.join(path)).map_err(|error| unreadable(path, &error))?;
     if leads_out(path, &target) {
         let message = format!(
@@ -67,12 +67,12 @@ fn link(source: &Path, path: &Path) -> Result<(), ReportedFailure> {
             path.display(),
             target.display()
         );
-        return Err(failure(Reason::PathEscapesSource, message));
+        return Err(Failure::new(Reason::PathEscapesSource, message));
     }
     Ok(())
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> ReportedFailure {
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
     local(&format!("{} of the source cannot be read", path.display()), error)
 }
 

@@ -10,23 +10,20 @@ use std::{
 };
 
 use self::confine::inside;
-use super::{
-    report::{failure, local},
-    stage::Context,
-};
+use super::{report::local, stage::Context};
 use crate::{
     api::condition::Reason,
     plan::{
-        dependency,
+        dependency::Dependency,
+        failure::Failure,
         job::{Files, Job, Source},
-        observed::ReportedFailure,
         path::SourcePath,
     },
     remote::git::{self, Credentials, Query, Settings},
 };
 
 /// Fetches the source.
-pub(super) async fn run(context: &Context) -> Result<(), ReportedFailure> {
+pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     copy_program(&context.places.program).map_err(|error| local("the program cannot be copied", &error))?;
     let folder = context.places.source();
     match &context.job.source {
@@ -49,7 +46,7 @@ pub(super) async fn run(context: &Context) -> Result<(), ReportedFailure> {
     }
     let directory = directory(&context.job).unwrap_or_default();
     let message = format!("the source has no folder {directory}: correct source.git.directory");
-    Err(failure(Reason::SourceRejected, message))
+    Err(Failure::new(Reason::SourceRejected, message))
 }
 
 fn directory(job: &Job) -> Option<&str> {
@@ -60,12 +57,12 @@ fn directory(job: &Job) -> Option<&str> {
 }
 
 /// The folder that all paths of a job are relative to.
-pub(super) fn root(context: &Context) -> Result<PathBuf, ReportedFailure> {
+pub(super) fn root(context: &Context) -> Result<PathBuf, Failure> {
     inside(&context.places.source(), directory(&context.job).unwrap_or("."))
 }
 
 /// A path of a job: links on the way may lead anywhere in the source, and not out of it.
-pub(super) fn place(context: &Context, path: &str) -> Result<PathBuf, ReportedFailure> {
+pub(super) fn place(context: &Context, path: &str) -> Result<PathBuf, Failure> {
     let whole = directory(&context.job).map_or_else(|| path.to_owned(), |directory| format!("{directory}/{path}"));
     inside(&context.places.source(), &whole)
 }
@@ -76,33 +73,37 @@ fn copy_program(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
-async fn fetch(context: &Context, url: &str, credentials: Option<&str>) -> Result<(), ReportedFailure> {
+async fn fetch(context: &Context, url: &str, credentials: Option<&str>) -> Result<(), Failure> {
     let value = |folder: &str, key: &str| fs::read_to_string(Path::new(folder).join(key)).ok();
     let credentials = credentials.map(|folder| Credentials::of_secret(url, |key| value(folder, key))).transpose();
-    let credentials =
-        credentials.map_err(|key| failure(Reason::KeyNotFound, format!("the Secret for {url} lacks the key {key}")))?;
+    let credentials = credentials
+        .map_err(|key| Failure::new(Reason::KeyNotFound, format!("the Secret for {url} lacks the key {key}")))?;
     let query = Query::new(url, &context.job.revision, [].into(), credentials);
-    let query = query.map_err(|wrong| failure(Reason::SpecInvalid, format!("source.git {wrong}")))?;
+    let query = query.map_err(|wrong| Failure::new(Reason::SpecInvalid, format!("source.git {wrong}")))?;
     let settings = Settings::new(context.places.temporary());
     let fetched = git::check_out(&query, &settings, &context.places.source()).await;
-    fetched.map_err(|error| failure(error.reason(), error.to_string()))
+    fetched.map_err(|error| Failure::new(error.reason(), error.to_string()))
 }
 
 /// What must change before it makes sense to try again.
-fn lacking(failure: ReportedFailure, url: &str, written: &str) -> ReportedFailure {
+fn lacking(failure: Failure, url: &str, written: &str) -> Failure {
     match failure.reason {
-        Reason::RevisionNotFound => ReportedFailure { lacked: Some(dependency::git(url, written)), ..failure },
+        Reason::RevisionNotFound => {
+            let missing = Dependency::Git { url: url.to_owned(), revision: written.to_owned() };
+            Failure { missing: Some(Box::new(missing)), ..failure }
+        }
         _ => failure,
     }
 }
 
-fn write(list: &Path, folder: &Path) -> Result<(), ReportedFailure> {
+fn write(list: &Path, folder: &Path) -> Result<(), Failure> {
     let text = fs::read(list).map_err(|error| local("the files of the source cannot be read", &error))?;
-    let files: Files = serde_json::from_slice(&text)
-        .map_err(|error| failure(Reason::SourceRejected, format!("the files of the source cannot be read: {error}")))?;
+    let files: Files = serde_json::from_slice(&text).map_err(|error| {
+        Failure::new(Reason::SourceRejected, format!("the files of the source cannot be read: {error}"))
+    })?;
     for (name, content) in &files {
         let path: SourcePath = name.parse().map_err(|wrong| {
-            failure(Reason::PathEscapesSource, format!("the source has a file «{name}», whose name {wrong}"))
+            Failure::new(Reason::PathEscapesSource, format!("the source has a file «{name}», whose name {wrong}"))
         })?;
         create(&folder.join(path.as_str()), &content.0)
             .map_err(|error| local(&format!("the file {name} cannot be written"), &error))?;

@@ -1,7 +1,7 @@
 //! What testinfra says of a command that a test has run: its `CommandResult`, as Python writes it. People
 //! want to know which command it was and what it answered.
 
-use super::super::report::shortened;
+use crate::plan::text::truncate_middle;
 
 const BEGIN: &str = "CommandResult(";
 /// As many characters of what a command answered are told.
@@ -27,7 +27,7 @@ pub(super) fn origin(line: &str) -> Option<String> {
 
 fn told(command: &str, answer: &str) -> String {
     let command = if command.is_empty() { "a command".to_owned() } else { format!("`{command}`") };
-    if answer.is_empty() { command } else { format!("{command}: {}", shortened(answer, LONGEST)) }
+    if answer.is_empty() { command } else { format!("{command}: {}", truncate_middle(answer, LONGEST)) }
 }
 
 #[derive(Default)]

@@ -2,11 +2,14 @@
 
 use roxmltree::{Document, Node};
 
-use super::{
-    super::report::{failure, plain, shortened},
-    command_result,
+use super::command_result;
+use crate::{
+    api::condition::Reason,
+    plan::{
+        failure::Failure,
+        text::{plain, truncate_middle},
+    },
 };
-use crate::{api::condition::Reason, plan::observed::ReportedFailure};
 
 /// How many names of failed tests are told.
 const MOST_NAMES: usize = 5;
@@ -24,13 +27,13 @@ pub(super) struct Tests {
 
 impl Tests {
     /// As a failure that names the first test and its assertion; `None` where none failed.
-    pub(super) fn failure(&self) -> Option<ReportedFailure> {
+    pub(super) fn failure(&self) -> Option<Failure> {
         let (name, why) = self.failed.first()?;
         let more: Vec<_> = self.failed.iter().skip(1).map(|(name, _)| name.as_str()).take(MOST_NAMES).collect();
         let more = if more.is_empty() { String::new() } else { format!(". Also: {}", more.join(", ")) };
         let message =
-            format!("{} of {} tests failed. {name}: {}{more}", self.failures, self.count, shortened(why, 700));
-        Some(ReportedFailure { task: Some(name.clone()), ..failure(Reason::TestsFailed, message) })
+            format!("{} of {} tests failed. {name}: {}{more}", self.failures, self.count, truncate_middle(why, 700));
+        Some(Failure { task: Some(name.clone()), ..Failure::new(Reason::TestsFailed, message) })
     }
 }
 

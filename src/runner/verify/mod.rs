@@ -20,7 +20,7 @@ use super::{
     docker::Docker,
     environment,
     process::{Tail, ending},
-    report::{failure, local, plain, read_bounded, shortened},
+    report::{local, read_bounded},
     source,
     stage::Context,
 };
@@ -30,8 +30,10 @@ use crate::{
         condition::Reason,
     },
     plan::{
+        failure::Failure,
         job::{Run, Step},
-        observed::{Report, ReportedFailure},
+        observed::Report,
+        text::{plain, truncate_middle},
     },
 };
 
@@ -41,7 +43,7 @@ const LINES: usize = 10;
 const NO_TESTS: i32 = 5;
 
 /// Runs all steps, up to the first that fails.
-pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), ReportedFailure> {
+pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Failure> {
     let docker = Docker::new(context, None);
     let image = tested_image(context, &docker, Stage::Build).await?;
     report.image_id = Some(image.clone());
@@ -59,11 +61,7 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Re
 }
 
 /// The image of the stage before, if the engine still finds it under its name.
-pub(super) async fn tested_image(
-    context: &Context,
-    docker: &Docker<'_>,
-    before: Stage,
-) -> Result<String, ReportedFailure> {
+pub(super) async fn tested_image(context: &Context, docker: &Docker<'_>, before: Stage) -> Result<String, Failure> {
     let image = fs::read_to_string(context.places.state().join(image_file(before)))
         .map_err(|error| local(&format!("what the stage {} made is not known", before.container()), &error))?;
     match docker.image_id(&context.job.image).await? {
@@ -71,7 +69,7 @@ pub(super) async fn tested_image(
         found => {
             let found = found.unwrap_or_else(|| "nothing".to_owned());
             let message = format!("{} is {found} in the engine, and {image} was built", context.job.image);
-            Err(failure(Reason::ImageMismatch, message))
+            Err(Failure::new(Reason::ImageMismatch, message))
         }
     }
 }
@@ -93,7 +91,7 @@ struct Said {
 }
 
 impl Running<'_> {
-    async fn run(&self) -> Result<(Verification, Option<ReportedFailure>), ReportedFailure> {
+    async fn run(&self) -> Result<(Verification, Option<Failure>), Failure> {
         let folder = match &self.step.directory {
             Some(directory) => source::place(self.context, directory),
             None => source::root(self.context),
@@ -102,7 +100,7 @@ impl Running<'_> {
             let directory = self.step.directory.as_deref().unwrap_or(".");
             let message =
                 format!("step {} runs in the folder {directory}, which the source does not have", self.name());
-            return Err(failure(Reason::VerificationFailed, message));
+            return Err(Failure::new(Reason::VerificationFailed, message));
         }
         ansible::install(self.context);
         let container = self.container().await?;
@@ -140,7 +138,7 @@ impl Running<'_> {
     }
 
     /// Of pytest, the container that the tests look at.
-    async fn container(&self) -> Result<Option<String>, ReportedFailure> {
+    async fn container(&self) -> Result<Option<String>, Failure> {
         if self.step.run != Run::Pytest {
             return Ok(None);
         }
@@ -151,10 +149,10 @@ impl Running<'_> {
     }
 
     /// Tests fail for a container that has ended: that comes first.
-    async fn with_end(&self, failure: Option<ReportedFailure>, container: &str) -> Option<ReportedFailure> {
+    async fn with_end(&self, failure: Option<Failure>, container: &str) -> Option<Failure> {
         let failure = failure?;
         let Some(end) = self.docker.end_of(container).await else { return Some(failure) };
-        Some(ReportedFailure { message: format!("{}. {}", shortened(&end, 400), failure.message), ..failure })
+        Some(Failure { message: format!("{}. {}", truncate_middle(&end, 400), failure.message), ..failure })
     }
 
     fn call(&self, container: Option<&str>) -> Vec<String> {
@@ -173,7 +171,7 @@ impl Running<'_> {
         self.context.places.temporary().join(format!("junit-{}.xml", self.index + 1))
     }
 
-    async fn execute(&self, folder: &Path, call: &[String]) -> Result<(ExitStatus, Said), ReportedFailure> {
+    async fn execute(&self, folder: &Path, call: &[String]) -> Result<(ExitStatus, Said), Failure> {
         let mut said = Said::default();
         let mut lines = |line: &str| {
             self.context.log.line(line);
@@ -186,7 +184,7 @@ impl Running<'_> {
         Ok((status, said))
     }
 
-    fn command(&self, folder: &Path, call: &[String]) -> Result<Command, ReportedFailure> {
+    fn command(&self, folder: &Path, call: &[String]) -> Result<Command, Failure> {
         let (program, arguments) = call.split_first().map_or(("", [].as_slice()), |(first, rest)| (first, rest));
         let mut command = Command::new(program);
         command.args(arguments).current_dir(folder);
@@ -217,13 +215,13 @@ impl Running<'_> {
         said: &Said,
         tests: Option<&Tests>,
         seconds: u64,
-    ) -> ReportedFailure {
+    ) -> Failure {
         if let Some(failure) = self.docker.out_of_memory(seconds).await {
             return failure;
         }
         if self.mounts_groups(folder) {
             let message = format!("{READ_ONLY_GROUPS_ADVICE} Its last lines: {}", said.tail.last(4));
-            return failure(Reason::VerificationFailed, message);
+            return Failure::new(Reason::VerificationFailed, message);
         }
         let task = ansible::failed_task(self.context);
         let of_tests = tests.and_then(Tests::failure);
@@ -233,17 +231,17 @@ impl Running<'_> {
         found.unwrap_or_else(|| self.unexplained(status, said))
     }
 
-    fn unexplained(&self, status: ExitStatus, said: &Said) -> ReportedFailure {
+    fn unexplained(&self, status: ExitStatus, said: &Said) -> Failure {
         let message = match (&self.step.run, status.code()) {
             (Run::Pytest, Some(NO_TESTS)) => format!("step {}: pytest found no tests", self.name()),
             _ => format!(
                 "step {} ended with {}: {}",
                 self.name(),
                 ending(status),
-                shortened(&said.tail.last(LINES), 800)
+                truncate_middle(&said.tail.last(LINES), 800)
             ),
         };
-        failure(Reason::VerificationFailed, message)
+        Failure::new(Reason::VerificationFailed, message)
     }
 
     fn mounts_groups(&self, folder: &Path) -> bool {

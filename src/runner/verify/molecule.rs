@@ -1,7 +1,5 @@
 //! What molecule prints: which action failed, and what was not idempotent.
-
-use super::super::report::failure;
-use crate::{api::condition::Reason, plan::observed::ReportedFailure};
+use crate::{api::condition::Reason, plan::failure::Failure};
 
 const FAILED: &str = "An error occurred during the test sequence action: '";
 const NOT_IDEMPOTENT: &str = "Idempotence test failed because of the following tasks:";
@@ -33,10 +31,10 @@ impl Molecule {
     }
 
     /// The failure where a second run of the playbook changed something.
-    pub(super) fn idempotence(&self) -> Option<ReportedFailure> {
+    pub(super) fn idempotence(&self) -> Option<Failure> {
         let changed = self.changed.as_ref()?;
         let message = format!("a second run of the playbook changed something: {}", changed.join("; "));
-        Some(ReportedFailure { task: changed.first().cloned(), ..failure(Reason::NotIdempotent, message) })
+        Some(Failure { task: changed.first().cloned(), ..Failure::new(Reason::NotIdempotent, message) })
     }
 
     /// What a task that failed means: in the action `verify` it is a test.

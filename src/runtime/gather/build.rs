@@ -17,14 +17,16 @@ use crate::{
     },
     outcome::node,
     plan::{
-        build::{Permission, Scene},
-        dependency::{self, Versions},
+        build::Scene,
+        dependency::{self, Dependency, Versions},
+        failure::Gate,
         image::Repository,
         lookup::Known,
+        object::{NamespaceRole, ObjectRef},
         resolve::ProfileFact,
         valid::{ValidBuild, ValidProfile, ValidPublish},
     },
-    render::{ObjectKind, Target},
+    render::Target,
     runtime::{
         cache::Key,
         clock,
@@ -104,7 +106,7 @@ impl<'a> Facts<'a> {
     pub fn scene<'s>(
         &'s self,
         pods: &'s [crate::plan::build::OwnPod<'s>],
-        permission: Permission,
+        permission: Gate<()>,
         taken: bool,
     ) -> Scene<'s> {
         let profile = usable(&self.profile);
@@ -208,22 +210,22 @@ impl World {
             return Ok(Some(Versions::new()));
         }
         let staging = profile.and_then(|profile| profile.staging.as_ref()?.secret.as_deref());
-        let names = dependency::of_build(valid, staging);
+        let all = dependency::of_build(valid, staging);
         let namespace = object.namespace().unwrap_or_default();
-        let watched: Vec<_> =
-            names.iter().filter_map(|name| Some((name.clone(), watched(name, &namespace)?))).collect();
-        self.named.need(user, watched.iter().map(|(_, object)| object.clone()).collect());
+        self.named.need(user, all.iter().filter_map(|each| watched(each, &namespace)).collect());
         let mut versions = Versions::new();
-        for (name, object) in watched {
-            let Known::Value(version) = self.named.version(&object) else { return Ok(None) };
-            versions.insert(name, version);
-        }
-        for name in names.into_iter().filter(|name| watched_kind(name).is_none()) {
-            let version = match (name.strip_prefix("staging-secret/"), profile) {
-                (Some(secret), Some(profile)) => self.staging_version(profile, secret).await?,
-                _ => Some(fixed(&name, inputs)),
+        for dependency in all {
+            let version = match (watched(&dependency, &namespace), &dependency, profile) {
+                (Some(object), ..) => {
+                    let Known::Value(version) = self.named.version(&object) else { return Ok(None) };
+                    version
+                }
+                (None, Dependency::Object(secret), Some(profile)) => {
+                    self.staging_version(profile, &secret.name).await?
+                }
+                _ => Some(fixed(&dependency, inputs)),
             };
-            versions.insert(name, version);
+            versions.insert(dependency, version);
         }
         Ok(Some(versions))
     }
@@ -240,21 +242,20 @@ impl World {
     }
 }
 
-/// The object that a name of [`dependency`] is of, if that can be watched.
-fn watched(name: &str, namespace: &str) -> Option<Object> {
-    let (kind, object) = watched_kind(name)?;
-    Some(Object { kind, key: Key::new(namespace, object) })
-}
-
-fn watched_kind(name: &str) -> Option<(ObjectKind, &str)> {
-    let secret = name.strip_prefix("secret/").map(|rest| (ObjectKind::Secret, rest));
-    secret.or_else(|| name.strip_prefix("configmap/").map(|rest| (ObjectKind::ConfigMap, rest)))
+/// The object that a dependency is, if the operator may watch it.
+fn watched(dependency: &Dependency, namespace: &str) -> Option<Object> {
+    match dependency {
+        Dependency::Object(ObjectRef { namespace: NamespaceRole::Tenant, kind, name }) => {
+            Some(Object { kind: *kind, key: Key::new(namespace, name) })
+        }
+        _ => None,
+    }
 }
 
 /// What a build was made from does not change: where another is wanted, another build is made.
-fn fixed(name: &str, inputs: &Inputs) -> String {
-    if name.starts_with("git/") {
-        return inputs.revision.clone();
+fn fixed(dependency: &Dependency, inputs: &Inputs) -> String {
+    match dependency {
+        Dependency::Git { .. } => inputs.revision.clone(),
+        _ => inputs.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
-    inputs.parent.as_ref().map(ToString::to_string).unwrap_or_default()
 }

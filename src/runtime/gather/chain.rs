@@ -16,11 +16,11 @@ use crate::{
         chain::{self, BuildFacts, OtherChain, Plan, Promotion, Scene},
         image::{Repository, Tag},
         lookup::{Answer, Known, Subject},
+        object::ObjectKind,
         resolve::{ConfigMapFact, ProfileFact},
         valid::ValidChain,
         validate,
     },
-    render::ObjectKind,
     runtime::{
         cache::Key,
         clock,
@@ -121,7 +121,7 @@ impl World {
         let namespace = chain.namespace().unwrap_or_default();
         let fact = |name: String| {
             let user = self.lookups.reader.user();
-            let what_to_do = || access::forbidden(user, &namespace, "configmaps", &name).1;
+            let what_to_do = || access::forbidden(user, &namespace, ObjectKind::ConfigMap, &name).message;
             let fact = self.named.config_map(&Key::new(&namespace, &name), what_to_do);
             (name, fact)
         };

@@ -17,10 +17,12 @@ use super::build::Facts;
 use crate::{
     api::{BUILD_LABEL, BUILD_NAMESPACE_LABEL, GROUP, PROFILE_LABEL, build::ImageBuild, condition::Reason},
     plan::{
-        access::{self, Held},
+        access,
+        failure::Failure,
+        object::{NamespaceRole, ObjectKind, ObjectRef},
         valid::ValidProfile,
     },
-    render::{Attempt, Found, Object, ObjectKind, Side, Target},
+    render::{Attempt, Found, Target},
     runtime::{cache::Key, execute::Error, health::State, world::World},
 };
 
@@ -45,7 +47,7 @@ impl World {
         build: &ImageBuild,
         facts: &Facts<'_>,
         number: u32,
-    ) -> Result<Result<Ready, Held>, Error> {
+    ) -> Result<Result<Ready, Failure>, Error> {
         let early = access::check_suspend(self.chain_of(build).is_some_and(|chain| chain.spec.suspend))
             .and_then(|()| access::check_profile(Some(&facts.profile), &facts.valid.profile));
         let profile = match early {
@@ -57,7 +59,7 @@ impl World {
         }
         let Some(target) = facts.target.clone() else {
             let message = "the build has no place to push to: let its profile name a staging repository";
-            return Ok(Err((Reason::StagingMissing, message.to_owned())));
+            return Ok(Err(Failure::new(Reason::StagingMissing, message)));
         };
         let found = match self.read(build, facts, &profile, &target, number).await? {
             Ok(found) => found,
@@ -67,7 +69,7 @@ impl World {
     }
 
     /// The namespaces: that of the pods, and gate G2 on that of the build.
-    async fn check_places(&self, build: &ImageBuild, profile: &ValidProfile) -> Result<Result<(), Held>, Error> {
+    async fn check_places(&self, build: &ImageBuild, profile: &ValidProfile) -> Result<Result<(), Failure>, Error> {
         let (execution, namespace) = (&profile.execution_namespace, build.namespace().unwrap_or_default());
         let (name, account) = (&build.spec.profile.0, &build.spec.service_account_name.0);
         if let Err(held) = access::check_execution(execution, self.labels(execution).as_ref()) {
@@ -76,7 +78,7 @@ impl World {
         if self.pods_in(execution).0 == State::Forbidden {
             let message =
                 format!("the operator may not watch pods in {execution}: add it to executionNamespaces of the chart");
-            return Ok(Err((Reason::ExecutionNamespaceNotReady, message)));
+            return Ok(Err(Failure::new(Reason::ExecutionNamespaceNotReady, message)));
         }
         let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
         // Side by side: the next link of a chain waits for both.
@@ -122,7 +124,7 @@ impl World {
         profile: &ValidProfile,
         target: &Target,
         number: u32,
-    ) -> Result<Result<Found, Held>, Error> {
+    ) -> Result<Result<Found, Failure>, Error> {
         let (name, namespace) = (build.name_any(), build.namespace().unwrap_or_default());
         let uid = build.uid().unwrap_or_default();
         let attempt = Names { name: &name, namespace: &namespace, uid: &uid, number };
@@ -133,10 +135,10 @@ impl World {
     ///
     /// # Errors
     /// The API server does not answer.
-    pub async fn read_needs(&self, attempt: &Attempt<'_>) -> Result<Result<Found, Held>, Error> {
+    pub async fn read_needs(&self, attempt: &Attempt<'_>) -> Result<Result<Found, Failure>, Error> {
         let (needs, mut found) = (attempt.needs(), Found::default());
         for object in needs.objects().into_keys() {
-            let namespace = needs.namespace(object.side);
+            let namespace = needs.namespace(object.namespace);
             match self.entries(namespace, &object).await {
                 Ok(Some(entries)) => drop(found.0.insert(object, entries)),
                 Ok(None) => {}
@@ -148,12 +150,12 @@ impl World {
         }
         let lacks = needs.lacks(&found);
         Ok(match lacks.first() {
-            Some(lack) => Err((lack.reason(), lack.to_string())),
+            Some(lack) => Err(Failure::new(lack.reason(), lack.to_string())),
             None => Ok(found),
         })
     }
 
-    async fn entries(&self, namespace: &str, object: &Object) -> kube::Result<Option<BTreeMap<String, ByteString>>> {
+    async fn entries(&self, namespace: &str, object: &ObjectRef) -> kube::Result<Option<BTreeMap<String, ByteString>>> {
         match object.kind {
             ObjectKind::Secret => {
                 let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
@@ -170,23 +172,22 @@ impl World {
         }
     }
 
-    fn forbidden(&self, namespace: &str, object: &Object) -> Held {
-        let resource = match object.kind {
-            ObjectKind::Secret => "secrets",
-            ObjectKind::ConfigMap => "configmaps",
-        };
-        match object.side {
-            Side::Tenant => access::forbidden(self.lookups.reader.user(), namespace, resource, &object.name),
-            Side::Execution => {
+    fn forbidden(&self, namespace: &str, object: &ObjectRef) -> Failure {
+        match object.namespace {
+            NamespaceRole::Tenant => {
+                access::forbidden(self.lookups.reader.user(), namespace, object.kind, &object.name)
+            }
+            NamespaceRole::Execution => {
                 let message = format!(
-                    "the operator may not read {resource} of {namespace}: add it to executionNamespaces of the chart"
+                    "the operator may not read {} of {namespace}: add it to executionNamespaces of the chart",
+                    object.kind.resource()
                 );
-                (Reason::ExecutionNamespaceNotReady, message)
+                Failure::new(Reason::ExecutionNamespaceNotReady, message)
             }
         }
     }
 
-    fn check_slot(&self, build: &ImageBuild, profile: &ValidProfile) -> Result<(), Held> {
+    fn check_slot(&self, build: &ImageBuild, profile: &ValidProfile) -> Result<(), Failure> {
         let name = &build.spec.profile.0;
         let Some(limit) = profile.max_concurrent else { return Ok(()) };
         let created = build.creation_timestamp().map_or(Timestamp::MAX, |time| time.0);

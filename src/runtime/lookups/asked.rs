@@ -10,7 +10,10 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::{
     api::condition::{Class, Reason},
-    plan::lookup::{Answer, Found},
+    plan::{
+        failure::Failure,
+        lookup::{Answer, Found},
+    },
 };
 
 /// What answers are about: a UID, a generation, a request.
@@ -25,7 +28,7 @@ pub struct About {
 }
 
 /// What was found, or why nothing was; and the version of the Secret that was used.
-pub type Result = (std::result::Result<Found, (Reason, String)>, Option<String>);
+pub type Result = (std::result::Result<Found, Failure>, Option<String>);
 
 #[derive(Debug)]
 struct Memory<T> {
@@ -126,7 +129,7 @@ impl<T> Memory<T> {
 
 /// Why an answer is none, if what it needs may come by itself.
 fn lacks(answer: &Answer) -> Option<Reason> {
-    let reason = answer.result.as_ref().err()?.0;
+    let reason = answer.result.as_ref().err()?.reason;
     (reason.class() == Class::Dependency).then_some(reason)
 }
 
@@ -139,7 +142,7 @@ mod tests {
     }
 
     fn failed(reason: Reason) -> Result {
-        (Err((reason, "why".to_owned())), Some("7".to_owned()))
+        (Err(Failure::new(reason, "why")), Some("7".to_owned()))
     }
 
     fn failures(asked: &Asked<&str>) -> Option<u32> {

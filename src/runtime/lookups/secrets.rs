@@ -10,12 +10,9 @@ use kube::{Api, Client, ResourceExt};
 
 use crate::{
     api::condition::Reason,
-    plan::access,
+    plan::{access, failure::Failure, object::ObjectKind},
     remote::{git, registry},
 };
-
-/// Why something cannot be read: the reason and what to do.
-pub type Trouble = (Reason, String);
 
 /// Reads objects by name.
 #[derive(Clone)]
@@ -50,10 +47,12 @@ impl Reader {
     ///
     /// # Errors
     /// It is not there, or may not be read; or the API server does not answer.
-    pub async fn secret(&self, namespace: &str, name: &str) -> Result<Read, Trouble> {
+    pub async fn secret(&self, namespace: &str, name: &str) -> Result<Read, Failure> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let found = secrets.get_opt(name).await.map_err(|error| self.trouble(&error, namespace, "secrets", name))?;
-        let missing = || (Reason::SecretNotFound, format!("there is no Secret «{name}» in {namespace}: make it"));
+        let found =
+            secrets.get_opt(name).await.map_err(|error| self.trouble(&error, namespace, ObjectKind::Secret, name))?;
+        let missing =
+            || Failure::new(Reason::SecretNotFound, format!("there is no Secret «{name}» in {namespace}: make it"));
         let secret = found.ok_or_else(missing)?;
         let place = format!("the Secret «{name}» of {namespace}");
         Ok(Read { version: secret.resource_version(), values: secret.data.unwrap_or_default(), place })
@@ -63,23 +62,29 @@ impl Reader {
     ///
     /// # Errors
     /// They are not there, or may not be read; or the API server does not answer.
-    pub async fn authority(&self, namespace: &str, name: &str) -> Result<String, Trouble> {
+    pub async fn authority(&self, namespace: &str, name: &str) -> Result<String, Failure> {
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
-        let found = maps.get_opt(name).await.map_err(|error| self.trouble(&error, namespace, "configmaps", name))?;
-        let missing = || (Reason::ConfigMapNotFound, format!("there is no ConfigMap «{name}» in {namespace}: make it"));
+        let found =
+            maps.get_opt(name).await.map_err(|error| self.trouble(&error, namespace, ObjectKind::ConfigMap, name))?;
+        let missing = || {
+            Failure::new(Reason::ConfigMapNotFound, format!("there is no ConfigMap «{name}» in {namespace}: make it"))
+        };
         let certificates = found.ok_or_else(missing)?.data.and_then(|mut data| data.remove("ca.crt"));
-        let missing = || (Reason::KeyNotFound, format!("the ConfigMap «{name}» of {namespace} has no key «ca.crt»"));
+        let missing =
+            || Failure::new(Reason::KeyNotFound, format!("the ConfigMap «{name}» of {namespace} has no key «ca.crt»"));
         certificates.ok_or_else(missing)
     }
 
     /// What an error of the API server means for whoever wanted to read.
     #[must_use]
-    pub fn trouble(&self, error: &kube::Error, namespace: &str, resource: &str, name: &str) -> Trouble {
+    pub fn trouble(&self, error: &kube::Error, namespace: &str, kind: ObjectKind, name: &str) -> Failure {
+        let resource = kind.resource();
         match error {
-            kube::Error::Api(status) if status.is_forbidden() => {
-                access::forbidden(&self.user, namespace, resource, name)
-            }
-            error => (Reason::SourceUnavailable, format!("{resource}/{name} of {namespace} cannot be read: {error}")),
+            kube::Error::Api(status) if status.is_forbidden() => access::forbidden(&self.user, namespace, kind, name),
+            error => Failure::new(
+                Reason::SourceUnavailable,
+                format!("{resource}/{name} of {namespace} cannot be read: {error}"),
+            ),
         }
     }
 
@@ -91,7 +96,7 @@ impl Reader {
         &self,
         namespace: &str,
         name: Option<&str>,
-    ) -> Result<(registry::Credentials, Option<String>), (Trouble, Option<String>)> {
+    ) -> Result<(registry::Credentials, Option<String>), (Failure, Option<String>)> {
         let Some(name) = name else { return Ok((registry::Credentials::default(), None)) };
         let read = self.secret(namespace, name).await.map_err(|trouble| (trouble, None))?;
         match read.registry() {
@@ -109,14 +114,15 @@ impl Reader {
         namespace: &str,
         name: Option<&str>,
         url: &str,
-    ) -> Result<(Option<git::Credentials>, Option<String>), (Trouble, Option<String>)> {
+    ) -> Result<(Option<git::Credentials>, Option<String>), (Failure, Option<String>)> {
         let Some(name) = name else { return Ok((None, None)) };
         let read = self.secret(namespace, name).await.map_err(|trouble| (trouble, None))?;
         match git::Credentials::of_secret(url, |key| read.text(key)) {
             Ok(credentials) => Ok((Some(credentials), read.version)),
-            Err(key) => {
-                Err(((Reason::KeyNotFound, format!("{} has no key «{key}»: add it", read.place)), read.version))
-            }
+            Err(key) => Err((
+                Failure::new(Reason::KeyNotFound, format!("{} has no key «{key}»: add it", read.place)),
+                read.version,
+            )),
         }
     }
 }
@@ -126,10 +132,12 @@ impl Read {
         self.values.get(key).and_then(|value| String::from_utf8(value.0.clone()).ok())
     }
 
-    fn registry(&self) -> Result<registry::Credentials, Trouble> {
+    fn registry(&self) -> Result<registry::Credentials, Failure> {
         const KEY: &str = ".dockerconfigjson";
-        let missing = || (Reason::KeyNotFound, format!("{} has no key «{KEY}»: make it of that type", self.place));
+        let missing =
+            || Failure::new(Reason::KeyNotFound, format!("{} has no key «{KEY}»: make it of that type", self.place));
         let value = self.values.get(KEY).ok_or_else(missing)?;
-        registry::Credentials::parse(&value.0).map_err(|error| (error.reason(), format!("{}: {error}", self.place)))
+        registry::Credentials::parse(&value.0)
+            .map_err(|error| Failure::new(error.reason(), format!("{}: {error}", self.place)))
     }
 }

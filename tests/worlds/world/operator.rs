@@ -17,6 +17,7 @@ use imagechain::{
         build,
         chain::{self, BuildFacts, Claim, OtherChain, Promotion},
         dependency::Versions,
+        failure::{Failure, Gate},
         image::{Digest, Reference},
         lookup::{Answer, Found, Subject},
         resolve::{ConfigMapFact, ProfileFact, content_hash, of_reference},
@@ -208,8 +209,8 @@ impl World {
         answers.insert(subject, Answer { at: now, result, failures });
     }
 
-    fn find(&self, subject: &Subject) -> Result<Found, (Reason, String)> {
-        let away = |reason| Err((reason, "it does not answer".to_owned()));
+    fn find(&self, subject: &Subject) -> Result<Found, Failure> {
+        let away = |reason| Err(Failure::new(reason, "it does not answer"));
         match subject {
             Subject::Git { .. } if self.outage.git => away(Reason::SourceUnavailable),
             Subject::Image { .. } | Subject::Artifact { .. } if self.outage.registry => {
@@ -227,7 +228,7 @@ impl World {
                 Ok(Found::Commit { commit: self.commit(), objects })
             }
             Subject::Image { reference, .. } => self.bases.get(reference).map_or_else(
-                || Err((Reason::BaseImageNotFound, format!("there is no {reference}"))),
+                || Err(Failure::new(Reason::BaseImageNotFound, format!("there is no {reference}"))),
                 |version| Ok(Found::Digest(digest(&[reference, &version.to_string()]))),
             ),
             Subject::Artifact { reference, .. } => Ok(Found::Presence(self.staged.contains(of_reference(reference)))),
@@ -284,9 +285,9 @@ impl World {
 
     fn promote(&mut self, operator: usize, object: &ImageChain, promotion: Promotion) {
         let result = if self.outage.registry {
-            Err((Reason::RegistryUnavailable, "the registry does not answer".to_owned()))
+            Err(Failure::new(Reason::RegistryUnavailable, "the registry does not answer"))
         } else if self.outage.push {
-            Err((Reason::PushDenied, "the registry refuses".to_owned()))
+            Err(Failure::new(Reason::PushDenied, "the registry refuses"))
         } else {
             // The live read before the write: for a chain that is another than was decided on, or gone, nothing
             // is published, and there is no answer.
@@ -387,12 +388,12 @@ impl World {
         })
     }
 
-    fn permission(&self, object: &ImageBuild) -> build::Permission {
+    fn permission(&self, object: &ImageBuild) -> Gate<()> {
         let chain = object.spec.chain_ref.as_ref().and_then(|chain| self.chains.get(&chain.name.0));
         if chain.is_some_and(|chain| chain.spec.suspend) {
-            return build::Permission::Held(Reason::Suspended, "spec.suspend is true".to_owned());
+            return Gate::Closed(Failure::new(Reason::Suspended, "spec.suspend is true"));
         }
-        build::Permission::Granted
+        Gate::Open(())
     }
 
     /// One pass of an operator over a build, which crashes after so many writes.

@@ -2,10 +2,13 @@
 
 use imagechain::{
     api::{
-        build::{Stage, StageStatus},
+        build::{Container, Stage, StageStatus},
         condition::Reason,
     },
-    plan::observed::{Observation, PodFailure, Report, State},
+    plan::{
+        failure::Failure,
+        observed::{Observation, Report, State},
+    },
 };
 use k8s_openapi::jiff::Timestamp;
 
@@ -58,14 +61,15 @@ impl Pod {
     }
 
     fn end(&self) -> State {
-        let failed = |stage, reason, message: &str| {
-            State::Failed(PodFailure { stage, reason, message: message.to_owned(), task: None, lacked: None })
-        };
+        let failed =
+            |container, reason, message: &str| State::Failed(Failure { container, ..Failure::new(reason, message) });
         match self.loss {
-            Loss::Disrupted => failed(Some(Stage::Build), Reason::PodDisrupted, "the node is drained"),
-            Loss::Registry => failed(Some(Stage::Publish), Reason::RegistryUnavailable, "the registry does not answer"),
+            Loss::Disrupted => failed(Some(Container::Build), Reason::PodDisrupted, "the node is drained"),
+            Loss::Registry => {
+                failed(Some(Container::Publish), Reason::RegistryUnavailable, "the registry does not answer")
+            }
             Loss::None | Loss::Deleted if self.broken => {
-                failed(Some(Stage::Build), Reason::TaskFailed, "«nginx : start» failed: port 80 is in use")
+                failed(Some(Container::Build), Reason::TaskFailed, "«nginx : start» failed: port 80 is in use")
             }
             Loss::None | Loss::Deleted => State::Succeeded,
         }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     api::{
-        build::{Outcome, Stage, Verification},
+        build::{Container, Outcome, Stage, Verification},
         condition::ConditionType,
     },
     plan::observed::State,
@@ -93,7 +93,7 @@ fn between_two_stages_the_next_one_is_told() {
         let between = ready(&waiting(Some(stage), None));
         assert_eq!(between.0, reason.to_string());
         assert_eq!(between, ready(&State::Running(stage)), "nothing changes when it begins");
-        let held = pod_failure(Some(stage), Reason::ImagePullFailed, None);
+        let held = pod_failure(Some(stage.container()), Reason::ImagePullFailed, None);
         assert_eq!(ready(&waiting(Some(stage), Some(held))), ("PodPending".to_owned(), "what happened".to_owned()));
     }
     assert_eq!(ready(&waiting(None, None)).0, "PodPending");
@@ -105,14 +105,14 @@ fn nothing_begins_without_permission() {
     for (reason, ready) in
         [(Reason::WaitingForSlot, "Unknown"), (Reason::Suspended, "Unknown"), (Reason::ProfileNotFound, "False")]
     {
-        world.permission = Permission::Held(reason, "why".to_owned());
+        world.permission = Gate::Closed(Failure::new(reason, "why"));
         world.run(3);
         assert_eq!(
             (world.made.len(), world.condition(ConditionType::Ready)),
             (0, (ready, reason.to_string().as_str()))
         );
     }
-    world.permission = Permission::Granted;
+    world.permission = Gate::Open(());
     world.run(6);
     assert_eq!(world.condition(ConditionType::Ready).0, "True");
 }
@@ -188,10 +188,10 @@ fn nobody_judges_without_the_profile() {
 #[test]
 fn who_could_make_a_pod_wants_a_slot() {
     let mut world = World::new(valid(6, 0), vec![Fate::Bad(Reason::PodDisrupted), Fate::Hangs]);
-    world.permission = Permission::Held(Reason::WaitingForSlot, "four others run".to_owned());
+    world.permission = Gate::Closed(Failure::new(Reason::WaitingForSlot, "four others run"));
     world.run(2);
     assert!(world.wants_pod(), "it waits for one");
-    world.permission = Permission::Granted;
+    world.permission = Gate::Open(());
     world.run(1);
     assert!(!world.wants_pod(), "it has one");
     world.run(1);
@@ -239,7 +239,7 @@ fn long_messages_leave_room_for_the_line() {
     world.turn(usize::MAX);
     world.turn(usize::MAX);
     let mut seen = world.pods[0].seen();
-    let mut failure = super::world::pod_failure(Some(Stage::Build), Reason::TaskFailed, None);
+    let mut failure = super::world::pod_failure(Some(Container::Build), Reason::TaskFailed, None);
     failure.message = "ü".repeat(600);
     let started = Some(world.stored.attempts[0].started_at.clone());
     seen.stages = vec![crate::api::build::StageStatus { name: Stage::Build, started_at: started, finished_at: None }];
@@ -260,7 +260,7 @@ fn a_pod_of_which_a_stage_has_failed_may_end_by_itself_for_a_minute() {
         world.turn(usize::MAX);
         world.turn(usize::MAX);
         let mut seen = world.pods[0].seen();
-        let failure = super::world::pod_failure(Some(Stage::Build), Reason::TaskFailed, None);
+        let failure = super::world::pod_failure(Some(Container::Build), Reason::TaskFailed, None);
         let ended = world.stored.attempts[0].started_at.clone();
         seen.stages = vec![crate::api::build::StageStatus {
             name: Stage::Build,

@@ -37,11 +37,11 @@ fn failures_are_told_once_and_progress_is_not() {
         assert_eq!(told(&world), expected, "{:?}", world.events);
     }
     let mut world = World::new(valid(1, 0), vec![Fate::Hangs]);
-    world.permission = Permission::Held(Reason::ProfileNotFound, "there is no profile docker".to_owned());
+    world.permission = Gate::Closed(Failure::new(Reason::ProfileNotFound, "there is no profile docker"));
     world.run(3);
     assert_eq!(told(&world), [(Warning, Reason::ProfileNotFound)]);
     assert_eq!(world.events[0].message, "there is no profile docker");
-    world.permission = Permission::Granted;
+    world.permission = Gate::Open(());
     world.run(2);
     world.cancelled = Some((Reason::Superseded, "the chain has changed"));
     world.run(3);

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use super::super::*;
 use crate::{
     api::{
-        build::{Outcome, Stage, StageStatus},
+        build::{Container, Outcome, Stage, StageStatus},
         condition::ConditionType,
         crd,
     },
     plan::{
         event::{self, Event},
         invariant, name,
-        observed::{PodFailure, Report, State},
+        observed::{Report, State},
         validate::{self, problem::Problems, schema},
     },
 };
@@ -79,15 +79,15 @@ impl PlayedPod {
         let started = StageStatus { name: Stage::Build, started_at: Some(Time(self.created)), finished_at: None };
         let held = |reason| Some(pod_failure(None, reason, None));
         let waiting = |stage, held| State::Waiting { stage, since: None, held };
-        let failed = |stage, reason, lacked| State::Failed(pod_failure(Some(stage), reason, lacked));
+        let failed = |container, reason, missing| State::Failed(pod_failure(Some(container), reason, missing));
         let state = match (&self.fate, self.looks) {
             (Fate::Waits, _) => waiting(None, held(Reason::Unschedulable)),
             (_, 0) => waiting(None, None),
             (Fate::Unpulled, _) => waiting(Some(Stage::Build), held(Reason::ImagePullFailed)),
             (_, 1) | (Fate::Hangs | Fate::Strands | Fate::Clings, _) => State::Running(Stage::Build),
-            (Fate::Bad(reason), _) => failed(Stage::Build, *reason, None),
-            (Fate::Lacks(what), _) => failed(Stage::Build, Reason::SecretNotFound, what.map(ToOwned::to_owned)),
-            (Fate::Limps, _) => failed(Stage::Engine, Reason::EngineRestarted, None),
+            (Fate::Bad(reason), _) => failed(Container::Build, *reason, None),
+            (Fate::Lacks(what), _) => failed(Container::Build, Reason::SecretNotFound, *what),
+            (Fate::Limps, _) => failed(Container::Engine, Reason::EngineRestarted, None),
             _ => State::Succeeded,
         };
         let reports = if state == State::Succeeded { reports(matches!(self.fate, Fate::Lies)) } else { Vec::new() };
@@ -124,8 +124,9 @@ impl PlayedPod {
     }
 }
 
-pub fn pod_failure(stage: Option<Stage>, reason: Reason, lacked: Option<String>) -> PodFailure {
-    PodFailure { stage, reason, message: "what happened".to_owned(), task: None, lacked }
+pub fn pod_failure(container: Option<Container>, reason: Reason, missing: Option<&str>) -> Failure {
+    let missing = missing.and_then(|missing| missing.parse().ok()).map(Box::new);
+    Failure { container, missing, ..Failure::new(reason, "what happened") }
 }
 
 pub fn reports(lies: bool) -> Vec<Report> {
@@ -160,7 +161,7 @@ pub struct World {
     pub made: Vec<i32>,
     pub events: Vec<Event>,
     pub now: Timestamp,
-    pub permission: Permission,
+    pub permission: Gate<()>,
     pub staging: Option<Repository>,
     pub deadline: Duration,
     pub name_taken: bool,
@@ -184,11 +185,11 @@ impl World {
             made: Vec::new(),
             events: Vec::new(),
             now: Timestamp::new(1_000_000, 500_000_000).unwrap(),
-            permission: Permission::Granted,
+            permission: Gate::Open(()),
             staging: "r.example/staging".parse().ok(),
             deadline: Duration::from_hours(6),
             name_taken: false,
-            dependencies: Versions::from([("configmap/files".to_owned(), Some("1".to_owned()))]),
+            dependencies: Versions::from([("configmap/files".parse().unwrap(), Some("1".to_owned()))]),
             flaps: false,
             cancelled: None,
         }
@@ -364,7 +365,7 @@ impl World {
 
     /// What the build names is this now.
     pub fn depend(&mut self, name: &str, version: Option<&str>) {
-        self.dependencies.insert(name.to_owned(), version.map(ToOwned::to_owned));
+        self.dependencies.insert(name.parse().unwrap(), version.map(ToOwned::to_owned));
     }
 
     pub fn run(&mut self, turns: usize) {

@@ -4,7 +4,7 @@ use super::*;
 
 fn seen(text: &str) -> Molecule {
     let mut molecule = Molecule::default();
-    text.lines().for_each(|line| molecule.add(&crate::runner::report::plain(line)));
+    text.lines().for_each(|line| molecule.add(&crate::plan::text::plain(line)));
     molecule
 }
 
