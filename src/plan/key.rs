@@ -101,6 +101,8 @@ pub(super) fn hexadecimal(bytes: &[u8]) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
+    use serde_json::json;
+
     use super::*;
     use crate::api::{
         common::{RelativePath, Text},
@@ -133,6 +135,25 @@ mod tests {
     fn the_format_does_not_change_unseen() {
         // Another value here means that every user's every image is built anew after an upgrade.
         insta::assert_snapshot!(ingredients(&build("a.json")).key(), @"ce09f1b49531ff0f21f4b921edf7a1ca46d98a5e96c7a935444076f081f8c4c2");
+    }
+
+    /// Keys are hashes of the written steps as JSON, in the order of their fields: all of them must stay where they are.
+    #[test]
+    fn no_field_of_a_step_moves() {
+        let secrets = json!([{"name": "token", "secretKeyRef": {"name": "vault", "key": "token"}}]);
+        let build = json!({"packer": {
+            "template": "packer/web.json", "variables": {"base": "$(parent.reference)", "a": "1"},
+            "secretVariables": secrets, "variableFiles": ["packer/prod.json"], "only": ["web"], "except": ["push"],
+        }});
+        let verify = json!([
+            {"molecule": {"directory": "ansible", "scenario": "image", "environment": {"A": "1"}, "secretVariables": secrets}},
+            {"pytest": {"directory": "tests", "environment": {"A": "1"}, "secretVariables": secrets}},
+            {"command": {"arguments": ["true", "x"], "directory": "tests", "environment": {"A": "1"}, "secretVariables": secrets}},
+            {"molecule": {}}, {"pytest": {}}, {"command": {"arguments": ["true"]}},
+        ]);
+        let build: BuildStep = serde_json::from_value(build).unwrap();
+        let verify: Vec<VerifyStep> = serde_json::from_value(verify).unwrap();
+        insta::assert_snapshot!(Ingredients { verify: &verify, ..ingredients(&build) }.key(), @"f47524be259e9b5ab0d59cc2472f61cb1ab6d455e48992a286e906afeb8b2b53");
     }
 
     #[test]
