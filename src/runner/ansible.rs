@@ -4,7 +4,7 @@ use std::{fs, io, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::{report::read_bounded, stage::Context};
+use super::{context::Context, report::read_bounded};
 use crate::{
     api::condition::Reason,
     plan::{failure::Failure, text::truncate_middle},

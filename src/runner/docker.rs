@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use tokio::process::Command;
 
 use super::{
+    context::Context,
     engine::Marker,
     process::{Tail, ending},
-    stage::Context,
 };
 use crate::{api::condition::Reason, plan::failure::Failure};
 

@@ -2,7 +2,7 @@
 
 use tokio::process::Command;
 
-use super::{ansible, stage::Context};
+use super::{ansible, context::Context};
 
 /// Sets it.
 pub(super) fn prepare(command: &mut Command, context: &Context) {

@@ -6,9 +6,11 @@
 
 mod ansible;
 mod build;
+mod context;
 mod docker;
 mod engine;
 mod environment;
+mod handover;
 mod init;
 mod log;
 pub mod places;

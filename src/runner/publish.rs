@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use super::{docker::Docker, report::local, stage::Context, verify::tested_image};
+use super::{context::Context, docker::Docker, handover, report::local};
 use crate::{
     api::{build::Stage, condition::Reason},
     plan::{
@@ -18,7 +18,7 @@ use crate::{
 pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Failure> {
     let staging = &context.job.staging;
     let docker = Docker::new(context, staging.credentials.as_deref());
-    let tested = tested_image(context, &docker, Stage::Verify).await?;
+    let tested = handover::take(context, &docker, Stage::Verify).await?;
     report.image_id = Some(tested.clone());
     let name = format!("{}:{}", staging.repository, staging.tag);
     docker.tag(&tested, &name).await?;

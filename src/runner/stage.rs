@@ -1,10 +1,7 @@
 //! What all stages have in common: the job, the marks that keep a stage from running twice, time limits, the
 //! engine's life, and the report.
 
-use std::{
-    collections::BTreeMap, fs, future::pending, io, os::unix::fs::PermissionsExt, pin::pin, process::ExitCode,
-    time::Duration,
-};
+use std::{fs, future::pending, io, os::unix::fs::PermissionsExt, pin::pin, process::ExitCode, time::Duration};
 
 use tokio::{
     runtime,
@@ -13,31 +10,23 @@ use tokio::{
 };
 
 use super::{
-    build, engine,
-    log::Log,
+    build,
+    context::Context,
+    engine,
     places::Places,
-    process::Processes,
     publish,
     report::{self, local},
     source, verify,
 };
 use crate::{
     api::{build::Stage, condition::Reason},
-    plan::{failure::Failure, job::Job, observed::Report},
+    plan::{failure::Failure, observed::Report},
 };
 
 /// How long programs have to end by themselves. The kubelet gives the container twice that.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the work may take to notice that its program was killed.
 const AFTERMATH: Duration = Duration::from_secs(5);
-
-/// What a stage works with.
-pub(super) struct Context {
-    pub(super) job: Job,
-    pub(super) places: Places,
-    pub(super) log: Log,
-    pub(super) processes: Processes,
-}
 
 /// Runs a stage, leaves its report and says by its exit code whether it went well.
 pub(super) fn run(stage: Stage, places: &Places) -> ExitCode {
@@ -111,7 +100,7 @@ fn done(stage: Stage) -> String {
 }
 
 fn work(stage: Stage, places: &Places, report: &mut Report) -> Result<(), Failure> {
-    let context = context(places)?;
+    let context = Context::read(places)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| local("the stage cannot begin", &error))?;
     let result = runtime.block_on(bounded(stage, &context, report));
@@ -120,23 +109,6 @@ fn work(stage: Stage, places: &Places, report: &mut Report) -> Result<(), Failur
         task: failure.task.map(|task| context.log.redacted(&task)),
         ..failure
     })
-}
-
-fn context(places: &Places) -> Result<Context, Failure> {
-    let text = fs::read_to_string(&places.job).map_err(|error| local("the job cannot be read", &error))?;
-    let job = Job::parse(&text).map_err(|error| Failure::new(Reason::SpecInvalid, error.to_string()))?;
-    let mut log = Log::default();
-    log.hide(secrets(&job));
-    Ok(Context { job, places: places.clone(), log, processes: Processes::default() })
-}
-
-/// The values that must not be shown, of those that this container sees.
-fn secrets(job: &Job) -> Vec<String> {
-    let variables = job.packer.secret_variables.iter().filter_map(|path| fs::read_to_string(path).ok());
-    let values = variables.filter_map(|json| serde_json::from_str(&json).ok());
-    let values = values.flat_map(BTreeMap::<String, String>::into_values);
-    let paths = job.verify.iter().flat_map(|step| step.secret_environment.values());
-    values.chain(paths.filter_map(|path| fs::read_to_string(path).ok())).collect()
 }
 
 /// Runs a stage within its time, and while the engine that it uses lives.

@@ -3,11 +3,10 @@
 mod machine;
 mod packer;
 mod prepare;
-pub(super) mod template;
+mod template;
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     process::ExitStatus,
     time::Duration,
@@ -22,13 +21,12 @@ use self::{
 };
 use super::{
     ansible::{self, FailedTask},
+    context::Context,
     docker::Docker,
-    engine::{Marker, Mode},
-    environment,
+    engine::advice,
+    environment, handover,
     process::{Tail, ending},
-    report::local,
     source,
-    stage::Context,
 };
 use crate::{
     api::{build::Stage, condition::Reason},
@@ -68,16 +66,10 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Fa
     let outcome = packer.build(&template, &selection).await?;
     let image = image(context, &docker, &outcome).await?;
     docker.tag(&image, &context.job.image).await?;
-    fs::write(context.places.state().join(image_file(Stage::Build)), &image)
-        .map_err(|error| local("the workspace cannot be written", &error))?;
+    handover::leave(context, Stage::Build, &image)?;
     context.log.say(format_args!("built {image}, named {}", context.job.image));
     report.image_id = Some(image);
     Ok(())
-}
-
-/// Where a stage keeps which image it made or tested.
-pub(super) fn image_file(stage: Stage) -> String {
-    format!("{}.image", stage.container())
 }
 
 async fn parent(context: &Context, docker: &Docker<'_>) -> Result<(), Failure> {
@@ -105,15 +97,9 @@ fn mirrored(reference: &str, registry: &Registry) -> Option<String> {
 
 /// Says beforehand what would otherwise be a container that freezes.
 fn warn_of_groups(context: &Context, text: &str) {
-    if is_broken_here(context, text) {
-        context.log.say(format_args!("warning: {}", template::READ_ONLY_GROUPS_ADVICE));
+    if let Some(advice) = advice::on_groups(context, text) {
+        context.log.say(format_args!("warning: {advice}"));
     }
-}
-
-/// Whether it starts containers in a way that this node does not allow.
-pub(super) fn is_broken_here(context: &Context, text: &str) -> bool {
-    let mode = Marker::read(&context.places.marker()).map(|marker| marker.mode);
-    matches!(mode, Ok(Mode::V2)) && template::mounts_groups_read_only(text)
 }
 
 /// The one image that packer made.
@@ -228,7 +214,7 @@ impl Packer<'_> {
             tail: &tail,
             status,
             task: ansible::failed_task(self.context),
-            groups: is_broken_here(self.context, &template.text),
+            groups: advice::on_groups(self.context, &template.text),
             local: self.context.job.parent.as_ref().map(|parent| parent.local_name.as_str()),
             tries,
         };
@@ -290,8 +276,8 @@ struct Known<'k> {
     status: ExitStatus,
     /// The task of a playbook that ended it.
     task: Option<FailedTask>,
-    /// Its containers cannot start on this node.
-    groups: bool,
+    /// Why its containers cannot start on this node.
+    groups: Option<&'static str>,
     /// The parent's name in the engine.
     local: Option<&'k str>,
     /// How often it ran.
@@ -303,8 +289,8 @@ impl Known<'_> {
     fn failure(self) -> Failure {
         let said = complaint(self.outcome, self.tail);
         let said = truncate_middle(&said, 400);
-        if self.groups {
-            let message = format!("{} Packer said: {said}", template::READ_ONLY_GROUPS_ADVICE);
+        if let Some(advice) = self.groups {
+            let message = format!("{advice} Packer said: {said}");
             return Failure::new(Reason::BuildFailed, message);
         }
         if let Some(local) = self.local.filter(|local| self.outcome.has_not_pulled(local)) {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    super::{report::local, source, stage::Context},
+    super::{context::Context, report::local, source},
     Packer,
     packer::{Version, place},
     template::{self, Kind},

@@ -30,20 +30,6 @@ const BUILT_IN: [&str; 16] = [
     "vsphere",
 ];
 
-/// How a systemd container is told to find its groups on cgroup v1, which on v2 keeps it from starting.
-const READ_ONLY_GROUPS: &str = "/sys/fs/cgroup:/sys/fs/cgroup:ro";
-
-/// What to say of it.
-pub(in super::super) const READ_ONLY_GROUPS_ADVICE: &str = "The template starts its container with -v \
-    /sys/fs/cgroup:/sys/fs/cgroup:ro. That works on cgroup v1 nodes only; on this cgroup v2 node systemd stops with \
-    'Read-only file system'. Drop the volume and use --privileged --cgroupns=private --tmpfs /run --tmpfs /run/lock.";
-
-/// Whether a template, or a molecule scenario, starts containers that way.
-pub(in super::super) fn mounts_groups_read_only(text: &str) -> bool {
-    // As one argument, as two of a list, or as a volume of molecule.
-    text.contains(READ_ONLY_GROUPS)
-}
-
 /// What kind of template a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -192,16 +178,5 @@ variable "base" {
         );
         assert_eq!(fixes(r#"{"a": [1, {"b": 2}]}"#, r#"{ "a": [1, { "b": 2 }] }"#), [""; 0]);
         assert_eq!(fixes("{", "{}"), [""; 0]);
-    }
-
-    #[test]
-    fn a_read_only_mount_of_groups_is_seen() {
-        for (text, expected) in [
-            (r#"run_command = ["-v", "/sys/fs/cgroup:/sys/fs/cgroup:ro"]"#, true),
-            ("volumes:\n  - /sys/fs/cgroup:/sys/fs/cgroup:ro\n", true),
-            ("volumes:\n  - /sys/fs/cgroup:/sys/fs/cgroup:rw\n", false),
-        ] {
-            assert_eq!(mounts_groups_read_only(text), expected, "{text}");
-        }
     }
 }

@@ -36,7 +36,7 @@ fn a_failure_without_a_task_has_packers_words() {
 
 fn known<'k>(outcome: &'k Outcome, tail: &'k Tail) -> Known<'k> {
     let local = Some("imagechain.local/web:parent");
-    Known { outcome, tail, status: ExitStatus::from_raw(1 << 8), task: None, groups: false, local, tries: 1 }
+    Known { outcome, tail, status: ExitStatus::from_raw(1 << 8), task: None, groups: None, local, tries: 1 }
 }
 
 #[test]
@@ -51,8 +51,8 @@ fn a_script_that_was_gone_every_time_is_told_with_the_number_of_tries() {
 #[test]
 fn a_mount_that_cannot_work_here_is_said_first() {
     let (outcome, tail) = ran(&[]);
-    let told = Known { groups: true, ..known(&outcome, &tail) }.failure();
-    assert!(told.message.starts_with("The template starts its container with -v"), "{told:?}");
+    let told = Known { groups: Some("The advice."), ..known(&outcome, &tail) }.failure();
+    assert!(told.message.starts_with("The advice. Packer said: "), "{told:?}");
 }
 
 #[test]

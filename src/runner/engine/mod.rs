@@ -2,6 +2,7 @@
 //! It is restarted by the kubelet whenever it ends; but then all that it held is gone, so that every stage
 //! makes sure that it is still the same.
 
+pub(super) mod advice;
 mod cgroup;
 mod daemon;
 mod info;
@@ -21,8 +22,8 @@ use tokio::{
     time::{Instant, interval},
 };
 
-pub(super) use self::marker::{Marker, Mode};
-use super::{init, places::Places, process::ending, stage::Context};
+pub(super) use self::marker::Marker;
+use super::{context::Context, init, places::Places, process::ending};
 use crate::{
     api::condition::Reason,
     outcome::pod::ENGINE_UNAVAILABLE,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use self::confine::inside;
-use super::{report::local, stage::Context};
+use super::{context::Context, report::local};
 use crate::{
     api::condition::Reason,
     plan::{

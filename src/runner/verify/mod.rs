@@ -16,13 +16,13 @@ use tokio::process::Command;
 use self::{junit::Tests, molecule::Molecule};
 use super::{
     ansible,
-    build::{image_file, is_broken_here, template::READ_ONLY_GROUPS_ADVICE},
+    context::Context,
     docker::Docker,
-    environment,
+    engine::advice,
+    environment, handover,
     process::{Tail, ending},
     report::{local, read_bounded},
     source,
-    stage::Context,
 };
 use crate::{
     api::{
@@ -45,7 +45,7 @@ const NO_TESTS: i32 = 5;
 /// Runs all steps, up to the first that fails.
 pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Failure> {
     let docker = Docker::new(context, None);
-    let image = tested_image(context, &docker, Stage::Build).await?;
+    let image = handover::take(context, &docker, Stage::Build).await?;
     report.image_id = Some(image.clone());
     for (index, step) in context.job.verify.iter().enumerate() {
         let (result, failure) = Running { context, docker: &docker, step, index }.run().await?;
@@ -55,23 +55,8 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Fa
         }
     }
     // A test could have given its name to another.
-    tested_image(context, &docker, Stage::Build).await?;
-    fs::write(context.places.state().join(image_file(Stage::Verify)), image)
-        .map_err(|error| local("the workspace cannot be written", &error))
-}
-
-/// The image of the stage before, if the engine still finds it under its name.
-pub(super) async fn tested_image(context: &Context, docker: &Docker<'_>, before: Stage) -> Result<String, Failure> {
-    let image = fs::read_to_string(context.places.state().join(image_file(before)))
-        .map_err(|error| local(&format!("what the stage {} made is not known", before.container()), &error))?;
-    match docker.image_id(&context.job.image).await? {
-        Some(found) if found == image => Ok(image),
-        found => {
-            let found = found.unwrap_or_else(|| "nothing".to_owned());
-            let message = format!("{} is {found} in the engine, and {image} was built", context.job.image);
-            Err(Failure::new(Reason::ImageMismatch, message))
-        }
-    }
+    handover::take(context, &docker, Stage::Build).await?;
+    handover::leave(context, Stage::Verify, &image)
 }
 
 /// A step that runs.
@@ -219,8 +204,8 @@ impl Running<'_> {
         if let Some(failure) = self.docker.out_of_memory(seconds).await {
             return failure;
         }
-        if self.mounts_groups(folder) {
-            let message = format!("{READ_ONLY_GROUPS_ADVICE} Its last lines: {}", said.tail.last(4));
+        if let Some(advice) = self.advice(folder) {
+            let message = format!("{advice} Its last lines: {}", said.tail.last(4));
             return Failure::new(Reason::VerificationFailed, message);
         }
         let task = ansible::failed_task(self.context);
@@ -244,9 +229,9 @@ impl Running<'_> {
         Failure::new(Reason::VerificationFailed, message)
     }
 
-    fn mounts_groups(&self, folder: &Path) -> bool {
-        let Run::Molecule(scenario) = &self.step.run else { return false };
+    fn advice(&self, folder: &Path) -> Option<&'static str> {
+        let Run::Molecule(scenario) = &self.step.run else { return None };
         let file = folder.join("molecule").join(scenario).join("molecule.yml");
-        fs::read_to_string(file).is_ok_and(|text| is_broken_here(self.context, &text))
+        advice::on_groups(self.context, &fs::read_to_string(file).ok()?)
     }
 }
