@@ -5,7 +5,7 @@
 //! What the programs print is read by pure functions; whatever they print, there is an answer.
 
 mod ansible;
-mod build;
+mod builders;
 mod context;
 mod docker;
 mod engine;

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    build,
+    builders,
     context::Context,
     engine,
     places::Places,
@@ -134,7 +134,7 @@ async fn bounded(stage: Stage, context: &Context, report: &mut Report) -> Result
 async fn run_stage(stage: Stage, context: &Context, report: &mut Report) -> Result<(), Failure> {
     match stage {
         Stage::Source => source::run(context).await,
-        Stage::Build => build::run(context, report).await,
+        Stage::Build => builders::run(context, report).await,
         Stage::Verify => verify::run(context, report).await,
         Stage::Publish => publish::run(context, report).await,
     }

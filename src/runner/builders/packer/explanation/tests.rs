@@ -1,31 +1,35 @@
 //! What a failed run of packer is told as.
 
-use std::os::unix::process::ExitStatusExt;
+use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
 
-use super::*;
+use super::{
+    super::machine_readable::{self, Outcome},
+    *,
+};
+use crate::runner::process::Tail;
 
-fn ran(lines: &[&str]) -> (Outcome, Tail) {
+fn ran(lines: &[&str]) -> Ran {
     let (mut outcome, mut tail) = (Outcome::default(), Tail::default());
     for line in lines {
-        let line = machine::line(line);
+        let line = machine_readable::line(line);
         if line.tells() {
             line.text().into_iter().flat_map(str::lines).for_each(|text| tail.push(text));
         }
         outcome.add(line);
     }
-    (outcome, tail)
+    Ran { outcome, tail, status: ExitStatus::from_raw(1 << 8) }
 }
 
 #[test]
 fn a_failure_without_a_task_has_packers_words() {
-    let (outcome, tail) = ran(&[
+    let ran = ran(&[
         "1795259801,,ui,message,    docker.web: hello%!(PACKER_COMMA) world",
         "1795259801,,ui,error,==> docker.web: E: Unable to locate package ngninx",
         "1795259801,,ui,say,==> docker.web: Killing the container: 598a13e93b15524f21df256603fa761968bd87d8143f95eec605a0b46d7ad156",
         "1795259801,,ui,error,Build 'docker.web' errored after 1 second 6 milliseconds: Script exited with non-zero exit status: 100.Allowed exit codes are: [0]",
         "1795259801,docker.web,error,Script exited with non-zero exit status: 100.Allowed exit codes are: [0]",
     ]);
-    let told = known(&outcome, &tail).failure();
+    let told = known(&ran).failure();
     assert_eq!(told.reason, Reason::BuildFailed);
     assert_eq!(
         told.message,
@@ -34,15 +38,14 @@ fn a_failure_without_a_task_has_packers_words() {
     );
 }
 
-fn known<'k>(outcome: &'k Outcome, tail: &'k Tail) -> Known<'k> {
-    let local = Some("imagechain.local/web:parent");
-    Known { outcome, tail, status: ExitStatus::from_raw(1 << 8), task: None, groups: None, local, tries: 1 }
+fn known(ran: &Ran) -> Known<'_> {
+    Known { ran, task: None, groups: None, local: Some("imagechain.local/web:parent"), tries: 1 }
 }
 
 #[test]
 fn a_script_that_was_gone_every_time_is_told_with_the_number_of_tries() {
-    let (outcome, tail) = ran(&["1795259801,docker.web,error,Script exited with non-zero exit status: 127."]);
-    let told = Known { tries: 10, ..known(&outcome, &tail) }.failure();
+    let ran = ran(&["1795259801,docker.web,error,Script exited with non-zero exit status: 127."]);
+    let told = Known { tries: 10, ..known(&ran) }.failure();
     assert_eq!(told.reason, Reason::BuildFailed);
     assert!(told.message.starts_with("in 10 tries a script was gone"), "{told:?}");
     assert!(told.message.contains("inline_shebang") && told.message.contains("exit status: 127"), "{told:?}");
@@ -50,40 +53,21 @@ fn a_script_that_was_gone_every_time_is_told_with_the_number_of_tries() {
 
 #[test]
 fn a_mount_that_cannot_work_here_is_said_first() {
-    let (outcome, tail) = ran(&[]);
-    let told = Known { groups: Some("The advice."), ..known(&outcome, &tail) }.failure();
+    let ran = ran(&[]);
+    let told = Known { groups: Some("The advice."), ..known(&ran) }.failure();
     assert!(told.message.starts_with("The advice. Packer said: "), "{told:?}");
 }
 
 #[test]
 fn whoever_pulls_a_local_name_is_told_what_to_write() {
     let pulled = |name: &str| {
-        let (outcome, tail) = ran(&[
+        let ran = ran(&[
             &format!("1795260026,,ui,say,==> docker.web: Pulling Docker image: {name}"),
             "1795260027,,ui,error,==> docker.web: Error pulling Docker image: Bad exit status: 1",
             "1795260027,docker.web,error,Error pulling Docker image: Bad exit status: 1",
         ]);
-        known(&outcome, &tail).failure().message
+        known(&ran).failure().message
     };
     assert!(pulled("imagechain.local/web:parent").contains("or set pull = false"));
     assert!(pulled("debian:13").starts_with("packer build ended"));
-}
-
-#[test]
-fn a_mirror_is_asked_where_docker_does_not() {
-    let mirrors = [("docker.io", "m.example"), ("quay.io", "m.example:5000")];
-    let registry = Registry {
-        platform: "linux/amd64".to_owned(),
-        mirrors: mirrors.map(|(of, at)| (of.to_owned(), at.to_owned())).into(),
-        insecure: vec![],
-        certificate_authority: None,
-    };
-    let digest = format!("sha256:{}", "0".repeat(64));
-    for (reference, expected) in [
-        (format!("quay.io/a/b@{digest}"), Some(format!("m.example:5000/a/b@{digest}"))),
-        (format!("docker.io/library/debian@{digest}"), None),
-        (format!("r.example/a@{digest}"), None),
-    ] {
-        assert_eq!(mirrored(&reference, &registry), expected, "{reference}");
-    }
 }

@@ -6,12 +6,15 @@ use std::{
 };
 
 use super::{
-    super::{context::Context, report::local, source},
-    Packer,
-    packer::{Version, place},
+    call::{Version, place},
+    program::Program,
     template::{self, Kind},
 };
-use crate::{api::condition::Reason, plan::failure::Failure};
+use crate::{
+    api::condition::Reason,
+    plan::failure::Failure,
+    runner::{context::Context, report::local, source},
+};
 
 /// What packer is given.
 pub(super) struct Template {
@@ -25,14 +28,14 @@ pub(super) struct Template {
     pub(super) text: String,
 }
 
-/// Looks at the template, and makes a copy of it where that is needed.
+/// Looks at the template that the recipe names, and makes a copy of it where that is needed.
 pub(super) async fn template(
-    context: &Context,
-    root: &Path,
-    packer: &Packer<'_>,
+    packer: &Program<'_>,
     version: &Version,
+    root: &Path,
+    written: &str,
 ) -> Result<Template, Failure> {
-    let written = &context.job.packer.template;
+    let context = packer.context;
     let path = source::place(context, written)?;
     let files = files(&path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Failure::new(
@@ -46,7 +49,7 @@ pub(super) async fn template(
     let given = if !plugins.is_empty() && version.number < template::FIRST_WITH_PLUGINS {
         without_plugins(context, &path, &plugins, version)?
     } else if path.is_file() && template::kind(written) == Kind::Json {
-        fixed(context, root, &path, &text, packer).await?
+        fixed(packer, root, &path, &text).await?
     } else {
         path
     };
@@ -99,13 +102,8 @@ fn without_plugins(context: &Context, path: &Path, plugins: &[String], version: 
 }
 
 /// What `packer fix` makes of an older template, if that says something else.
-async fn fixed(
-    context: &Context,
-    root: &Path,
-    path: &Path,
-    before: &str,
-    packer: &Packer<'_>,
-) -> Result<PathBuf, Failure> {
+async fn fixed(packer: &Program<'_>, root: &Path, path: &Path, before: &str) -> Result<PathBuf, Failure> {
+    let context = packer.context;
     let (folder, argument) = place(root, path);
     let call = ["fix", "-validate=false", &argument.to_string_lossy()].map(str::to_owned);
     let mut after = String::new();

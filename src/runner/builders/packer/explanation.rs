@@ -1,0 +1,54 @@
+//! Why a run of `packer build` failed.
+
+use super::program::{LINES, Ran};
+use crate::{
+    api::condition::Reason,
+    plan::{failure::Failure, text::truncate_middle},
+    runner::{ansible::FailedTask, process::ending},
+};
+
+/// What is known of a run of packer that failed.
+pub(super) struct Known<'k> {
+    pub(super) ran: &'k Ran,
+    /// The task of a playbook that ended it.
+    pub(super) task: Option<FailedTask>,
+    /// Why its containers cannot start on this node.
+    pub(super) groups: Option<&'static str>,
+    /// The parent's name in the engine.
+    pub(super) local: Option<&'k str>,
+    /// How often it ran.
+    pub(super) tries: usize,
+}
+
+impl Known<'_> {
+    /// Why it failed, by the best that is known.
+    pub(super) fn failure(self) -> Failure {
+        let Ran { outcome, tail, status } = self.ran;
+        let said = truncate_middle(&self.ran.complaint(), 400);
+        if let Some(advice) = self.groups {
+            return Failure::new(Reason::BuildFailed, format!("{advice} Packer said: {said}"));
+        }
+        if let Some(local) = self.local.filter(|local| outcome.has_not_pulled(local)) {
+            let message = format!(
+                "the template pulls {local}, which is only in the engine: name $(parent.reference), or set pull = false"
+            );
+            return Failure::new(Reason::BuildFailed, message);
+        }
+        if let Some(task) = self.task {
+            return task.failure(Reason::TaskFailed);
+        }
+        if self.tries > 1 {
+            let message = format!(
+                "in {} tries a script was gone before it could run, or its interpreter is not in the image: let the \
+                 template wait until systemd has booted, or set remote_folder or inline_shebang. Packer said: {said}",
+                self.tries
+            );
+            return Failure::new(Reason::BuildFailed, message);
+        }
+        let (ending, last) = (ending(*status), tail.last(LINES));
+        Failure::new(Reason::BuildFailed, format!("packer build ended with {ending}: {said}\nIts last lines: {last}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Packer as a builder. Its recipe is a parameter, so that another builder can write a template and run it too.
+
+mod call;
+mod explanation;
+mod machine_readable;
+mod prepare;
+mod program;
+mod template;
+
+use std::{path::PathBuf, time::Duration};
+
+use tokio::time::sleep;
+
+use self::{
+    call::Version,
+    explanation::Known,
+    machine_readable::Outcome,
+    prepare::Template,
+    program::{Program, Ran},
+};
+use super::candidates::{Advice, Candidate, Candidates};
+use crate::{
+    api::condition::Reason,
+    plan::{failure::Failure, job},
+    runner::{ansible, context::Context, docker::Docker, engine::advice, source},
+};
+
+/// How often packer runs where the container loses its scripts, and the pause before it runs again.
+const TRIES: usize = 10;
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
+
+const ADVICE: Advice = Advice {
+    recipe: "the template",
+    nothing: "packer ended well and made no image: the docker builder makes one with commit = true, or with \
+              export_path and the post-processor docker-import; and build.packer.only must name a build of the \
+              template",
+    several: "pick one with build.packer.only",
+};
+
+/// Runs packer with a template of the source.
+///
+/// # Errors
+/// Why nothing was built.
+pub(super) async fn run(context: &Context, docker: &Docker<'_>, recipe: &job::Packer) -> Result<Candidates, Failure> {
+    let program = Program { context, docker };
+    let version = program.version().await?;
+    let root = source::root(context)?;
+    let template = prepare::template(&program, &version, &root, &recipe.template).await?;
+    let files: Result<Vec<PathBuf>, _> =
+        recipe.variable_files.iter().map(|file| source::place(context, file)).collect();
+    let selection = call::selection(recipe, &files?);
+    if let Some(advice) = advice::on_groups(context, &template.text) {
+        // Otherwise people would see a container that hangs.
+        context.log.say(format_args!("warning: {advice}"));
+    }
+    let packer = TemplateRun { program, template, selection };
+    if packer.template.wants_plugins {
+        packer.init(&version).await?;
+    }
+    packer.validate(&recipe.template).await?;
+    packer.build().await.map(candidates)
+}
+
+fn candidates(outcome: Outcome) -> Candidates {
+    let made = outcome.images().into_iter();
+    let made = made.map(|(build, name)| Candidate { build: build.to_owned(), name: name.to_owned() });
+    Candidates { made: made.collect(), elsewhere: outcome.others(), advice: ADVICE }
+}
+
+/// Packer with its template, ready to run.
+struct TemplateRun<'c> {
+    program: Program<'c>,
+    template: Template,
+    /// The arguments that say what is built.
+    selection: Vec<String>,
+}
+
+impl TemplateRun<'_> {
+    async fn init(&self, version: &Version) -> Result<(), Failure> {
+        let _step = self.program.context.log.step("packer init");
+        let ran = self.show("init", &[], &[]).await?;
+        if ran.status.success() {
+            return Ok(());
+        }
+        let message = format!(
+            "packer {} cannot install the plugins of the template: have them in the builder image (packer plugins \
+             install). {}",
+            version.text,
+            ran.complaint()
+        );
+        Err(Failure::new(Reason::BuilderUnsuitable, message))
+    }
+
+    /// Lets packer check the template, which the user knows by the name `written`.
+    async fn validate(&self, written: &str) -> Result<(), Failure> {
+        let _step = self.program.context.log.step("packer validate");
+        let ran = self.show("validate", &[], &self.selection).await?;
+        if ran.status.success() {
+            return Ok(());
+        }
+        let message = format!("packer refuses the template {written}: {}", ran.complaint());
+        Err(Failure::new(Reason::TemplateInvalid, message))
+    }
+
+    async fn build(&self) -> Result<Outcome, Failure> {
+        let context = self.program.context;
+        ansible::install(context);
+        let step = context.log.step("packer build");
+        let (tries, ran) = self.try_build().await?;
+        if ran.status.success() {
+            return Ok(ran.outcome);
+        }
+        let seconds = step.began().elapsed().as_secs();
+        if let Some(failure) = self.program.docker.out_of_memory(seconds).await {
+            return Err(failure);
+        }
+        let known = Known {
+            ran: &ran,
+            task: ansible::failed_task(context),
+            groups: advice::on_groups(context, &self.template.text),
+            local: context.job.parent.as_ref().map(|parent| parent.local_name.as_str()),
+            tries,
+        };
+        Err(known.failure())
+    }
+
+    /// Runs packer, and once more where a container lost a script of packer's before it ran. The answer tells how
+    /// often it ran.
+    #[expect(clippy::disallowed_methods, reason = "a stage may wait: no reconcile runs here")]
+    async fn try_build(&self) -> Result<(usize, Ran), Failure> {
+        let mut tries = 1;
+        loop {
+            let ran = self.show("build", &["-color=false"], &self.selection).await?;
+            if ran.status.success() || !ran.outcome.has_lost_script() || tries == TRIES {
+                return Ok((tries, ran));
+            }
+            tries += 1;
+            self.program.context.log.say(format_args!(
+                "a script was gone before it could run, as when systemd wipes /tmp while it boots: try {tries} of {TRIES}"
+            ));
+            sleep(BETWEEN_TRIES).await;
+        }
+    }
+
+    /// Runs a command of packer on the template.
+    async fn show(&self, command: &str, options: &[&str], selection: &[String]) -> Result<Ran, Failure> {
+        let mut arguments: Vec<String> =
+            [command, "-machine-readable"].iter().chain(options).map(|&argument| argument.to_owned()).collect();
+        arguments.extend_from_slice(selection);
+        arguments.push(self.template.argument.to_string_lossy().into_owned());
+        self.program.show(&self.template.folder, &arguments).await
+    }
+}

@@ -1,0 +1,94 @@
+//! The program packer of the builder image, and what it answers.
+
+use std::{path::Path, process::ExitStatus};
+
+use tokio::process::Command;
+
+use super::{
+    call::{self, Version},
+    machine_readable::{self, Line, Outcome},
+};
+use crate::{
+    api::condition::Reason,
+    plan::{failure::Failure, text::truncate_middle},
+    runner::{context::Context, docker::Docker, environment, process::Tail},
+};
+
+/// How many of packer's last lines explain a failure that nothing else does.
+pub(super) const LINES: usize = 8;
+
+/// Packer in the builder image.
+pub(super) struct Program<'c> {
+    pub(super) context: &'c Context,
+    pub(super) docker: &'c Docker<'c>,
+}
+
+impl Program<'_> {
+    /// Runs packer in a folder and hands each of its lines on.
+    pub(super) async fn run(
+        &self,
+        folder: &Path,
+        arguments: &[String],
+        lines: &mut dyn FnMut(&str),
+    ) -> Result<ExitStatus, Failure> {
+        let mut command = Command::new("packer");
+        command.args(arguments).current_dir(folder);
+        environment::prepare(&mut command, self.context);
+        self.docker.prepare(&mut command);
+        self.context.processes.run(command, lines).await
+    }
+
+    /// Runs packer, shows what it says to people, and keeps what explains its end.
+    pub(super) async fn show(&self, folder: &Path, arguments: &[String]) -> Result<Ran, Failure> {
+        let (mut outcome, mut tail) = (Outcome::default(), Tail::default());
+        let mut lines = |line: &str| {
+            let line = machine_readable::line(line);
+            for text in line.text().into_iter().flat_map(str::lines) {
+                self.context.log.line(text);
+                if line.tells() {
+                    tail.push(text);
+                }
+            }
+            outcome.add(line);
+        };
+        let status = self.run(folder, arguments, &mut lines).await?;
+        Ok(Ran { outcome, tail, status })
+    }
+
+    /// Its version.
+    ///
+    /// # Errors
+    /// It is not in the builder image, or does not say its version.
+    pub(super) async fn version(&self) -> Result<Version, Failure> {
+        let (mut found, mut tail) = (None, Tail::default());
+        let arguments = ["version", "-machine-readable"].map(str::to_owned);
+        self.run(&self.context.places.workspace, &arguments, &mut |line| {
+            tail.push(line);
+            if let Line::Version(text) = machine_readable::line(line) {
+                found = call::version(&text);
+            }
+        })
+        .await?;
+        let version = found.ok_or_else(|| {
+            let message = format!("packer of the builder image does not say its version: {}", tail.last(3));
+            Failure::new(Reason::BuilderUnsuitable, message)
+        })?;
+        self.context.log.say(format_args!("packer {}", version.text));
+        Ok(version)
+    }
+}
+
+/// A run of packer: what it said, for us and for people, and how it ended.
+pub(super) struct Ran {
+    pub(super) outcome: Outcome,
+    pub(super) tail: Tail,
+    pub(super) status: ExitStatus,
+}
+
+impl Ran {
+    /// What packer complained of, or its last lines.
+    pub(super) fn complaint(&self) -> String {
+        let errors = self.outcome.complaint();
+        if errors.trim().is_empty() { self.tail.last(LINES) } else { truncate_middle(&errors, 800) }
+    }
+}
