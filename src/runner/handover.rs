@@ -1,9 +1,6 @@
 //! What one stage leaves for the next: which image it made or tested.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use super::{context::Context, docker::Docker, report::local};
 use crate::{
@@ -16,8 +13,7 @@ use crate::{
 /// # Errors
 /// The workspace cannot be written.
 pub(super) fn leave(context: &Context, stage: Stage, image: &str) -> Result<(), Failure> {
-    fs::write(file(&context.places.state(), stage), image)
-        .map_err(|error| local("the workspace cannot be written", &error))
+    fs::write(file(context, stage), image).map_err(|error| local("the workspace cannot be written", &error))
 }
 
 /// The image that the stage before recorded. The engine must still find it under its name: a program of the user
@@ -26,7 +22,7 @@ pub(super) fn leave(context: &Context, stage: Stage, image: &str) -> Result<(), 
 /// # Errors
 /// Nothing was recorded, or the name belongs to another image now.
 pub(super) async fn take(context: &Context, docker: &Docker<'_>, before: Stage) -> Result<String, Failure> {
-    let image = fs::read_to_string(file(&context.places.state(), before))
+    let image = fs::read_to_string(file(context, before))
         .map_err(|error| local(&format!("what the stage {} made is not known", before.container()), &error))?;
     match docker.image_id(&context.job.image).await? {
         Some(found) if found == image => Ok(image),
@@ -38,6 +34,6 @@ pub(super) async fn take(context: &Context, docker: &Docker<'_>, before: Stage) 
     }
 }
 
-fn file(state: &Path, stage: Stage) -> PathBuf {
-    state.join(format!("{}.image", stage.container()))
+fn file(context: &Context, stage: Stage) -> PathBuf {
+    context.places.state().join(format!("{}.image", stage.container()))
 }

@@ -1,9 +1,12 @@
 //! The stage `verify`: runs the tests against exactly the image that was built.
 
+mod command;
 mod command_result;
 mod junit;
 mod molecule;
+mod output;
 mod pytest;
+mod tool;
 
 use std::{
     fs,
@@ -13,15 +16,9 @@ use std::{
 
 use tokio::process::Command;
 
-use self::{junit::Tests, molecule::Molecule};
+use self::{junit::Tests, output::Output, tool::Tool};
 use super::{
-    ansible,
-    context::Context,
-    docker::Docker,
-    engine::advice,
-    environment, handover,
-    process::{Tail, ending},
-    report::{local, read_bounded},
+    ansible, context::Context, docker::Docker, engine::advice, environment, handover, process::ending, report::local,
     source,
 };
 use crate::{
@@ -33,14 +30,12 @@ use crate::{
         failure::Failure,
         job::{Run, Step},
         observed::Report,
-        text::{plain, truncate_middle},
+        text::truncate_middle,
     },
 };
 
 /// How many of the last lines explain a failure that nothing else does.
 const LINES: usize = 10;
-/// Pytest's exit code where there was nothing to run.
-const NO_TESTS: i32 = 5;
 
 /// Runs all steps, up to the first that fails.
 pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Failure> {
@@ -48,7 +43,8 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Fa
     let image = handover::take(context, &docker, Stage::Build).await?;
     report.image_id = Some(image.clone());
     for (index, step) in context.job.verify.iter().enumerate() {
-        let (result, failure) = Running { context, docker: &docker, step, index }.run().await?;
+        let running = Running { context, docker: &docker, step, number: index + 1, tool: tool(step) };
+        let (result, failure) = running.run().await?;
         report.verification.push(result);
         if let Some(failure) = failure {
             return Err(failure);
@@ -59,45 +55,39 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Fa
     handover::leave(context, Stage::Verify, &image)
 }
 
+/// The program of a step. This is the only place that knows which kinds of steps there are.
+fn tool(step: &Step) -> Tool {
+    match &step.run {
+        Run::Molecule(scenario) => molecule::tool(scenario),
+        Run::Pytest => pytest::tool(),
+        Run::Command(arguments) => command::tool(arguments),
+    }
+}
+
 /// A step that runs.
 struct Running<'r> {
     context: &'r Context,
     docker: &'r Docker<'r>,
     step: &'r Step,
-    index: usize,
-}
-
-/// What a step said.
-#[derive(Default)]
-struct Said {
-    tail: Tail,
-    molecule: Molecule,
-    summary: pytest::Summary,
+    /// From 1.
+    number: usize,
+    tool: Tool,
 }
 
 impl Running<'_> {
     async fn run(&self) -> Result<(Verification, Option<Failure>), Failure> {
-        let folder = match &self.step.directory {
-            Some(directory) => source::place(self.context, directory),
-            None => source::root(self.context),
-        }?;
-        if !folder.is_dir() {
-            let directory = self.step.directory.as_deref().unwrap_or(".");
-            let message =
-                format!("step {} runs in the folder {directory}, which the source does not have", self.name());
-            return Err(Failure::new(Reason::VerificationFailed, message));
-        }
+        let folder = self.folder()?;
         ansible::install(self.context);
         let container = self.container().await?;
         let call = self.call(container.as_deref());
         let running = self.context.log.step(format!("verify {}: {}", self.name(), call.join(" ")));
-        let (status, said) = self.execute(&folder, &call).await?;
+        let (status, output) = self.execute(&folder, &call).await?;
         let seconds = running.began().elapsed().as_secs();
         drop(running);
-        let tests = self.tests(&said);
+        let tests = output.tests(&self.results());
         let mut failure = None;
         if !status.success() {
-            failure = Some(self.explain(&folder, status, &said, tests.as_ref(), seconds).await);
+            failure = Some(self.explain(&folder, status, &output, tests.as_ref(), seconds).await);
         }
         if let Some(container) = &container {
             failure = self.with_end(failure, container).await;
@@ -114,21 +104,28 @@ impl Running<'_> {
     }
 
     fn name(&self) -> String {
-        let kind = match &self.step.run {
-            Run::Molecule(_) => "molecule",
-            Run::Pytest => "pytest",
-            Run::Command(_) => "command",
-        };
-        format!("{} {kind}", self.index + 1)
+        format!("{} {}", self.number, self.tool.kind)
     }
 
-    /// Of pytest, the container that the tests look at.
+    fn folder(&self) -> Result<PathBuf, Failure> {
+        let directory = self.step.directory.as_deref();
+        let folder =
+            directory.map_or_else(|| source::root(self.context), |directory| source::place(self.context, directory))?;
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        let directory = directory.unwrap_or(".");
+        let message = format!("step {} runs in the folder {directory}, which the source does not have", self.name());
+        Err(Failure::new(Reason::VerificationFailed, message))
+    }
+
+    /// Starts the container that the program connects to, if it wants one.
     async fn container(&self) -> Result<Option<String>, Failure> {
-        if self.step.run != Run::Pytest {
+        if self.tool.target_option.is_none() {
             return Ok(None);
         }
         // It stands in the names of the tests.
-        let name = format!("image-{}", self.index + 1);
+        let name = format!("image-{}", self.number);
         self.docker.start(&name, &self.context.job.image).await?;
         Ok(Some(name))
     }
@@ -141,32 +138,24 @@ impl Running<'_> {
     }
 
     fn call(&self, container: Option<&str>) -> Vec<String> {
-        match &self.step.run {
-            Run::Molecule(scenario) => ["molecule", "test", "--scenario-name", scenario].map(str::to_owned).into(),
-            Run::Pytest => {
-                let hosts = container.map(|container| format!("--hosts=docker://{container}"));
-                ["pytest".to_owned()].into_iter().chain(hosts).collect()
-            }
-            Run::Command(arguments) => arguments.clone(),
-        }
+        let target = self.tool.target_option.zip(container);
+        let target = target.map(|(option, container)| format!("{option}=docker://{container}"));
+        self.tool.call.iter().cloned().chain(target).collect()
     }
 
     /// Where pytest leaves its results.
     fn results(&self) -> PathBuf {
-        self.context.places.temporary().join(format!("junit-{}.xml", self.index + 1))
+        self.context.places.temporary().join(format!("junit-{}.xml", self.number))
     }
 
-    async fn execute(&self, folder: &Path, call: &[String]) -> Result<(ExitStatus, Said), Failure> {
-        let mut said = Said::default();
+    async fn execute(&self, folder: &Path, call: &[String]) -> Result<(ExitStatus, Output), Failure> {
+        let mut output = Output::default();
         let mut lines = |line: &str| {
             self.context.log.line(line);
-            let line = plain(line);
-            said.tail.push(&line);
-            said.molecule.add(&line);
-            said.summary.add(&line);
+            output.add(line);
         };
         let status = self.context.processes.run(self.command(folder, call)?, &mut lines).await?;
-        Ok((status, said))
+        Ok((status, output))
     }
 
     fn command(&self, folder: &Path, call: &[String]) -> Result<Command, Failure> {
@@ -176,10 +165,7 @@ impl Running<'_> {
         environment::prepare(&mut command, self.context);
         self.docker.prepare(&mut command);
         command.envs(&self.step.environment);
-        // The options of a user come last, and win.
-        let own = self.step.environment.get("PYTEST_ADDOPTS").map_or("", String::as_str);
-        let options = format!("-o junit_family=xunit2 --junitxml={} {own}", self.results().display());
-        command.env("PYTEST_ADDOPTS", options.trim());
+        command.envs([pytest::options(&self.results(), &self.step.environment)]);
         for (name, path) in &self.step.secret_environment {
             let value = fs::read_to_string(path);
             command.env(name, value.map_err(|error| local(&format!("the secret {name} cannot be read"), &error))?);
@@ -187,17 +173,11 @@ impl Running<'_> {
         Ok(command)
     }
 
-    /// The results, by file or else by what pytest printed.
-    fn tests(&self, said: &Said) -> Option<Tests> {
-        let text = read_bounded(&self.results());
-        text.and_then(|text| junit::parse(&text)).or_else(|| said.summary.tests())
-    }
-
     async fn explain(
         &self,
         folder: &Path,
         status: ExitStatus,
-        said: &Said,
+        output: &Output,
         tests: Option<&Tests>,
         seconds: u64,
     ) -> Failure {
@@ -205,33 +185,55 @@ impl Running<'_> {
             return failure;
         }
         if let Some(advice) = self.advice(folder) {
-            let message = format!("{advice} Its last lines: {}", said.tail.last(4));
+            let message = format!("{advice} Its last lines: {}", output.tail.last(4));
             return Failure::new(Reason::VerificationFailed, message);
         }
-        let task = ansible::failed_task(self.context);
-        let of_tests = tests.and_then(Tests::failure);
-        let found = of_tests
-            .or_else(|| said.molecule.idempotence())
-            .or_else(|| task.map(|task| task.failure(said.molecule.reason())));
-        found.unwrap_or_else(|| self.unexplained(status, said))
+        let found = output.failure(tests, ansible::failed_task(self.context));
+        found.unwrap_or_else(|| self.unexplained(status, output))
     }
 
-    fn unexplained(&self, status: ExitStatus, said: &Said) -> Failure {
-        let message = match (&self.step.run, status.code()) {
-            (Run::Pytest, Some(NO_TESTS)) => format!("step {}: pytest found no tests", self.name()),
+    /// Why the containers of the program cannot start on this node.
+    fn advice(&self, folder: &Path) -> Option<&'static str> {
+        let file = folder.join(self.tool.containers.as_ref()?);
+        advice::on_groups(self.context, &fs::read_to_string(file).ok()?)
+    }
+
+    fn unexplained(&self, status: ExitStatus, output: &Output) -> Failure {
+        let message = match self.tool.exit_code {
+            Some((code, meaning)) if status.code() == Some(code) => format!("step {}: {meaning}", self.name()),
             _ => format!(
                 "step {} ended with {}: {}",
                 self.name(),
                 ending(status),
-                truncate_middle(&said.tail.last(LINES), 800)
+                truncate_middle(&output.tail.last(LINES), 800)
             ),
         };
         Failure::new(Reason::VerificationFailed, message)
     }
+}
 
-    fn advice(&self, folder: &Path) -> Option<&'static str> {
-        let Run::Molecule(scenario) = &self.step.run else { return None };
-        let file = folder.join("molecule").join(scenario).join("molecule.yml");
-        advice::on_groups(self.context, &fs::read_to_string(file).ok()?)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_of_step_is_a_program() {
+        let tool = |run: Run| {
+            let step = Step { run, directory: None, environment: [].into(), secret_environment: [].into() };
+            let Tool { kind, call, target_option, containers, .. } = super::tool(&step);
+            (kind, call.join(" "), target_option, containers)
+        };
+        assert_eq!(
+            tool(Run::Molecule("web".to_owned())),
+            (
+                "molecule",
+                "molecule test --scenario-name web".to_owned(),
+                None,
+                Some("molecule/web/molecule.yml".into())
+            )
+        );
+        assert_eq!(tool(Run::Pytest), ("pytest", "pytest".to_owned(), Some("--hosts"), None));
+        let command = Run::Command(["make", "test"].map(str::to_owned).into());
+        assert_eq!(tool(command), ("command", "make test".to_owned(), None, None));
     }
 }

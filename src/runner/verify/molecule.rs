@@ -1,4 +1,8 @@
-//! What molecule prints: which action failed, and what was not idempotent.
+//! Molecule as a test step, and what it prints: which action failed, and what was not idempotent.
+
+use std::path::Path;
+
+use super::tool::Tool;
 use crate::{api::condition::Reason, plan::failure::Failure};
 
 const FAILED: &str = "An error occurred during the test sequence action: '";
@@ -6,16 +10,23 @@ const NOT_IDEMPOTENT: &str = "Idempotence test failed because of the following t
 /// As many tasks as a message shows.
 const MOST: usize = 6;
 
-/// What was seen.
+/// The step that runs a scenario.
+pub(super) fn tool(scenario: &str) -> Tool {
+    let call = ["molecule", "test", "--scenario-name", scenario].map(str::to_owned);
+    let containers = Path::new("molecule").join(scenario).join("molecule.yml");
+    Tool { containers: Some(containers), ..Tool::new("molecule", call.into()) }
+}
+
+/// What was seen of molecule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Molecule {
+pub(super) struct Output {
     /// The action that failed.
     failed: Option<String>,
     /// The tasks that changed something the second time; empty until molecule says so.
     changed: Option<Vec<String>>,
 }
 
-impl Molecule {
+impl Output {
     /// Takes a line into account.
     pub(super) fn add(&mut self, line: &str) {
         if let Some((_, rest)) = line.split_once(FAILED) {

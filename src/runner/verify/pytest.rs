@@ -1,9 +1,33 @@
-//! What pytest prints at its end, for where it left no file: its last line, and one line for each test that
-//! failed.
+//! Pytest as a test step, where it leaves its results, and what it prints at its end for where it left no file: its
+//! last line, and one line for each test that failed.
 
-use super::junit::Tests;
+use std::{collections::BTreeMap, path::Path};
 
-/// What was seen.
+use super::{junit::Tests, tool::Tool};
+
+/// Its exit code where there was nothing to run.
+const NO_TESTS: i32 = 5;
+/// The variable that it takes further options from.
+const OPTIONS: &str = "PYTEST_ADDOPTS";
+
+/// The step that runs the tests against a container of the image.
+pub(super) fn tool() -> Tool {
+    Tool {
+        target_option: Some("--hosts"),
+        exit_code: Some((NO_TESTS, "pytest found no tests")),
+        ..Tool::new("pytest", vec!["pytest".to_owned()])
+    }
+}
+
+/// The variable that lets pytest leave its results in a file, whoever calls it. The options of the user come last, and
+/// win.
+pub(super) fn options(results: &Path, environment: &BTreeMap<String, String>) -> (&'static str, String) {
+    let own = environment.get(OPTIONS).map_or("", String::as_str);
+    let options = format!("-o junit_family=xunit2 --junitxml={} {own}", results.display());
+    (OPTIONS, options.trim().to_owned())
+}
+
+/// What was seen of pytest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Summary {
     failed: Vec<(String, String)>,
@@ -55,6 +79,18 @@ fn counts(line: &str) -> Option<(i32, i32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_options_of_the_user_come_last() {
+        let results = Path::new("/workspace/tmp/junit-1.xml");
+        let own = [("PYTEST_ADDOPTS".to_owned(), "-k web".to_owned())].into();
+        assert_eq!(
+            options(results, &own),
+            ("PYTEST_ADDOPTS", "-o junit_family=xunit2 --junitxml=/workspace/tmp/junit-1.xml -k web".to_owned())
+        );
+        let (_, none) = options(results, &BTreeMap::new());
+        assert_eq!(none, "-o junit_family=xunit2 --junitxml=/workspace/tmp/junit-1.xml");
+    }
 
     #[test]
     fn the_last_line_has_the_counts() {

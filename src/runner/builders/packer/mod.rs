@@ -58,10 +58,10 @@ pub(super) async fn run(context: &Context, docker: &Docker<'_>, recipe: &job::Pa
         packer.init(&version).await?;
     }
     packer.validate(&recipe.template).await?;
-    packer.build().await.map(candidates)
+    Ok(candidates(&packer.build().await?))
 }
 
-fn candidates(outcome: Outcome) -> Candidates {
+fn candidates(outcome: &Outcome) -> Candidates {
     let made = outcome.images().into_iter();
     let made = made.map(|(build, name)| Candidate { build: build.to_owned(), name: name.to_owned() });
     Candidates { made: made.collect(), elsewhere: outcome.others(), advice: ADVICE }

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn seen(text: &str) -> Molecule {
-    let mut molecule = Molecule::default();
+fn seen(text: &str) -> Output {
+    let mut molecule = Output::default();
     text.lines().for_each(|line| molecule.add(&crate::plan::text::plain(line)));
     molecule
 }
