@@ -2,16 +2,14 @@
 
 use tokio::process::Command;
 
-use super::{ansible, context::Context};
+use super::{ansible, context::Context, engine::Engine};
 
 /// Sets it.
-pub(super) fn prepare(command: &mut Command, context: &Context) {
+pub(super) fn prepare(command: &mut Command, context: &Context, engine: &Engine<'_>) {
     let temporary = context.places.temporary();
     // Packer's docker builder mounts them into containers, so the engine must see them under that path.
     command.env("TMPDIR", &temporary).env("PACKER_TMP_DIR", &temporary);
     command.env("PACKER_CACHE_DIR", temporary.join("packer_cache"));
-    // The folder of Docker's configuration is read-only.
-    command.env("BUILDX_CONFIG", temporary.join("buildx"));
     // Nobody asks a server of HashiCorp's whether there is a newer packer.
     command.env("CHECKPOINT_DISABLE", "1");
     // For people who read a log, and for us.
@@ -19,4 +17,5 @@ pub(super) fn prepare(command: &mut Command, context: &Context) {
     command.env(ansible::REPORT_VARIABLE, ansible::report_file(context));
     // The files belong to the user that fetched them.
     command.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "safe.directory").env("GIT_CONFIG_VALUE_0", "*");
+    engine.environment(command);
 }

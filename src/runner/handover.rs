@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use super::{context::Context, docker::Docker, report::local};
+use super::{context::Context, products::Products, report::local};
 use crate::{
     api::{build::Stage, condition::Reason},
     plan::failure::Failure,
@@ -21,10 +21,10 @@ pub(super) fn leave(context: &Context, stage: Stage, image: &str) -> Result<(), 
 ///
 /// # Errors
 /// Nothing was recorded, or the name belongs to another image now.
-pub(super) async fn take(context: &Context, docker: &Docker<'_>, before: Stage) -> Result<String, Failure> {
+pub(super) async fn take(context: &Context, products: &Products<'_>, before: Stage) -> Result<String, Failure> {
     let image = fs::read_to_string(file(context, before))
         .map_err(|error| local(&format!("what the stage {} made is not known", before.container()), &error))?;
-    match docker.image_id(&context.job.image).await? {
+    match products.find(&context.job.image).await? {
         Some(found) if found == image => Ok(image),
         found => {
             let found = found.unwrap_or_else(|| "nothing".to_owned());

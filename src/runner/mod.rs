@@ -7,7 +7,6 @@
 mod ansible;
 mod builders;
 mod context;
-mod docker;
 mod engine;
 mod environment;
 mod handover;
@@ -15,6 +14,7 @@ mod init;
 mod log;
 pub mod places;
 mod process;
+mod products;
 mod publish;
 mod report;
 mod source;

@@ -1,71 +1,22 @@
-//! The stage `publish`: puts the tested image where the operator finds it, and looks at what is there.
+//! The stage `publish`: puts the tested image where the operator finds it.
 
-use std::{collections::BTreeSet, fs};
-
-use super::{context::Context, docker::Docker, handover, report::local};
+use super::{context::Context, engine::Engine, handover, products::Products};
 use crate::{
-    api::{build::Stage, condition::Reason},
-    plan::{
-        failure::Failure,
-        image::{Digest, Repository},
-        job::{self, Staging},
-        observed::Report,
-    },
-    remote::registry::{Credentials, Registry, Settings},
+    api::build::Stage,
+    plan::{failure::Failure, observed::Report},
 };
 
 /// Pushes the image that was tested.
 pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Failure> {
     let staging = &context.job.staging;
-    let docker = Docker::new(context, staging.credentials.as_deref());
-    let tested = handover::take(context, &docker, Stage::Verify).await?;
+    let engine = Engine::of(context, staging.credentials.as_deref());
+    let products = Products::of(context, &engine);
+    let tested = handover::take(context, &products, Stage::Verify).await?;
     report.image_id = Some(tested.clone());
-    let name = format!("{}:{}", staging.repository, staging.tag);
-    docker.tag(&tested, &name).await?;
-    let digest = {
-        let _step = context.log.step(format!("pushing {name}"));
-        docker.push(&name).await?
-    };
-    report.size = Some(look(context, staging, &digest, &tested).await?);
+    let pushed = products.push(&tested, staging).await?;
+    context.log.say(format_args!("{}@{} is the image {tested}", staging.repository, pushed.digest));
+    report.size = Some(pushed.size);
     report.repository = Some(staging.repository.clone());
-    context.log.say(format_args!("{}@{digest} is the image {tested}", staging.repository));
-    report.digest = Some(digest);
+    report.digest = Some(pushed.digest);
     Ok(())
-}
-
-/// Whether the registry holds what was tested; the size of its layers.
-async fn look(context: &Context, staging: &Staging, digest: &str, tested: &str) -> Result<i64, Failure> {
-    let unreadable = |what: &str, why: String| Failure::new(Reason::RegistryUnavailable, format!("{what}: {why}"));
-    let repository: Repository =
-        staging.repository.parse().map_err(|_| unreadable(&staging.repository, "is no repository".to_owned()))?;
-    let digest: Digest = digest.parse().map_err(|_| unreadable(digest, "is no digest".to_owned()))?;
-    let registry = Registry::new(settings(&context.job.registry)?)
-        .map_err(|error| Failure::new(error.reason(), error.to_string()))?;
-    let image = registry.image(&repository, &digest, &credentials(staging)?).await;
-    let image = image.map_err(|error| Failure::new(error.reason(), error.to_string()))?;
-    let Some(image) = image else {
-        return Err(unreadable(&staging.repository, format!("{digest} is not there right after the push")));
-    };
-    if image.config.to_string() != tested {
-        let message =
-            format!("{repository}@{digest} holds the image {}, and {tested} was tested: it is not used", image.config);
-        return Err(Failure::new(Reason::ImageMismatch, message));
-    }
-    Ok(i64::try_from(image.size).unwrap_or(i64::MAX))
-}
-
-fn settings(registry: &job::Registry) -> Result<Settings, Failure> {
-    let certificates = registry.certificate_authority.as_ref().map(fs::read_to_string).transpose();
-    Ok(Settings {
-        insecure: registry.insecure.iter().cloned().collect::<BTreeSet<_>>(),
-        certificates: certificates.map_err(|error| local("the certificates cannot be read", &error))?,
-        ..Settings::default()
-    })
-}
-
-fn credentials(staging: &Staging) -> Result<Credentials, Failure> {
-    let Some(folder) = &staging.credentials else { return Ok(Credentials::default()) };
-    let text = fs::read(format!("{folder}/config.json"));
-    let text = text.map_err(|error| local("the credentials cannot be read", &error))?;
-    Credentials::parse(&text).map_err(|error| Failure::new(error.reason(), error.to_string()))
 }

@@ -8,8 +8,8 @@ use crate::plan::job::{GRAPH_ROOT, Registry};
 
 /// Its own files: not on the volume that the stages see.
 pub(super) const FOLDER: &str = "/run/imagechain-engine";
-/// The registry that dockerd itself knows a mirror for; it knows it for no other.
-const HUB: &str = "docker.io";
+/// The registry whose mirror dockerd asks by itself; it does so for no other.
+pub(crate) const HUB: &str = "docker.io";
 
 /// Its arguments. Nothing is read from the image's own `daemon.json`: it could not be told what came from where.
 pub(super) fn arguments(registry: &Registry, socket: &Path, mtu: Option<u32>) -> Vec<String> {

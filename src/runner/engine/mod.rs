@@ -5,6 +5,7 @@
 pub(super) mod advice;
 mod cgroup;
 mod daemon;
+mod docker;
 mod info;
 mod marker;
 mod shim;
@@ -22,13 +23,18 @@ use tokio::{
     time::{Instant, interval},
 };
 
-pub(super) use self::marker::Marker;
+pub(super) use self::daemon::HUB;
+use self::{docker::Docker, marker::Marker};
 use super::{context::Context, init, places::Places, process::ending};
 use crate::{
     api::condition::Reason,
     outcome::pod::ENGINE_UNAVAILABLE,
     plan::{failure::Failure, job::Job},
 };
+
+/// The engine of a build, as stages use it. Stages make it by `Engine::of` alone: that is where a job will choose the
+/// kind of engine. A second kind is a file beside `docker.rs`, and this name then an enum of both.
+pub(super) type Engine<'c> = Docker<'c>;
 
 /// How long dockerd has to end its containers and itself: it takes 10 s for containers, then kills them.
 const PATIENCE: Duration = Duration::from_secs(25);

@@ -18,7 +18,13 @@ use tokio::process::Command;
 
 use self::{junit::Tests, output::Output, tool::Tool};
 use super::{
-    ansible, context::Context, docker::Docker, engine::advice, environment, handover, process::ending, report::local,
+    ansible,
+    context::Context,
+    engine::{Engine, advice},
+    environment, handover,
+    process::ending,
+    products::{Products, Target},
+    report::local,
     source,
 };
 use crate::{
@@ -39,11 +45,13 @@ const LINES: usize = 10;
 
 /// Runs all steps, up to the first that fails.
 pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Failure> {
-    let docker = Docker::new(context, None);
-    let image = handover::take(context, &docker, Stage::Build).await?;
+    let engine = Engine::of(context, None);
+    let products = Products::of(context, &engine);
+    let image = handover::take(context, &products, Stage::Build).await?;
     report.image_id = Some(image.clone());
     for (index, step) in context.job.verify.iter().enumerate() {
-        let running = Running { context, docker: &docker, step, number: index + 1, tool: tool(step) };
+        let running =
+            Running { context, engine: &engine, products: &products, step, number: index + 1, tool: tool(step) };
         let (result, failure) = running.run().await?;
         report.verification.push(result);
         if let Some(failure) = failure {
@@ -51,7 +59,7 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Fa
         }
     }
     // A test could have given its name to another.
-    handover::take(context, &docker, Stage::Build).await?;
+    handover::take(context, &products, Stage::Build).await?;
     handover::leave(context, Stage::Verify, &image)
 }
 
@@ -67,7 +75,8 @@ fn tool(step: &Step) -> Tool {
 /// A step that runs.
 struct Running<'r> {
     context: &'r Context,
-    docker: &'r Docker<'r>,
+    engine: &'r Engine<'r>,
+    products: &'r Products<'r>,
     step: &'r Step,
     /// From 1.
     number: usize,
@@ -78,8 +87,8 @@ impl Running<'_> {
     async fn run(&self) -> Result<(Verification, Option<Failure>), Failure> {
         let folder = self.folder()?;
         ansible::install(self.context);
-        let container = self.container().await?;
-        let call = self.call(container.as_deref());
+        let target = self.target().await?;
+        let call = self.call(target.as_ref());
         let running = self.context.log.step(format!("verify {}: {}", self.name(), call.join(" ")));
         let (status, output) = self.execute(&folder, &call).await?;
         let seconds = running.began().elapsed().as_secs();
@@ -89,9 +98,9 @@ impl Running<'_> {
         if !status.success() {
             failure = Some(self.explain(&folder, status, &output, tests.as_ref(), seconds).await);
         }
-        if let Some(container) = &container {
-            failure = self.with_end(failure, container).await;
-            self.docker.remove(container).await;
+        if let Some(target) = target {
+            failure = with_end(failure, &target).await;
+            target.remove().await;
         }
         let result = Verification {
             step: self.name(),
@@ -119,27 +128,19 @@ impl Running<'_> {
         Err(Failure::new(Reason::VerificationFailed, message))
     }
 
-    /// Starts the container that the program connects to, if it wants one.
-    async fn container(&self) -> Result<Option<String>, Failure> {
+    /// Starts what the program connects to, if it wants that.
+    async fn target(&self) -> Result<Option<Target<'_>>, Failure> {
         if self.tool.target_option.is_none() {
             return Ok(None);
         }
         // It stands in the names of the tests.
         let name = format!("image-{}", self.number);
-        self.docker.start(&name, &self.context.job.image).await?;
-        Ok(Some(name))
+        self.products.start_for_test(name, &self.context.job.image).await.map(Some)
     }
 
-    /// Tests fail for a container that has ended: that comes first.
-    async fn with_end(&self, failure: Option<Failure>, container: &str) -> Option<Failure> {
-        let failure = failure?;
-        let Some(end) = self.docker.end_of(container).await else { return Some(failure) };
-        Some(Failure { message: format!("{}. {}", truncate_middle(&end, 400), failure.message), ..failure })
-    }
-
-    fn call(&self, container: Option<&str>) -> Vec<String> {
-        let target = self.tool.target_option.zip(container);
-        let target = target.map(|(option, container)| format!("{option}=docker://{container}"));
+    fn call(&self, target: Option<&Target<'_>>) -> Vec<String> {
+        let target = self.tool.target_option.zip(target);
+        let target = target.map(|(option, target)| format!("{option}={}", target.host()));
         self.tool.call.iter().cloned().chain(target).collect()
     }
 
@@ -162,8 +163,7 @@ impl Running<'_> {
         let (program, arguments) = call.split_first().map_or(("", [].as_slice()), |(first, rest)| (first, rest));
         let mut command = Command::new(program);
         command.args(arguments).current_dir(folder);
-        environment::prepare(&mut command, self.context);
-        self.docker.prepare(&mut command);
+        environment::prepare(&mut command, self.context, self.engine);
         command.envs(&self.step.environment);
         command.envs([pytest::options(&self.results(), &self.step.environment)]);
         for (name, path) in &self.step.secret_environment {
@@ -181,7 +181,7 @@ impl Running<'_> {
         tests: Option<&Tests>,
         seconds: u64,
     ) -> Failure {
-        if let Some(failure) = self.docker.out_of_memory(seconds).await {
+        if let Some(failure) = self.engine.out_of_memory(seconds).await {
             return failure;
         }
         if let Some(advice) = self.advice(folder) {
@@ -210,6 +210,13 @@ impl Running<'_> {
         };
         Failure::new(Reason::VerificationFailed, message)
     }
+}
+
+/// Tests fail for a target that has ended: that comes first.
+async fn with_end(failure: Option<Failure>, target: &Target<'_>) -> Option<Failure> {
+    let failure = failure?;
+    let Some(end) = target.end().await else { return Some(failure) };
+    Some(Failure { message: format!("{}. {}", truncate_middle(&end, 400), failure.message), ..failure })
 }
 
 #[cfg(test)]

@@ -22,7 +22,12 @@ use super::candidates::{Advice, Candidate, Candidates};
 use crate::{
     api::condition::Reason,
     plan::{failure::Failure, job},
-    runner::{ansible, context::Context, docker::Docker, engine::advice, source},
+    runner::{
+        ansible,
+        context::Context,
+        engine::{Engine, advice},
+        source,
+    },
 };
 
 /// How often packer runs where the container loses its scripts, and the pause before it runs again.
@@ -41,8 +46,8 @@ const ADVICE: Advice = Advice {
 ///
 /// # Errors
 /// Why nothing was built.
-pub(super) async fn run(context: &Context, docker: &Docker<'_>, recipe: &job::Packer) -> Result<Candidates, Failure> {
-    let program = Program { context, docker };
+pub(super) async fn run(context: &Context, engine: &Engine<'_>, recipe: &job::Packer) -> Result<Candidates, Failure> {
+    let program = Program { context, engine };
     let version = program.version().await?;
     let root = source::root(context)?;
     let template = prepare::template(&program, &version, &root, &recipe.template).await?;
@@ -111,7 +116,7 @@ impl TemplateRun<'_> {
             return Ok(ran.outcome);
         }
         let seconds = step.began().elapsed().as_secs();
-        if let Some(failure) = self.program.docker.out_of_memory(seconds).await {
+        if let Some(failure) = self.program.engine.out_of_memory(seconds).await {
             return Err(failure);
         }
         let known = Known {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     api::condition::Reason,
     plan::{failure::Failure, text::truncate_middle},
-    runner::{context::Context, docker::Docker, environment, process::Tail},
+    runner::{context::Context, engine::Engine, environment, process::Tail},
 };
 
 /// How many of packer's last lines explain a failure that nothing else does.
@@ -20,7 +20,7 @@ pub(super) const LINES: usize = 8;
 /// Packer in the builder image.
 pub(super) struct Program<'c> {
     pub(super) context: &'c Context,
-    pub(super) docker: &'c Docker<'c>,
+    pub(super) engine: &'c Engine<'c>,
 }
 
 impl Program<'_> {
@@ -33,8 +33,7 @@ impl Program<'_> {
     ) -> Result<ExitStatus, Failure> {
         let mut command = Command::new("packer");
         command.args(arguments).current_dir(folder);
-        environment::prepare(&mut command, self.context);
-        self.docker.prepare(&mut command);
+        environment::prepare(&mut command, self.context, self.engine);
         self.context.processes.run(command, lines).await
     }
 

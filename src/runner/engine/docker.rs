@@ -1,15 +1,18 @@
-//! The engine by its command line, which every builder image has: packer calls it too.
+//! Docker by its command line, which every builder image has: packer calls it too.
 
 use std::collections::BTreeSet;
 
 use tokio::process::Command;
 
-use super::{
-    context::Context,
-    engine::Marker,
-    process::{Tail, ending},
+use super::marker::Marker;
+use crate::{
+    api::condition::Reason,
+    plan::failure::Failure,
+    runner::{
+        context::Context,
+        process::{Tail, ending},
+    },
 };
-use crate::{api::condition::Reason, plan::failure::Failure};
 
 /// How a container is started whose first process may be systemd. Its standard input stays open, so that a
 /// shell does not end either.
@@ -18,25 +21,32 @@ const START: [&str; 7] =
 
 /// What is asked of a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+enum Purpose {
     Pull,
     Push,
 }
 
 /// The command line with credentials: their folder is read where it is, and never copied.
-pub(super) struct Docker<'c> {
+pub(crate) struct Docker<'c> {
     context: &'c Context,
     /// The folder of `config.json`.
     config: Option<&'c str>,
 }
 
 impl<'c> Docker<'c> {
-    pub(super) const fn new(context: &'c Context, config: Option<&'c str>) -> Self {
+    /// The engine of the stage. `config` is the folder of credentials.
+    pub(crate) const fn of(context: &'c Context, config: Option<&'c str>) -> Self {
         Self { context, config }
     }
 
-    /// A call that finds the engine and the credentials.
-    pub(super) fn prepare(&self, command: &mut Command) {
+    /// Lets a program of the user find the engine and the credentials.
+    pub(crate) fn environment(&self, command: &mut Command) {
+        self.connection(command);
+        // The folder of Docker's configuration is read-only.
+        command.env("BUILDX_CONFIG", self.context.places.temporary().join("buildx"));
+    }
+
+    fn connection(&self, command: &mut Command) {
         command.env("DOCKER_HOST", format!("unix://{}", self.context.places.socket().display()));
         if let Some(folder) = self.config {
             command.env("DOCKER_CONFIG", folder);
@@ -47,7 +57,7 @@ impl<'c> Docker<'c> {
     async fn call(&self, arguments: &[&str], shown: bool) -> Result<Result<String, String>, Failure> {
         let mut command = Command::new("docker");
         command.args(arguments);
-        self.prepare(&mut command);
+        self.connection(&mut command);
         let (mut output, mut tail) = (String::new(), Tail::default());
         let mut lines = |line: &str| {
             if shown {
@@ -65,14 +75,14 @@ impl<'c> Docker<'c> {
     }
 
     /// Pulls an image.
-    pub(super) async fn pull(&self, reference: &str, platform: &str) -> Result<(), Failure> {
+    pub(crate) async fn pull(&self, reference: &str, platform: &str) -> Result<(), Failure> {
         let arguments = ["pull", "--quiet", "--platform", platform, reference];
         let pulled = self.call(&arguments, false).await?;
         pulled.map(drop).map_err(|complaint| refusal(Purpose::Pull, reference, &complaint))
     }
 
     /// Gives an image another name.
-    pub(super) async fn tag(&self, image: &str, name: &str) -> Result<(), Failure> {
+    pub(crate) async fn tag(&self, image: &str, name: &str) -> Result<(), Failure> {
         let tagged = self.call(&["tag", image, name], false).await?;
         tagged.map(drop).map_err(|complaint| {
             Failure::new(
@@ -83,7 +93,7 @@ impl<'c> Docker<'c> {
     }
 
     /// The ID of an image; `None` where the engine has none of that name.
-    pub(super) async fn image_id(&self, name: &str) -> Result<Option<String>, Failure> {
+    pub(crate) async fn image_id(&self, name: &str) -> Result<Option<String>, Failure> {
         match self.call(&["image", "inspect", "--format", "{{.Id}}", name], false).await? {
             Ok(output) => Ok(Some(output.trim().to_owned())),
             Err(complaint) if complaint.to_lowercase().contains("no such image") => Ok(None),
@@ -95,7 +105,7 @@ impl<'c> Docker<'c> {
     }
 
     /// Pushes an image; the digest of its manifest.
-    pub(super) async fn push(&self, name: &str) -> Result<String, Failure> {
+    pub(crate) async fn push(&self, name: &str) -> Result<String, Failure> {
         let output = self.call(&["push", name], true).await?;
         let output = output.map_err(|complaint| refusal(Purpose::Push, name, &complaint))?;
         pushed_digest(&output).ok_or_else(|| {
@@ -107,7 +117,7 @@ impl<'c> Docker<'c> {
     }
 
     /// Starts a container of that name with an image's own command, so that systemd can be its first process.
-    pub(super) async fn start(&self, name: &str, image: &str) -> Result<(), Failure> {
+    pub(crate) async fn start(&self, name: &str, image: &str) -> Result<(), Failure> {
         let named = ["--name", name, "--", image];
         let started = self.call(&[START.as_slice(), &named].concat(), false).await?;
         started.map(drop).map_err(|complaint| {
@@ -119,7 +129,7 @@ impl<'c> Docker<'c> {
     }
 
     /// Why a container does not run any more, with its last lines; `None` where it does.
-    pub(super) async fn end_of(&self, container: &str) -> Option<String> {
+    pub(crate) async fn end_of(&self, container: &str) -> Option<String> {
         let form = "{{.State.Running}} {{.State.ExitCode}}";
         let state = self.call(&["inspect", "--format", form, container], false).await.ok()?.ok()?;
         let code = state.trim().strip_prefix("false ")?;
@@ -128,13 +138,13 @@ impl<'c> Docker<'c> {
     }
 
     /// Removes a container, if it is there.
-    pub(super) async fn remove(&self, container: &str) {
+    pub(crate) async fn remove(&self, container: &str) {
         // The engine goes with the pod, and all containers with it.
         let _ = self.call(&["rm", "--force", "--volumes", container], false).await;
     }
 
     /// Whether the kernel ended containers for lack of memory within the last seconds, as a failure.
-    pub(super) async fn out_of_memory(&self, seconds: u64) -> Option<Failure> {
+    pub(crate) async fn out_of_memory(&self, seconds: u64) -> Option<Failure> {
         // Spans of time are what the command line takes from its own clock, in whole seconds: one more at both ends.
         let since = format!("--since={}s", seconds + 1);
         let form = "--format={{.Actor.Attributes.name}}";
