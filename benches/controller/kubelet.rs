@@ -138,7 +138,7 @@ impl Kubelet {
         let of = |stage| Report {
             stage,
             failure: None,
-            image_id: image_id.clone(),
+            content: image_id.clone(),
             repository: None,
             digest: None,
             size: None,
@@ -151,7 +151,7 @@ impl Kubelet {
             failures: Some(0),
             seconds: 1,
         };
-        let verify = Report { verification: (1..=job.verify.len()).map(step).collect(), ..of(Stage::Verify) };
+        let verify = Report { verification: (1..=job.steps.verify.len()).map(step).collect(), ..of(Stage::Verify) };
         let publish = Report {
             repository: Some(job.staging.repository.clone()),
             digest: Some(self.image.digest.to_string()),

@@ -8,8 +8,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chain::not_observed;
-use super::common::{Digest, ImageReference, Label, ObjectName, RelativePath, Source, default_service_account};
+use super::common::{
+    Digest, ImageReference, Label, ObjectName, RelativePath, Source, default_service_account, is_default,
+};
 use super::condition::{Class, Reason};
+use super::profile::{Engine, Isolation};
 use super::recipe::{BuildStep, Parent, Retry, Timeouts, VerifyStep};
 
 /// One run of one link for one set of inputs. The controller makes it for a chain; a user may make one for
@@ -128,6 +131,12 @@ pub struct Inputs {
     pub builder: ImageReference,
     /// The image of the container engine, as repository@digest.
     pub engine: ImageReference,
+    /// What keeps the build from its node; absent: `Privileged`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub isolation: Isolation,
+    /// The container engine; absent: `Docker`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub container_engine: Engine,
     /// The last request that was handled when it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]

@@ -239,3 +239,8 @@ checked_string!(
     /// The content of a file.
     FileContent, 0..=65536, r"^[^\x00]*$"
 );
+
+/// Whether a field has the value that its absence stands for.
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -48,6 +48,10 @@ pub const MANAGED_BY: &str = "imagechain";
 /// On pods: what the stages are to do, as JSON, which they read as a file.
 pub const JOB_ANNOTATION: &str = "imagechain.dev/job";
 
+/// On pods: the repository that the attempt pushes to. What the operator reads of a running pod does not depend on the
+/// form of its job, which another version may have written.
+pub const STAGING_ANNOTATION: &str = "imagechain.dev/staging";
+
 /// On namespaces: build pods run here, and nobody may enter them.
 pub const EXECUTION_LABEL: &str = "imagechain.dev/execution";
 

@@ -76,7 +76,7 @@ fn check(stage: Stage, report: &Report) -> Result<(), ReportError> {
     if let Some(text) = report.repository.as_ref().filter(|text| text.parse::<Repository>().is_err()) {
         return Err(ReportError::NoRepository(text.clone()));
     }
-    let digests = [&report.image_id, &report.digest].into_iter().flatten();
+    let digests = [&report.content, &report.digest].into_iter().flatten();
     match digests.into_iter().find(|text| text.parse::<Digest>().is_err()) {
         Some(text) => Err(ReportError::NoDigest(text.clone())),
         None => Ok(()),
@@ -125,7 +125,7 @@ mod tests {
                 task: Some("web : install".to_owned()),
                 ..Failure::new(Reason::TaskFailed, "apt failed")
             }),
-            image_id: Some(digest()),
+            content: Some(digest()),
             repository: None,
             digest: None,
             size: None,

@@ -29,7 +29,8 @@ use super::{
     failure::{Failure, Gate},
     image::Repository,
     observed::Observation,
-    valid::{ValidBuild, ValidRecipe},
+    recipe::Recipe,
+    valid::ValidBuild,
 };
 use crate::api::{
     build::{Attempt, ImageBuild, ImageBuildStatus},
@@ -204,7 +205,7 @@ impl<'s, 'a> Next<'s, 'a> {
         Self { scene, status, actions: Vec::new(), confirm: None, wake: None }
     }
 
-    fn recipe(&self) -> &'a ValidRecipe {
+    fn recipe(&self) -> &'a Recipe {
         &self.scene.build.recipe
     }
 

@@ -2,26 +2,17 @@
 //! followed by another as soon as that version changes, also after a restart of the operator: what was
 //! lacked stands in the attempt.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    str::FromStr,
-};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use super::{
-    failure::Failure,
     image::Reference,
     key::fingerprint,
     object::{NamespaceRole, ObjectKind, ObjectRef},
-    valid::{ParentOrigin, ValidBuild, ValidSource, Variables},
 };
-use crate::api::{
-    build::{Container, Lacked},
-    condition::Reason,
-};
+use crate::api::build::Lacked;
 
 /// What a build names outside itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,34 +102,10 @@ impl Serialize for Dependency {
     }
 }
 
-/// The Secret with the right to push to the staging repository.
-#[must_use]
-pub fn staging_secret(name: &str) -> Dependency {
-    Dependency::Object(ObjectRef::secret(name).of_execution())
-}
-
-/// The Secret whose credentials a registry or git server refused, of a failure that does not name it; `None` where none
-/// was used, or one that is not among the versions.
-#[must_use]
-pub fn refused(build: &ValidBuild, failure: &Failure, now: &Versions) -> Option<Dependency> {
-    let own = |name: &Option<String>| name.as_deref().map(|name| Dependency::Object(ObjectRef::secret(name)));
-    let staging = || now.keys().find(|each| each.is_of_execution()).cloned();
-    match (failure.reason, failure.container) {
-        (Reason::PushDenied, _) => staging(),
-        (Reason::AccessDenied, Some(Container::Source)) => match &build.recipe.source {
-            ValidSource::Git { secret, .. } => own(secret),
-            ValidSource::ConfigMap(_) | ValidSource::Inline(_) => None,
-        },
-        (Reason::AccessDenied, Some(Container::Build)) => {
-            let parent = build.parent.as_ref()?;
-            own(&parent.secret).or_else(|| staging().filter(|_| parent.is_staged()))
-        }
-        _ => None,
-    }
-}
-
 impl Dependency {
-    const fn is_of_execution(&self) -> bool {
+    /// Whether it is an object of the namespace of the pods.
+    #[must_use]
+    pub const fn is_of_execution(&self) -> bool {
         matches!(self, Self::Object(ObjectRef { namespace: NamespaceRole::Execution, .. }))
     }
 
@@ -152,39 +119,6 @@ impl Dependency {
             other => other.to_string(),
         }
     }
-}
-
-/// All that a build names, with the Secret of its profile's staging repository.
-#[must_use]
-pub fn of_build(build: &ValidBuild, staging: Option<&str>) -> BTreeSet<Dependency> {
-    let recipe = &build.recipe;
-    let mut secrets: BTreeSet<&String> = secrets_of(&recipe.packer.variables).collect();
-    secrets.extend(recipe.verify.iter().flat_map(|step| secrets_of(&step.environment)));
-    secrets.extend(recipe.publish.iter().filter_map(|publish| publish.secret.as_ref()));
-    secrets.extend(build.parent.iter().filter_map(|parent| parent.secret.as_ref()));
-    let mut all = BTreeSet::new();
-    match &recipe.source {
-        ValidSource::Git { url, revision, secret, .. } => {
-            secrets.extend(secret);
-            all.insert(Dependency::Git { url: url.clone(), revision: revision.clone() });
-        }
-        ValidSource::ConfigMap(name) => drop(all.insert(Dependency::Object(ObjectRef::config_map(name)))),
-        ValidSource::Inline(_) => {}
-    }
-    match build.parent.as_ref().map(|parent| &parent.origin) {
-        Some(ParentOrigin::Image(reference)) => drop(all.insert(Dependency::Image(reference.clone()))),
-        Some(ParentOrigin::Chain { chain, link }) => {
-            all.insert(Dependency::Link { chain: chain.clone(), link: link.clone() });
-        }
-        Some(ParentOrigin::Link(_) | ParentOrigin::Sibling(_)) | None => {}
-    }
-    all.extend(secrets.into_iter().map(|name| Dependency::Object(ObjectRef::secret(name))));
-    all.extend(staging.map(staging_secret));
-    all
-}
-
-fn secrets_of(variables: &Variables) -> impl Iterator<Item = &String> {
-    variables.secrets.values().map(|(name, _)| name)
 }
 
 /// A hash of all versions: as long as it is the same, nothing has changed. It is stored, so it goes by the texts of the
@@ -225,91 +159,21 @@ pub fn changed(lacked: &Lacked, now: &Versions) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
-    use crate::{
-        api::build::{ImageBuild, Stage},
-        plan::validate,
-    };
 
     fn now(all: &[(&str, Option<&str>)]) -> Versions {
         all.iter().map(|(name, version)| (name.parse().unwrap(), version.map(ToOwned::to_owned))).collect()
     }
 
     #[test]
-    fn all_that_a_build_names_is_found() {
-        let object = json!({
-            "apiVersion": "imagechain.dev/v1alpha1", "kind": "ImageBuild", "metadata": {"name": "web"},
-            "spec": {
-                "profile": "docker",
-                "from": {"image": "debian:13", "secretRef": {"name": "pull"}},
-                "source": {"git": {"url": "https://git.example/web", "revision": "main", "secretRef": {"name": "token"}}},
-                "build": {"packer": {
-                    "template": "a.json",
-                    "secretVariables": [{"name": "v", "secretKeyRef": {"name": "vault", "key": "k"}}],
-                }},
-                "verify": [{"command": {
-                    "arguments": ["true"],
-                    "secretVariables": [{"name": "v", "secretKeyRef": {"name": "tests", "key": "k"}}],
-                }}],
-            },
-        });
-        let build: ImageBuild = serde_json::from_value(object).unwrap();
-        let all = of_build(&validate::build(&build).unwrap(), Some("push"));
-        let names: BTreeSet<String> = all.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            Vec::from_iter(&names),
-            [
-                "git/https://git.example/web#main",
-                "image/docker.io/library/debian:13",
-                "secret/pull",
-                "secret/tests",
-                "secret/token",
-                "secret/vault",
-                "staging-secret/push"
-            ]
-        );
-        assert_eq!(names.iter().map(|name| name.parse()).collect::<Result<BTreeSet<_>, _>>(), Ok(all));
+    fn a_dependency_is_read_as_it_is_written() {
         let long = format!("secret/{}", "a".repeat(LONGEST));
         for other in ["", "secret/", "pod/a", "secret/a b", "image/\u{7f}", "git/a", "chain/a", &long] {
             assert_eq!(other.parse::<Dependency>(), Err(DependencyError), "{other:?}");
         }
-    }
-
-    #[test]
-    fn what_was_refused_is_the_secret_that_was_used() {
-        let build = |from: &serde_json::Value, git: &serde_json::Value| {
-            let object = json!({
-                "apiVersion": "imagechain.dev/v1alpha1", "kind": "ImageBuild", "metadata": {"name": "web"},
-                "spec": {"profile": "docker", "from": from, "source": git, "build": {"packer": {"template": "a.json"}}},
-            });
-            validate::build(&serde_json::from_value::<ImageBuild>(object).unwrap()).unwrap()
-        };
-        let url = "https://git.example/web";
-        let guarded = json!({"git": {"url": url, "revision": "main", "secretRef": {"name": "token"}}});
-        let public = json!({"git": {"url": url, "revision": "main"}});
-        let pulled = build(&json!({"image": "debian:13", "secretRef": {"name": "pull"}}), &guarded);
-        let open = build(&json!({"image": "debian:13"}), &public);
-        let staged = build(&json!({"chain": {"name": "base", "link": "systemd"}}), &public);
-        let with = now(&[("secret/a", None), ("staging-secret/push", Some("1"))]);
-        let without = now(&[("secret/a", None)]);
-        for (build, stage, reason, now, expected) in [
-            (&pulled, Stage::Publish, Reason::PushDenied, &with, Some("staging-secret/push")),
-            (&pulled, Stage::Publish, Reason::PushDenied, &without, None),
-            (&pulled, Stage::Source, Reason::AccessDenied, &with, Some("secret/token")),
-            (&pulled, Stage::Build, Reason::AccessDenied, &with, Some("secret/pull")),
-            (&open, Stage::Source, Reason::AccessDenied, &with, None),
-            (&open, Stage::Build, Reason::AccessDenied, &with, None),
-            (&staged, Stage::Build, Reason::AccessDenied, &with, Some("staging-secret/push")),
-            (&staged, Stage::Build, Reason::AccessDenied, &without, None),
-            (&staged, Stage::Build, Reason::BaseImageNotFound, &with, None),
-        ] {
-            let failure = Failure::new(reason, "").of(stage);
-            let found = refused(build, &failure, now).map(|found| found.to_string());
-            assert_eq!(found.as_deref(), expected, "{stage:?} {reason:?}");
-        }
-        assert_eq!(staging_secret("push").shown("builds"), "the Secret «push» of builds");
+        let staging: Dependency = "staging-secret/push".parse().unwrap();
+        assert_eq!(staging.shown("builds"), "the Secret «push» of builds");
         assert_eq!(Dependency::Object(ObjectRef::secret("a")).shown("builds"), "secret/a");
     }
 

@@ -1,7 +1,7 @@
 //! What the stages of a build pod are to do: a JSON document that `render` writes and the runner reads.
 //!
-//! Everything is filled in: it holds no placeholder. It holds no secret value either, only the paths of the
-//! files in which those are; each of them is there in the one container that needs it.
+//! Everything is filled in: it holds no placeholder. It holds no secret value either: those are in files
+//! ([`super::recipe::SecretFile`]), each in the one container that needs it.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,11 @@ use k8s_openapi::ByteString;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::recipe::Steps;
+use crate::api::profile::Engine;
+
 /// The number of the form that this program writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Where the source is fetched to, and where stages keep what they need. It has the same path in the engine:
 /// packer's docker builder mounts its folders into containers by path.
@@ -57,10 +60,10 @@ pub struct Job {
     /// What it is built on; absent where the build brings its own base.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
-    /// How it is built.
-    pub packer: Packer,
-    /// How it is tested, in this order.
-    pub verify: Vec<Step>,
+    /// How it is built and tested.
+    pub steps: Steps<String>,
+    /// The container engine that runs beside the stages.
+    pub engine: Engine,
     /// The name that the image gets in the engine when it is built.
     pub image: String,
     /// Where it is pushed: a repository and a tag that no other attempt uses.
@@ -106,52 +109,6 @@ pub struct Parent {
     /// The folder with Docker's `config.json` for the pull.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<String>,
-}
-
-/// A call of packer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Packer {
-    /// The template.
-    pub template: String,
-    /// The values of its variables.
-    pub variables: BTreeMap<String, String>,
-    /// Files of the source with values of variables, in order.
-    pub variable_files: Vec<String>,
-    /// The file with the values that come from Secrets: a JSON object, as packer reads it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_variables: Option<String>,
-    /// Packer's `-only`.
-    pub only: Vec<String>,
-    /// Packer's `-except`.
-    pub except: Vec<String>,
-}
-
-/// A test step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Step {
-    /// What runs.
-    pub run: Run,
-    /// The folder of the source in which it runs; absent: the root.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub directory: Option<String>,
-    /// Variables of its environment.
-    pub environment: BTreeMap<String, String>,
-    /// Variables of its environment whose values are in files, by their paths.
-    pub secret_environment: BTreeMap<String, String>,
-}
-
-/// What a test step runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub enum Run {
-    /// A molecule scenario, by name.
-    Molecule(String),
-    /// pytest.
-    Pytest,
-    /// A program and its arguments.
-    Command(Vec<String>),
 }
 
 /// Where an attempt pushes.
@@ -243,8 +200,8 @@ mod tests {
 
     #[test]
     fn another_form_is_told_before_anything_else() {
-        assert_eq!(Job::parse(r#"{"format": 2, "new": true}"#), Err(JobError::OtherFormat(2)));
-        assert!(matches!(Job::parse(r#"{"format": 1}"#), Err(JobError::Malformed(why)) if why.contains("build")));
+        assert_eq!(Job::parse(r#"{"format": 3, "new": true}"#), Err(JobError::OtherFormat(3)));
+        assert!(matches!(Job::parse(r#"{"format": 2}"#), Err(JobError::Malformed(why)) if why.contains("build")));
         assert!(matches!(Job::parse(""), Err(JobError::Malformed(_))));
     }
 }

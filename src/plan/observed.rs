@@ -63,9 +63,9 @@ pub struct Report {
     /// What went wrong; absent where all went well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// Of `build`, `verify` and `publish`: the image ID, which must be the same in all of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image_id: Option<String>,
+    /// Of `build`, `verify` and `publish`: the digest of the product's content, which must be the same in all of them.
+    #[serde(rename = "imageId", default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
     /// Of `publish`: the repository that it pushed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,

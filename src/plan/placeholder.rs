@@ -1,6 +1,6 @@
 //! Placeholders in values: a closed list, put in as text. No shell and no template engine reads them.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
@@ -81,6 +81,14 @@ pub struct Template(Vec<Piece>);
 enum Piece {
     Text(String),
     Value(Placeholder),
+}
+
+impl FromStr for Template {
+    type Err = PlaceholderError;
+
+    fn from_str(text: &str) -> Result<Self, PlaceholderError> {
+        Self::parse(text)
+    }
 }
 
 impl Template {

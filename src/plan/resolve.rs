@@ -8,14 +8,10 @@ use super::{
     key::{Ingredients, Key, fingerprint},
     lookup::{Knowledge, Known, Subject},
     path::SourcePath,
-    placeholder::{Placeholder, Template},
-    valid::{ValidParent, ValidProfile, ValidRecipe, ValidSource, VerifyRun},
+    recipe::{Recipe, Source},
+    valid::ValidProfile,
 };
-use crate::api::{
-    build::Inputs,
-    condition::Reason,
-    profile::{Engine, Isolation},
-};
+use crate::api::{build::Inputs, condition::Reason};
 
 /// What is known of a profile.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,10 +74,10 @@ pub struct GitSubjects<'a>(BTreeMap<(&'a str, &'a str, Option<&'a str>), Subject
 
 impl<'a> GitSubjects<'a> {
     /// Those of some recipes.
-    pub fn of(recipes: impl Iterator<Item = &'a ValidRecipe>) -> Self {
+    pub fn of(recipes: impl Iterator<Item = &'a Recipe>) -> Self {
         let mut paths: BTreeMap<(&str, &str, Option<&str>), BTreeSet<String>> = BTreeMap::new();
         for recipe in recipes {
-            if let ValidSource::Git { url, revision, secret, directory } = &recipe.source {
+            if let Source::Git { url, revision, secret, directory } = &recipe.source {
                 let paths = paths.entry((url, revision, secret.as_deref())).or_default();
                 paths.extend(deciding(recipe, directory.as_ref()).into_values());
             }
@@ -95,7 +91,7 @@ impl<'a> GitSubjects<'a> {
 }
 
 /// The paths that decide a recipe's result, as they are in the repository, by what they are in the source.
-fn deciding(recipe: &ValidRecipe, directory: Option<&SourcePath>) -> BTreeMap<String, String> {
+fn deciding(recipe: &Recipe, directory: Option<&SourcePath>) -> BTreeMap<String, String> {
     let directory = directory.map_or("", SourcePath::as_str);
     if recipe.paths.is_empty() {
         return BTreeMap::from([(String::new(), directory.to_owned())]);
@@ -118,19 +114,19 @@ pub fn content_hash(content: &str) -> String {
 
 /// The files of a recipe. `remembered` is their hash when the source was last looked up.
 pub fn files(
-    recipe: &ValidRecipe,
+    recipe: &Recipe,
     subjects: &GitSubjects<'_>,
     config_maps: &BTreeMap<String, ConfigMapFact>,
     remembered: Option<&str>,
     knowledge: &mut Knowledge<'_>,
 ) -> Known<Files> {
     match &recipe.source {
-        ValidSource::Inline(files) => {
+        Source::Inline(files) => {
             let hashes = files.iter().map(|(path, content)| (path.to_string(), content_hash(content))).collect();
             of_entries(recipe, &hashes, (Reason::SpecInvalid, "the inline source"))
         }
-        ValidSource::ConfigMap(name) => config_map(recipe, name, config_maps.get(name)),
-        ValidSource::Git { url, revision, secret, directory } => {
+        Source::ConfigMap(name) => config_map(recipe, name, config_maps.get(name)),
+        Source::Git { url, revision, secret, directory } => {
             let Some(subject) = subjects.0.get(&(url.as_str(), revision.as_str(), secret.as_deref())) else {
                 return Known::Pending;
             };
@@ -146,7 +142,7 @@ pub fn files(
     }
 }
 
-fn config_map(recipe: &ValidRecipe, name: &str, fact: Option<&ConfigMapFact>) -> Known<Files> {
+fn config_map(recipe: &Recipe, name: &str, fact: Option<&ConfigMapFact>) -> Known<Files> {
     match fact {
         Some(ConfigMapFact::Entries(entries)) => {
             of_entries(recipe, entries, (Reason::KeyNotFound, &format!("the ConfigMap «{name}»")))
@@ -160,7 +156,7 @@ fn config_map(recipe: &ValidRecipe, name: &str, fact: Option<&ConfigMapFact>) ->
 }
 
 /// The files of a source that is a list of entries with their hashes.
-fn of_entries(recipe: &ValidRecipe, entries: &BTreeMap<String, String>, place: (Reason, &str)) -> Known<Files> {
+fn of_entries(recipe: &Recipe, entries: &BTreeMap<String, String>, place: (Reason, &str)) -> Known<Files> {
     let inside = |path: &SourcePath, key: &str| {
         key.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
@@ -174,7 +170,7 @@ fn of_entries(recipe: &ValidRecipe, entries: &BTreeMap<String, String>, place: (
 }
 
 fn of_commit(
-    recipe: &ValidRecipe,
+    recipe: &Recipe,
     directory: Option<&SourcePath>,
     url: &str,
     commit: String,
@@ -209,34 +205,21 @@ pub fn image(
     digest.map(|digest| format!("{}@{digest}", reference.repository))
 }
 
-/// Whether a value of the recipe names the revision: the commit itself then decides the result.
-pub(super) fn names_revision(recipe: &ValidRecipe) -> bool {
-    let named = |template: &Template| template.placeholders().any(|each| each == Placeholder::SourceRevision);
-    let in_tests = recipe.verify.iter().any(|step| {
-        let arguments = match &step.run {
-            VerifyRun::Command(arguments) => arguments.as_slice(),
-            VerifyRun::Molecule(_) | VerifyRun::Pytest => &[],
-        };
-        arguments.iter().chain(step.environment.values.values()).any(named)
-    });
-    in_tests || recipe.packer.variables.values.values().any(named)
-}
-
 /// The key of a recipe for inputs, whatever key these hold.
 #[must_use]
-pub fn key(recipe: &ValidRecipe, parent: Option<&ValidParent>, inputs: &Inputs) -> Key {
+pub fn key(recipe: &Recipe, inputs: &Inputs) -> Key {
     Ingredients {
         parent: inputs.parent.as_ref().map(|parent| of_reference(&parent.0)),
-        local_name: parent.map(|parent| parent.local_name.as_str()),
+        local_name: recipe.parent.as_ref().map(|parent| parent.local_name.as_str()),
         build: &recipe.written_build,
         verify: &recipe.written_verify,
         files: &inputs.files,
-        revision: names_revision(recipe).then_some(inputs.revision.as_str()),
+        revision: recipe.names_revision().then_some(inputs.revision.as_str()),
         platform: &inputs.platform,
         builder: of_reference(&inputs.builder.0),
         engine_image: of_reference(&inputs.engine.0),
-        isolation: Isolation::Privileged,
-        engine: Engine::Docker,
+        isolation: inputs.isolation,
+        engine: inputs.container_engine,
         request: inputs.request.as_deref(),
         replaces: inputs.replaces.as_deref(),
     }

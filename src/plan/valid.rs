@@ -9,13 +9,12 @@ use std::{
 use k8s_openapi::api::core::v1::Toleration;
 
 use super::{
-    image::{Reference, Repository, Tag},
-    path::SourcePath,
-    placeholder::Template,
+    image::{Reference, Repository},
+    recipe::Recipe,
 };
 use crate::api::{
     chain::{History, OnFailure},
-    recipe::{BuildStep, VerifyStep},
+    profile::{Engine, Isolation},
 };
 
 /// A chain.
@@ -48,10 +47,8 @@ pub struct ValidLink {
     pub name: String,
     /// Its profile, one of the chain's.
     pub profile: String,
-    /// What it is built on.
-    pub parent: Option<ValidParent>,
     /// How it is built, tested and published.
-    pub recipe: ValidRecipe,
+    pub recipe: Recipe,
 }
 
 /// A single build.
@@ -61,10 +58,8 @@ pub struct ValidBuild {
     pub profile: String,
     /// The build identity.
     pub service_account: String,
-    /// What it is built on.
-    pub parent: Option<ValidParent>,
     /// How it is built, tested and published.
-    pub recipe: ValidRecipe,
+    pub recipe: Recipe,
 }
 
 /// A profile.
@@ -73,7 +68,11 @@ pub struct ValidProfile {
     /// The image that the stages run in.
     pub builder: Reference,
     /// The image that the engine runs in.
-    pub engine: Reference,
+    pub engine_image: Reference,
+    /// What keeps a build from its node.
+    pub isolation: Isolation,
+    /// The container engine that runs beside a build.
+    pub engine: Engine,
     /// The namespace of the pods.
     pub execution_namespace: String,
     /// The platform of the images that are built, for example `linux/amd64`.
@@ -112,149 +111,5 @@ pub struct ValidStaging {
     /// The repository.
     pub repository: Repository,
     /// The Secret of the execution namespace with the right to push there.
-    pub secret: Option<String>,
-}
-
-/// What a link is built on, and the name under which the engine finds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ValidParent {
-    /// Where it comes from.
-    pub origin: ParentOrigin,
-    /// The name under which the build's engine finds it.
-    pub local_name: String,
-    /// The Secret for the pull.
-    pub secret: Option<String>,
-}
-
-impl ValidParent {
-    /// Whether another link has staged it: without a Secret of its own it is pulled with the credentials that its child
-    /// is staged with.
-    #[must_use]
-    pub const fn is_staged(&self) -> bool {
-        !matches!(self.origin, ParentOrigin::Image(_))
-    }
-}
-
-/// Where a parent comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ParentOrigin {
-    /// An image of a registry.
-    Image(Reference),
-    /// An earlier link of the same chain, by its place in [`ValidChain::links`].
-    Link(usize),
-    /// Of a build: a link of the chain that it was made for. What it was is in the build's inputs.
-    Sibling(String),
-    /// A link of another chain of the same namespace.
-    Chain {
-        /// The chain's name.
-        chain: String,
-        /// The link's name.
-        link: String,
-    },
-}
-
-/// How a link, or a single build, is built, tested and published.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ValidRecipe {
-    /// Where its files come from.
-    pub source: ValidSource,
-    /// The files that decide its result; empty means all of the source.
-    pub paths: BTreeSet<SourcePath>,
-    /// The packer template and its settings.
-    pub packer: ValidPacker,
-    /// The tests, in order.
-    pub verify: Vec<ValidVerify>,
-    /// Where it is published.
-    pub publish: Option<ValidPublish>,
-    /// From the creation of a pod to the start of its first stage.
-    pub pending_timeout: Duration,
-    /// Of the build stage.
-    pub build_timeout: Duration,
-    /// Of the verify stage.
-    pub verify_timeout: Duration,
-    /// Further attempts after failures of the infrastructure.
-    pub infrastructure_retries: u32,
-    /// Further attempts after failures of the build or a test.
-    pub build_retries: u32,
-    /// The build as it is written: it goes into the key.
-    pub written_build: BuildStep,
-    /// The tests as they are written, likewise.
-    pub written_verify: Vec<VerifyStep>,
-}
-
-/// Where files come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ValidSource {
-    /// A git repository.
-    Git {
-        /// Its URL.
-        url: String,
-        /// The revision as it is written.
-        revision: String,
-        /// The folder that paths are relative to; `None`: the root.
-        directory: Option<SourcePath>,
-        /// The Secret with the credentials.
-        secret: Option<String>,
-    },
-    /// A `ConfigMap`, by name.
-    ConfigMap(String),
-    /// Files written into the object.
-    Inline(BTreeMap<SourcePath, String>),
-}
-
-/// A call of packer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ValidPacker {
-    /// The template.
-    pub template: SourcePath,
-    /// The values of its variables.
-    pub variables: Variables,
-    /// Files with values of variables, in order.
-    pub variable_files: Vec<SourcePath>,
-    /// Packer's `-only`.
-    pub only: Vec<String>,
-    /// Packer's `-except`.
-    pub except: Vec<String>,
-}
-
-/// Variables: names that occur once, with a value or with a place in a Secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Variables {
-    /// Written values.
-    pub values: BTreeMap<String, Template>,
-    /// Name and key of the Secret that holds the value.
-    pub secrets: BTreeMap<String, (String, String)>,
-}
-
-/// One test step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ValidVerify {
-    /// What runs.
-    pub run: VerifyRun,
-    /// Where it runs; `None`: the root of the source.
-    pub directory: Option<SourcePath>,
-    /// Its environment.
-    pub environment: Variables,
-}
-
-/// What a test step runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum VerifyRun {
-    /// A molecule scenario, by name.
-    Molecule(String),
-    /// pytest.
-    Pytest,
-    /// A program and its arguments: at least one.
-    Command(Vec<Template>),
-}
-
-/// Tags of a repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ValidPublish {
-    /// The repository.
-    pub repository: Repository,
-    /// The tags: at least one.
-    pub tags: BTreeSet<Tag>,
-    /// The Secret with the right to push.
     pub secret: Option<String>,
 }

@@ -4,8 +4,13 @@ use k8s_openapi::api::core::v1::{
     Capabilities, Container, ExecAction, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
 };
 
-use super::{Attempt, resources, volume};
-use crate::{api::build::Container as Which, plan::job::PROGRAM};
+use super::{
+    attempt::Attempt,
+    resources,
+    shape::{ContainerShape, Image, Security},
+    volume,
+};
+use crate::plan::job::PROGRAM;
 
 /// The user that fetches the source: nobody's, as in distroless images.
 const FETCHER: i64 = 65532;
@@ -17,38 +22,38 @@ const FILE_CAPABILITIES: [&str; 7] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID
 /// How long the engine may take to be ready, in seconds.
 const ENGINE_START: i32 = 120;
 
-/// A container.
-pub(super) fn of(attempt: &Attempt<'_>, which: Which) -> Container {
+/// A container of an attempt's pod.
+pub(super) fn of(attempt: &Attempt<'_>, shape: &ContainerShape) -> Container {
     let container = Container {
-        name: which.name().to_owned(),
-        image: Some(image(attempt, which)),
+        name: shape.container.to_string(),
+        image: Some(image(attempt, shape.image)),
         // Images are pinned by digest: what is there is what is meant.
         image_pull_policy: Some("IfNotPresent".to_owned()),
-        command: Some(command(which)),
-        resources: Some(requirements(attempt, which)),
-        security_context: Some(security(which)),
-        volume_mounts: Some(volume::mounts(attempt, which)),
+        command: Some(command(shape)),
+        resources: Some(requirements(attempt, shape)),
+        security_context: Some(security(shape.security)),
+        volume_mounts: Some(volume::mounts(attempt, shape)),
         ..Container::default()
     };
-    if which == Which::Engine { sidecar(container) } else { container }
+    if shape.is_sidecar { sidecar(container) } else { container }
 }
 
-fn image(attempt: &Attempt<'_>, which: Which) -> String {
-    match which {
-        Which::Source => attempt.operator_image.to_owned(),
-        Which::Engine => attempt.inputs.engine.to_string(),
-        Which::Build | Which::Verify | Which::Publish => attempt.inputs.builder.to_string(),
+fn image(attempt: &Attempt<'_>, image: Image) -> String {
+    match image {
+        Image::Operator => attempt.operator_image.to_owned(),
+        Image::Engine => attempt.inputs.engine.to_string(),
+        Image::Builder => attempt.inputs.builder.to_string(),
     }
 }
 
-fn command(which: Which) -> Vec<String> {
+fn command(shape: &ContainerShape) -> Vec<String> {
     // The operator's image has the program in its path; the others get it by a volume.
-    let program = if which == Which::Source { "imagechain" } else { PROGRAM };
-    [program, "runner", which.name()].map(str::to_owned).into()
+    let program = if shape.image == Image::Operator { "imagechain" } else { PROGRAM };
+    [program, "runner", shape.container.name()].map(str::to_owned).into()
 }
 
-fn requirements(attempt: &Attempt<'_>, which: Which) -> ResourceRequirements {
-    if which == Which::Engine { resources::engine(attempt.profile) } else { resources::stage(attempt.profile) }
+fn requirements(attempt: &Attempt<'_>, shape: &ContainerShape) -> ResourceRequirements {
+    if shape.is_sidecar { resources::engine(attempt.profile) } else { resources::stage(attempt.profile) }
 }
 
 /// A native sidecar: it starts before the next stage, which waits until it is ready, and ends after the last.
@@ -64,18 +69,17 @@ fn sidecar(container: Container) -> Container {
     Container { restart_policy: Some("Always".to_owned()), startup_probe: Some(probe), ..container }
 }
 
-fn security(which: Which) -> SecurityContext {
-    match which {
-        Which::Source => SecurityContext {
+fn security(security: Security) -> SecurityContext {
+    match security {
+        Security::Closed => SecurityContext {
             run_as_non_root: Some(true),
             run_as_user: Some(FETCHER),
             run_as_group: Some(FETCHER),
             ..closed()
         },
-        Which::Engine => privileged(),
-        Which::Build | Which::Verify => tenant(),
-        // It runs nothing of the tenant's, but must be root to reach the engine.
-        Which::Publish => SecurityContext { run_as_user: Some(0), ..closed() },
+        Security::ClosedRoot => SecurityContext { run_as_user: Some(0), ..closed() },
+        Security::Tenant => tenant(),
+        Security::Privileged => privileged(),
     }
 }
 

@@ -1,16 +1,15 @@
 //! What the stages are to do.
 
 use super::{
-    Attempt,
+    attempt::Attempt,
     part::{AUTHORITY, FILES, GIT, PULL, PUSH, pull, push},
 };
 use crate::plan::{
     build::{PUBLISH_TIMEOUT, SOURCE_TIMEOUT},
-    fill::{self, Values},
     job::{FORMAT, Job, Parent, Registry, SECRETS, Source, Staging, Timeouts},
     path::SourcePath,
     placeholder::Placeholder,
-    valid::{ParentOrigin, ValidSource},
+    recipe::{self, Values},
 };
 
 impl Attempt<'_> {
@@ -26,8 +25,8 @@ impl Attempt<'_> {
             revision: self.inputs.revision.clone(),
             files: self.inputs.files.clone(),
             parent: self.parent(),
-            packer: fill::packer(&recipe.packer, &values),
-            verify: fill::verify(&recipe.verify, &values),
+            steps: recipe.steps.fill(&values),
+            engine: self.inputs.container_engine,
             image: self.image(),
             staging: self.staging(),
             registry: self.registry(),
@@ -42,20 +41,20 @@ impl Attempt<'_> {
 
     fn source(&self) -> Source {
         match &self.build.recipe.source {
-            ValidSource::Git { url, revision, directory, secret } => Source::Git {
+            recipe::Source::Git { url, revision, directory, secret } => Source::Git {
                 url: url.clone(),
                 written: revision.clone(),
                 directory: directory.as_ref().map(SourcePath::to_string),
                 credentials: secret.as_ref().map(|_| secret_path(GIT)),
             },
-            ValidSource::ConfigMap(_) | ValidSource::Inline(_) => Source::Files(secret_path(FILES)),
+            recipe::Source::ConfigMap(_) | recipe::Source::Inline(_) => Source::Files(secret_path(FILES)),
         }
     }
 
     fn parent(&self) -> Option<Parent> {
         Some(Parent {
             reference: self.inputs.parent.as_ref()?.to_string(),
-            local_name: self.build.parent.as_ref()?.local_name.clone(),
+            local_name: self.build.recipe.parent.as_ref()?.local_name.clone(),
             credentials: pull(self).map(|_| secret_path(PULL)),
         })
     }
@@ -81,14 +80,15 @@ impl Attempt<'_> {
         let recipe = &self.build.recipe;
         Timeouts {
             source: SOURCE_TIMEOUT.as_secs(),
-            build: recipe.build_timeout.as_secs(),
-            verify: recipe.verify_timeout.as_secs(),
+            build: recipe.limits.build.as_secs(),
+            verify: recipe.limits.verify.as_secs(),
             publish: PUBLISH_TIMEOUT.as_secs(),
         }
     }
 
     fn values(&self) -> Values {
-        let mut values = self.parent_values();
+        let parent = self.build.recipe.parent.as_ref().zip(self.inputs.parent.as_ref());
+        let mut values = parent.map_or_else(Vec::new, |(parent, reference)| parent.values(&reference.0));
         values.extend([
             (Placeholder::ImageLocal, self.image()),
             (Placeholder::BuildName, self.name.to_owned()),
@@ -98,21 +98,6 @@ impl Attempt<'_> {
             values.extend([(Placeholder::ChainName, chain.to_owned()), (Placeholder::LinkName, link.to_owned())]);
         }
         values.into_iter().collect()
-    }
-
-    fn parent_values(&self) -> Vec<(Placeholder, String)> {
-        let (Some(parent), Some(reference)) = (&self.build.parent, &self.inputs.parent) else { return Vec::new() };
-        let (repository, digest) = reference.0.split_once('@').unwrap_or((&reference.0, ""));
-        let mut values = vec![
-            (Placeholder::ParentReference, reference.to_string()),
-            (Placeholder::ParentRepository, repository.to_owned()),
-            (Placeholder::ParentDigest, digest.to_owned()),
-            (Placeholder::ParentLocal, parent.local_name.clone()),
-        ];
-        if let ParentOrigin::Image(image) = &parent.origin {
-            values.extend(image.tag.as_ref().map(|tag| (Placeholder::ParentTag, tag.to_string())));
-        }
-        values
     }
 }
 

@@ -3,105 +3,24 @@
 //!
 //! `docs/pod.md` shows the pod as a whole, and says why it is as it is.
 
+mod attempt;
 mod container;
+mod content;
 mod job;
+mod labels;
 mod needs;
 mod part;
 mod pod;
 mod resources;
 mod secret;
+pub mod shape;
 mod volume;
 
-pub use needs::{Found, Keys, Lack, Needs};
+pub use attempt::{Attempt, Target};
+pub use content::{Found, LARGEST_SECRET};
+pub use needs::{Keys, Lack, Needs};
 pub use pod::pod;
-pub use secret::{LARGEST_SECRET, secret, size};
-
-use crate::{
-    api::build::Inputs,
-    plan::{
-        image::Repository,
-        name,
-        object::ObjectRef,
-        valid::{ValidBuild, ValidProfile, ValidPublish},
-    },
-};
-use part::Part;
-
-/// An attempt of a build: all that its pod is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct Attempt<'a> {
-    /// The name of the build.
-    pub name: &'a str,
-    /// The namespace of the build.
-    pub namespace: &'a str,
-    /// The UID of the build.
-    pub uid: &'a str,
-    /// Which attempt it is, from 1.
-    pub number: u32,
-    /// The names of chain and link; `None` for a single build.
-    pub link: Option<(&'a str, &'a str)>,
-    /// What the build asks for.
-    pub build: &'a ValidBuild,
-    /// What everything that it names was resolved to.
-    pub inputs: &'a Inputs,
-    /// The name of the profile.
-    pub profile_name: &'a str,
-    /// The profile.
-    pub profile: &'a ValidProfile,
-    /// Where it pushes.
-    pub target: &'a Target,
-    /// The operator's own image, which fetches the source and brings the program.
-    pub operator_image: &'a str,
-}
-
-/// Where attempts push.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// The repository.
-    pub repository: Repository,
-    /// The Secret with the right to push, of type `kubernetes.io/dockerconfigjson`.
-    pub secret: Option<ObjectRef>,
-}
-
-impl Target {
-    /// The profile's staging repository, or else the one that the link is published to; `None` where there
-    /// is neither.
-    #[must_use]
-    pub fn of(profile: &ValidProfile, publish: Option<&ValidPublish>) -> Option<Self> {
-        let secret = |name: &Option<String>| name.as_deref().map(ObjectRef::secret);
-        let staged = profile.staging.as_ref().map(|staging| Self {
-            repository: staging.repository.clone(),
-            secret: secret(&staging.secret).map(ObjectRef::of_execution),
-        });
-        let published =
-            |publish: &ValidPublish| Self { repository: publish.repository.clone(), secret: secret(&publish.secret) };
-        staged.or_else(|| publish.map(published))
-    }
-}
-
-impl<'a> Attempt<'a> {
-    /// The name of the pod and of its Secret, and the tag that it pushes to: no other attempt of any build
-    /// has the same.
-    #[must_use]
-    pub fn pod_name(&self) -> String {
-        name::pod(self.name, self.uid, self.number)
-    }
-
-    /// What must be read of the cluster before the pod can be made: that, and nothing else.
-    #[must_use]
-    pub fn needs(&self) -> Needs<'a> {
-        Needs::of(*self, self.parts())
-    }
-
-    /// The folder of the image's local name: that of the link.
-    fn local_folder(&self) -> &'a str {
-        self.link.map_or("build", |(_, link)| link)
-    }
-
-    fn parts(&self) -> Vec<Part<'a>> {
-        part::all(self)
-    }
-}
+pub use secret::{secret, size};
 
 #[cfg(test)]
 mod tests;

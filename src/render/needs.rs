@@ -6,9 +6,9 @@ use k8s_openapi::ByteString;
 use thiserror::Error;
 
 use super::{
-    Attempt,
-    part::{Content, Part},
-    secret::{LARGEST_SECRET, data, size_of},
+    attempt::Attempt,
+    content::{Found, LARGEST_SECRET, data, size_of},
+    part::{self, Content, Part},
 };
 use crate::{
     api::condition::Reason,
@@ -22,17 +22,6 @@ pub enum Keys<'a> {
     All,
     /// The values of these keys.
     These(BTreeSet<&'a str>),
-}
-
-/// What was read: of each object that is there its entries, those of `data` and `binaryData` alike. It has
-/// no `Debug`: it holds secrets.
-#[derive(Clone, Default)]
-pub struct Found(pub BTreeMap<ObjectRef, BTreeMap<String, ByteString>>);
-
-impl Found {
-    pub(super) fn value(&self, object: &ObjectRef, key: &str) -> Option<&ByteString> {
-        self.0.get(object)?.get(key)
-    }
 }
 
 /// What an attempt needs.
@@ -99,11 +88,15 @@ impl Lack {
     }
 }
 
-impl<'a> Needs<'a> {
-    pub(super) const fn of(attempt: Attempt<'a>, parts: Vec<Part<'a>>) -> Self {
-        Self { attempt, parts }
+impl<'a> Attempt<'a> {
+    /// What must be read of the cluster before the pod can be made: that, and nothing else.
+    #[must_use]
+    pub fn needs(&self) -> Needs<'a> {
+        Needs { attempt: *self, parts: part::all(self) }
     }
+}
 
+impl<'a> Needs<'a> {
     /// The objects to read, each once.
     #[must_use]
     pub fn objects(&self) -> BTreeMap<ObjectRef, Keys<'a>> {
@@ -171,8 +164,7 @@ fn places<'a>(part: &Part<'a>) -> Vec<(ObjectRef, Option<&'a str>)> {
     match &part.content {
         Content::Value(object, key) => vec![(object.clone(), Some(*key))],
         Content::Variables(variables) => {
-            let object = |name: &String| ObjectRef::secret(name);
-            variables.values().map(|(name, key)| (object(name), Some(key.as_str()))).collect()
+            variables.values().map(|from| (ObjectRef::secret(&from.secret), Some(from.key.as_str()))).collect()
         }
         Content::Entries(object) => vec![(object.clone(), None)],
         Content::Files(_) => Vec::new(),

@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use super::Attempt;
+use super::attempt::Attempt;
 use crate::{
-    api::build::Container,
+    api::build::{Container, Stage},
     plan::{
-        fill::{self, SECRET_VARIABLES},
         object::ObjectRef,
         path::SourcePath,
-        valid::ValidSource,
+        recipe::{SecretContent, SecretKey, Source},
     },
 };
 
@@ -43,7 +42,7 @@ pub(super) enum Content<'a> {
     /// The value of a key.
     Value(ObjectRef, &'a str),
     /// A JSON object: the values of some keys of the tenant's Secrets, by the names of variables.
-    Variables(&'a BTreeMap<String, (String, String)>),
+    Variables(&'a BTreeMap<String, SecretKey>),
     /// All entries of a `ConfigMap`, as files.
     Entries(ObjectRef),
     /// Files that the build itself holds.
@@ -69,22 +68,21 @@ pub(super) fn all<'a>(attempt: &Attempt<'a>) -> Vec<Part<'a>> {
     parts.extend(push(attempt).map(|secret| docker_config(&[Container::Publish], PUSH, secret)));
     parts.extend(authority(attempt));
     parts.extend(variables(attempt));
-    parts.extend(environments(attempt));
     parts
 }
 
 fn source<'a>(attempt: &Attempt<'a>) -> Vec<Part<'a>> {
     let part = |path: String, content| Part { containers: &[Container::Source], path, content };
     match &attempt.build.recipe.source {
-        ValidSource::Git { url, secret: Some(secret), .. } => {
+        Source::Git { url, secret: Some(secret), .. } => {
             let object = ObjectRef::secret(secret);
             git_keys(url).map(|key| part(format!("{GIT}/{key}"), Content::Value(object.clone(), key))).into()
         }
-        ValidSource::Git { secret: None, .. } => Vec::new(),
-        ValidSource::ConfigMap(name) => {
+        Source::Git { secret: None, .. } => Vec::new(),
+        Source::ConfigMap(name) => {
             vec![part(FILES.to_owned(), Content::Entries(ObjectRef::config_map(name)))]
         }
-        ValidSource::Inline(files) => vec![part(FILES.to_owned(), Content::Files(files))],
+        Source::Inline(files) => vec![part(FILES.to_owned(), Content::Files(files))],
     }
 }
 
@@ -99,7 +97,7 @@ fn docker_config(containers: &'static [Container], folder: &str, secret: ObjectR
 
 /// The Secret for the pull of the parent.
 pub(super) fn pull(attempt: &Attempt<'_>) -> Option<ObjectRef> {
-    let parent = attempt.build.parent.as_ref()?;
+    let parent = attempt.build.recipe.parent.as_ref()?;
     attempt.inputs.parent.as_ref()?;
     let own = parent.secret.as_ref().map(|secret| ObjectRef::secret(secret));
     own.or_else(|| push(attempt).filter(|_| parent.is_staged()))
@@ -117,19 +115,23 @@ fn authority<'a>(attempt: &Attempt<'a>) -> Option<Part<'a>> {
     Some(Part { containers: &[Container::Engine, Container::Publish], path: AUTHORITY.to_owned(), content })
 }
 
-fn variables<'a>(attempt: &Attempt<'a>) -> Option<Part<'a>> {
-    let secrets = &attempt.build.recipe.packer.variables.secrets;
-    let content = Content::Variables(secrets);
-    let part = Part { containers: &[Container::Build], path: SECRET_VARIABLES.to_owned(), content };
-    (!secrets.is_empty()).then_some(part)
+/// The variables of the steps.
+fn variables<'a>(attempt: &Attempt<'a>) -> impl Iterator<Item = Part<'a>> {
+    attempt.build.recipe.steps.secret_files().into_iter().map(|file| Part {
+        containers: of_stage(file.stage),
+        path: file.path,
+        content: match file.content {
+            SecretContent::Json(keys) => Content::Variables(keys),
+            SecretContent::Value(key) => Content::Value(ObjectRef::secret(&key.secret), &key.key),
+        },
+    })
 }
 
-fn environments<'a>(attempt: &Attempt<'a>) -> impl Iterator<Item = Part<'a>> {
-    attempt.build.recipe.verify.iter().enumerate().flat_map(|(index, step)| {
-        step.environment.secrets.iter().map(move |(name, (secret, key))| Part {
-            containers: &[Container::Verify],
-            path: fill::secret_environment(index, name),
-            content: Content::Value(ObjectRef::secret(secret), key),
-        })
-    })
+const fn of_stage(stage: Stage) -> &'static [Container] {
+    match stage {
+        Stage::Source => &[Container::Source],
+        Stage::Build => &[Container::Build],
+        Stage::Verify => &[Container::Verify],
+        Stage::Publish => &[Container::Publish],
+    }
 }

@@ -7,11 +7,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{Attempt, container, resources, volume};
-use crate::api::{
-    ATTEMPT_LABEL, BUILD_LABEL, BUILD_NAMESPACE_LABEL, BUILD_UID_LABEL, CHAIN_LABEL, JOB_ANNOTATION, LINK_LABEL,
-    MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL, build::Container,
-};
+use super::{attempt::Attempt, container, labels::labels, resources, shape::Shape, volume};
+use crate::api::{JOB_ANNOTATION, STAGING_ANNOTATION, build::Container};
 
 /// How long containers have to end, in seconds: 30 for what the runner runs, the rest for the engine.
 const GRACE: i64 = 60;
@@ -36,27 +33,11 @@ pub fn pod(attempt: &Attempt<'_>) -> Pod {
     }
 }
 
-/// What tells whose a pod is, and its Secret.
-pub(super) fn labels(attempt: &Attempt<'_>) -> BTreeMap<String, String> {
-    let number = attempt.number.to_string();
-    let mut labels = vec![
-        (MANAGED_BY_LABEL, MANAGED_BY),
-        (BUILD_NAMESPACE_LABEL, attempt.namespace),
-        (BUILD_LABEL, attempt.name),
-        (BUILD_UID_LABEL, attempt.uid),
-        (ATTEMPT_LABEL, number.as_str()),
-        (PROFILE_LABEL, attempt.profile_name),
-    ];
-    if let Some((chain, link)) = attempt.link {
-        labels.extend([(CHAIN_LABEL, chain), (LINK_LABEL, link)]);
-    }
-    labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
-}
-
 fn annotations(attempt: &Attempt<'_>) -> BTreeMap<String, String> {
     let build = Container::Build.name().to_owned();
     BTreeMap::from([
         (JOB_ANNOTATION.to_owned(), attempt.job().to_json()),
+        (STAGING_ANNOTATION.to_owned(), attempt.target.repository.to_string()),
         // What `kubectl logs POD` shows.
         ("kubectl.kubernetes.io/default-container".to_owned(), build),
     ])
@@ -64,12 +45,14 @@ fn annotations(attempt: &Attempt<'_>) -> BTreeMap<String, String> {
 
 fn spec(attempt: &Attempt<'_>) -> PodSpec {
     let profile = attempt.profile;
+    let shape = Shape::of(profile);
     // One after another: each has its own exit code, times, logs and credentials.
-    let init = [Container::Source, Container::Engine, Container::Build, Container::Verify];
+    let mut containers: Vec<_> = shape.containers.iter().map(|each| container::of(attempt, each)).collect();
+    let main = containers.pop();
     PodSpec {
-        init_containers: Some(init.map(|each| container::of(attempt, each)).into()),
-        containers: vec![container::of(attempt, Container::Publish)],
-        volumes: Some(volume::all(attempt)),
+        init_containers: Some(containers),
+        containers: main.into_iter().collect(),
+        volumes: Some(volume::all(attempt, &shape)),
         resources: Some(resources::pod(profile)),
         restart_policy: Some("Never".to_owned()),
         active_deadline_seconds: i64::try_from(profile.deadline.as_secs()).ok(),

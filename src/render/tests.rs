@@ -14,8 +14,18 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    api::{JOB_ANNOTATION, build::ImageBuild, profile::BuildProfile},
-    plan::{job::Job, validate},
+    api::{
+        JOB_ANNOTATION,
+        build::{ImageBuild, Inputs},
+        profile::{BuildProfile, Engine, Isolation},
+    },
+    plan::{
+        job::Job,
+        object::ObjectRef,
+        recipe::{Destination, ImageTags},
+        valid::{ValidBuild, ValidProfile},
+        validate,
+    },
 };
 
 const UID: &str = "1f0e8a52-7c8b-4d5e-9c1a-000000000001";
@@ -46,6 +56,8 @@ impl Fixture {
             platform: "linux/amd64".to_owned(),
             builder: format!("registry.example/builder@sha256:{}", hash('e')).as_str().into(),
             engine: format!("registry.example/engine@sha256:{}", hash('f')).as_str().into(),
+            isolation: Isolation::Privileged,
+            container_engine: Engine::Docker,
             request: None,
             replaces: None,
         };
@@ -56,11 +68,11 @@ impl Fixture {
         let build: ImageBuild = object("ImageBuild", "shop-web-0123456789", &spec);
         let profile: BuildProfile = object("BuildProfile", "docker", profile);
         let (build, profile) = (validate::build(&build).unwrap(), validate::profile(&profile).unwrap());
-        let published = ValidPublish {
+        let published = Destination::Tags(ImageTags {
             repository: "registry.example/team-a/web".parse().unwrap(),
             tags: BTreeSet::from(["1".parse().unwrap()]),
             secret: Some("publish".to_owned()),
-        };
+        });
         let target = Target::of(&profile, Some(&published)).unwrap();
         Self { build, profile, target, inputs, of_chain }
     }

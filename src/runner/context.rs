@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use super::{log::Log, places::Places, process::Processes, report::local};
 use crate::{
     api::condition::Reason,
-    plan::{failure::Failure, job::Job},
+    plan::{failure::Failure, job::Job, recipe::SecretContent},
 };
 
 /// What a stage works with.
@@ -25,16 +25,20 @@ impl Context {
         let text = fs::read_to_string(&places.job).map_err(|error| local("the job cannot be read", &error))?;
         let job = Job::parse(&text).map_err(|error| Failure::new(Reason::SpecInvalid, error.to_string()))?;
         let mut log = Log::default();
-        log.hide(secrets(&job));
+        log.hide(secrets(&job, places));
         Ok(Self { job, places: places.clone(), log, processes: Processes::default() })
     }
 }
 
 /// The values that must not be shown, of those that this container sees.
-fn secrets(job: &Job) -> Vec<String> {
-    let variables = job.packer.secret_variables.iter().filter_map(|path| fs::read_to_string(path).ok());
-    let values = variables.filter_map(|json| serde_json::from_str(&json).ok());
-    let values = values.flat_map(BTreeMap::<String, String>::into_values);
-    let paths = job.verify.iter().flat_map(|step| step.secret_environment.values());
-    values.chain(paths.filter_map(|path| fs::read_to_string(path).ok())).collect()
+fn secrets(job: &Job, places: &Places) -> Vec<String> {
+    let files = job.steps.secret_files();
+    let values = files.iter().filter_map(|file| {
+        let text = fs::read_to_string(places.secrets.join(&file.path)).ok()?;
+        match file.content {
+            SecretContent::Json(_) => serde_json::from_str::<BTreeMap<String, String>>(&text).ok(),
+            SecretContent::Value(_) => Some([(String::new(), text)].into()),
+        }
+    });
+    values.flat_map(BTreeMap::into_values).collect()
 }

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::plan::job::{ENGINE_FOLDER, JOB_FILE, PROGRAM, WORKSPACE};
+use crate::plan::job::{ENGINE_FOLDER, JOB_FILE, PROGRAM, SECRETS, WORKSPACE};
 
 /// The folders and files that the stages share with each other and with the kubelet.
 #[derive(Clone, Debug)]
 pub struct Places {
     /// What the stages are to do.
     pub job: PathBuf,
+    /// The folder of the files with values of Secrets that this container sees.
+    pub secrets: PathBuf,
     /// The folder that all stages and the engine see at one path.
     pub workspace: PathBuf,
     /// Where the program is copied to.
@@ -25,6 +27,7 @@ impl Default for Places {
     fn default() -> Self {
         Self {
             job: JOB_FILE.into(),
+            secrets: SECRETS.into(),
             workspace: WORKSPACE.into(),
             program: PROGRAM.into(),
             engine: ENGINE_FOLDER.into(),
@@ -38,10 +41,11 @@ impl Places {
     /// The same, all below one folder.
     #[must_use]
     pub fn below(root: &Path) -> Self {
-        let Self { job, workspace, program, engine, termination, callbacks } = Self::default();
+        let Self { job, secrets, workspace, program, engine, termination, callbacks } = Self::default();
         let inside = |path: PathBuf| root.join(path.strip_prefix("/").unwrap_or(&path));
         Self {
             job: inside(job),
+            secrets: inside(secrets),
             workspace: inside(workspace),
             program: inside(program),
             engine: inside(engine),

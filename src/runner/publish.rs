@@ -12,7 +12,7 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Fa
     let engine = Engine::of(context, staging.credentials.as_deref());
     let products = Products::of(context, &engine);
     let tested = handover::take(context, &products, Stage::Verify).await?;
-    report.image_id = Some(tested.clone());
+    report.content = Some(tested.clone());
     let pushed = products.push(&tested, staging).await?;
     context.log.say(format_args!("{}@{} is the image {tested}", staging.repository, pushed.digest));
     report.size = Some(pushed.size);

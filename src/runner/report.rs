@@ -17,15 +17,7 @@ const LONGEST_FILE: u64 = 16 << 20;
 
 /// A report that says nothing yet.
 pub(super) const fn empty(stage: Stage) -> Report {
-    Report {
-        stage,
-        failure: None,
-        image_id: None,
-        repository: None,
-        digest: None,
-        size: None,
-        verification: Vec::new(),
-    }
+    Report { stage, failure: None, content: None, repository: None, digest: None, size: None, verification: Vec::new() }
 }
 
 /// A failure of this container's own files or programs: another attempt may be luckier.
@@ -97,7 +89,7 @@ mod tests {
         };
         let verification = vec![step; steps];
         let digest = Some(format!("sha256:{}", "0".repeat(64)));
-        Report { failure: Some(failure), image_id: digest, verification, ..empty(Stage::Verify) }
+        Report { failure: Some(failure), content: digest, verification, ..empty(Stage::Verify) }
     }
 
     proptest! {

@@ -9,10 +9,8 @@ use std::{
 use super::cache::Key;
 use crate::plan::{
     chain::{Claim, taken},
-    image::{Repository, Tag},
+    recipe::OutputKey,
 };
-
-type Name = (Repository, Tag);
 
 /// The claims of all chains.
 #[derive(Debug, Default)]
@@ -49,7 +47,7 @@ impl Claims {
 
     /// The tags of a claim that belong to other chains.
     #[must_use]
-    pub fn taken(&self, own: &Claim) -> BTreeSet<Name> {
+    pub fn taken(&self, own: &Claim) -> BTreeSet<OutputKey> {
         let inner = self.lock();
         let rivals: BTreeSet<&Key> = own.tags.iter().flat_map(|tag| inner.claiming(tag)).collect();
         taken(own, rivals.into_iter().filter_map(|key| inner.of.get(key)))
@@ -61,7 +59,7 @@ impl Claims {
 }
 
 impl Inner {
-    fn claiming(&self, tag: &Name) -> impl Iterator<Item = &Key> {
+    fn claiming(&self, tag: &OutputKey) -> impl Iterator<Item = &Key> {
         self.on.get(&hash(tag)).into_iter().flatten()
     }
 
@@ -72,7 +70,7 @@ impl Inner {
         self.of.insert(key.clone(), claim);
     }
 
-    fn leave(&mut self, tag: &Name, key: &Key) {
+    fn leave(&mut self, tag: &OutputKey, key: &Key) {
         let tag = hash(tag);
         if let Some(keys) = self.on.get_mut(&tag) {
             keys.remove(key);
@@ -83,7 +81,7 @@ impl Inner {
     }
 }
 
-fn hash(tag: &Name) -> u64 {
+fn hash(tag: &OutputKey) -> u64 {
     let mut hasher = DefaultHasher::new();
     tag.hash(&mut hasher);
     hasher.finish()
@@ -94,10 +92,11 @@ mod tests {
     use k8s_openapi::jiff::Timestamp;
 
     use super::*;
+    use crate::plan::image::Repository;
 
     fn claim(uid: &str, tags: &[&str]) -> Claim {
         let repository: Repository = "r.example/web".parse().unwrap();
-        let tags = tags.iter().map(|tag| (repository.clone(), tag.parse().unwrap())).collect();
+        let tags = tags.iter().map(|tag| OutputKey::Tag(repository.clone(), tag.parse().unwrap())).collect();
         Claim { created: Timestamp::UNIX_EPOCH, uid: uid.to_owned(), tags, held: BTreeSet::new() }
     }
 

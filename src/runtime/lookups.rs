@@ -25,6 +25,7 @@ use crate::{
         failure::Failure,
         image::{Digest, Reference, Repository, Tag},
         lookup::{Found, Subject},
+        recipe::Destination,
         resolve::of_reference,
         valid::ValidProfile,
     },
@@ -140,8 +141,9 @@ impl Lookups {
         wanted: &Promotion,
         profile: Option<&ValidProfile>,
     ) -> Found2<(Found, Option<String>)> {
+        let Destination::Tags(tags) = &wanted.destination;
         let registry = self.registry((&wanted.profile, profile)).await?;
-        let (target_credentials, version) = self.reader.registry(namespace, wanted.secret.as_deref()).await?;
+        let (target_credentials, version) = self.reader.registry(namespace, tags.secret.as_deref()).await?;
         let staged = profile.is_some_and(|profile| profile.staging.is_some());
         // Without staging, what was pushed is where it is published.
         let source = if staged { self.staging(profile).await?.0 } else { target_credentials.clone() };
@@ -149,9 +151,9 @@ impl Lookups {
         let promotion = registry::Promotion {
             source: &from.repository,
             digest: &parsed::<Digest>(of_reference(&wanted.staged))?,
-            image: &parsed::<Digest>(&wanted.image_id)?,
-            target: &wanted.repository,
-            tags: &wanted.tags,
+            image: &parsed::<Digest>(&wanted.content)?,
+            target: &tags.repository,
+            tags: &tags.tags,
             source_credentials: &source,
             target_credentials: &target_credentials,
         };
@@ -160,7 +162,7 @@ impl Lookups {
             Err(registry::Error::Gone { .. }) => Ok((Found::Presence(false), version)),
             // The credentials for reading are another Secret's.
             Err(error) if error.reason() == Reason::PushDenied => {
-                Err((naming(wanted.secret.as_deref(), told(&error)), version))
+                Err((naming(tags.secret.as_deref(), told(&error)), version))
             }
             Err(error) => Err((told(&error), version)),
         }

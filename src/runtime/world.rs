@@ -29,8 +29,8 @@ use crate::{
     plan::{
         access::Labels,
         chain::{BuildFacts, Claim, Promotion, is_at_rest},
-        image::{Repository, Tag},
         lookup::Subject,
+        recipe::OutputKey,
         resolve::ProfileFact,
         validate,
     },
@@ -247,7 +247,7 @@ impl World {
 
     /// The tags of a chain that belong to other chains.
     #[must_use]
-    pub fn taken(&self, chain: &ImageChain) -> BTreeSet<(Repository, Tag)> {
+    pub fn taken(&self, chain: &ImageChain) -> BTreeSet<OutputKey> {
         self.claims.taken(&Claim::of(chain))
     }
 

@@ -2,37 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::plan::{
-    access,
-    object::ObjectRef,
-    valid::{ValidChain, ValidLink, ValidSource, Variables},
-};
+use crate::plan::{access, valid::ValidChain};
 
 /// The lines that let the operator, by its user name, read what a chain names, each object once.
 #[must_use]
 pub fn lines(chain: &ValidChain, user: &str, namespace: &str) -> Vec<String> {
-    // By resource first, as people would list them.
-    let objects: BTreeSet<_> = chain.links.iter().flat_map(objects).map(|each| (each.kind.resource(), each)).collect();
-    objects.into_iter().map(|(_, object)| access::grant(user, namespace, object.kind, &object.name)).collect()
-}
-
-fn objects(link: &ValidLink) -> Vec<ObjectRef> {
-    let recipe = &link.recipe;
-    let environments = recipe.verify.iter().map(|step| &step.environment);
-    let variables = environments.chain([&recipe.packer.variables]).flat_map(secrets);
-    let source = match &recipe.source {
-        ValidSource::ConfigMap(name) => Some(ObjectRef::config_map(name)),
-        ValidSource::Git { secret: Some(name), .. } => Some(ObjectRef::secret(name)),
-        ValidSource::Git { .. } | ValidSource::Inline(_) => None,
-    };
-    let parent = link.parent.as_ref().and_then(|parent| parent.secret.as_deref());
-    let publish = recipe.publish.as_ref().and_then(|publish| publish.secret.as_deref());
-    let named = [parent, publish].into_iter().flatten().map(ObjectRef::secret);
-    named.chain(variables).chain(source).collect()
-}
-
-fn secrets(variables: &Variables) -> impl Iterator<Item = ObjectRef> {
-    variables.secrets.values().map(|(name, _)| ObjectRef::secret(name))
+    let objects: BTreeSet<_> = chain.links.iter().flat_map(|link| link.recipe.objects()).collect();
+    // By resource first, as they would be listed.
+    let mut objects: Vec<_> = objects.into_iter().collect();
+    objects.sort_by_key(|object| object.kind.resource());
+    objects.into_iter().map(|object| access::grant(user, namespace, object.kind, &object.name)).collect()
 }
 
 #[cfg(test)]

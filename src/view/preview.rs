@@ -10,7 +10,8 @@ use crate::{
     },
     plan::{
         chain::{Action, Plan, Scene, decide},
-        valid::{ParentOrigin, ValidChain, ValidLink},
+        recipe::Destination,
+        valid::{ValidChain, ValidLink},
     },
 };
 
@@ -122,10 +123,8 @@ fn causes(plan: &Plan, link: &str) -> Option<Vec<Cause>> {
 
 /// The link of the same chain that a link stands on.
 fn parent(scene: &Scene<'_>, link: &ValidLink) -> Option<String> {
-    match &link.parent.as_ref()?.origin {
-        ParentOrigin::Link(below) => scene.chain.links.get(*below).map(|below| below.name.clone()),
-        _ => None,
-    }
+    let below = scene.chain.links.get(link.recipe.parent_link()?)?;
+    Some(below.name.clone())
 }
 
 /// Why a link would be built after its parent.
@@ -137,7 +136,7 @@ fn later(scene: &Scene<'_>, link: &str) -> CauseKind {
 
 /// Where a link is published, in words.
 fn destination(link: &ValidLink) -> Option<String> {
-    let publish = link.recipe.publish.as_ref()?;
+    let Destination::Tags(publish) = link.recipe.publish.as_ref()?;
     let tags: Vec<_> = publish.tags.iter().map(ToString::to_string).collect();
     Some(format!("{}:{}", publish.repository, tags.join(", ")))
 }

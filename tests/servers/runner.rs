@@ -64,9 +64,12 @@ impl Container {
 
 fn job(source: &Value, revision: &str) -> Value {
     json!({
-        "format": 1, "build": "web", "attempt": 1, "source": source, "revision": revision, "files": "",
-        "packer": {"template": "a.json", "variables": {}, "variableFiles": [], "only": [], "except": []},
-        "verify": [], "image": "imagechain.local/web:1", "staging": {"repository": "r.example/a", "tag": "1"},
+        "format": 2, "build": "web", "attempt": 1, "source": source, "revision": revision, "files": "",
+        "steps": {
+            "build": {"packer": {"template": "a.json", "variables": {}, "variableFiles": [], "only": [], "except": []}},
+            "verify": [],
+        },
+        "engine": "Docker", "image": "imagechain.local/web:1", "staging": {"repository": "r.example/a", "tag": "1"},
         "registry": {"platform": "linux/amd64", "mirrors": {}, "insecure": []},
         "timeouts": {"source": 60, "build": 60, "verify": 60, "publish": 60},
     })
@@ -169,7 +172,7 @@ fn a_stage_ends_in_time() {
 #[test]
 fn a_job_of_another_version_is_refused() {
     let container = Container::new(&json!({}), "");
-    container.give(&json!({"format": 2}));
+    container.give(&json!({"format": 1}));
     let (reason, message, _) = container.failure();
     assert_eq!(reason, Reason::SpecInvalid);
     assert!(message.contains("operator and runner must be of the same version"), "{message}");

@@ -157,7 +157,7 @@ async fn has_secrets(pods: &Api<Pod>, pod: &Pod) -> bool {
 
 /// A stage that says that all went well.
 pub(super) fn report(stage: Stage) -> Report {
-    Report { stage, failure: None, image_id: None, repository: None, digest: None, size: None, verification: vec![] }
+    Report { stage, failure: None, content: None, repository: None, digest: None, size: None, verification: vec![] }
 }
 
 /// Pushes an image that is a function of what it is made from, as a build does that can be repeated, and
@@ -165,10 +165,10 @@ pub(super) fn report(stage: Stage) -> Report {
 async fn succeeded(job: &Job) -> Value {
     let (registry, repository) = job.staging.repository.split_once('/').expect("a repository");
     let parent = job.parent.as_ref().map(|parent| parent.reference.clone());
-    let content = json!([job.chain, job.link, job.files, parent, job.packer, job.verify]).to_string();
+    let content = json!([job.chain, job.link, job.files, parent, job.steps]).to_string();
     let pushed = Pusher::new(registry, repository, None).image(content.as_bytes(), &job.staging.tag).await;
     let image = pushed.image.map(|image| image.to_string());
-    let of = |stage| Report { image_id: image.clone(), ..report(stage) };
+    let of = |stage| Report { content: image.clone(), ..report(stage) };
     let step = |number: usize| Verification {
         step: format!("{number} test"),
         passed: true,
@@ -176,7 +176,7 @@ async fn succeeded(job: &Job) -> Value {
         failures: Some(0),
         seconds: 1,
     };
-    let verify = Report { verification: (1..=job.verify.len()).map(step).collect(), ..of(Stage::Verify) };
+    let verify = Report { verification: (1..=job.steps.verify.len()).map(step).collect(), ..of(Stage::Verify) };
     let publish = Report {
         repository: Some(job.staging.repository.clone()),
         digest: Some(pushed.digest.to_string()),

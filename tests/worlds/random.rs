@@ -13,7 +13,10 @@ use imagechain::{
         CANCEL, REQUESTED_AT,
         chain::{ImageChain, LinkState, OnFailure},
     },
-    plan::chain::{Claim, taken},
+    plan::{
+        chain::{Claim, taken},
+        recipe::OutputKey,
+    },
 };
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -381,7 +384,7 @@ fn fates(world: &World, object: &ImageChain, token: &str) -> Vec<(String, Fate)>
     for link in &object.spec.links {
         let image = link.publish.as_ref().and_then(|publish| publish.image.as_ref());
         let conflict = image.is_some_and(|image| {
-            others.iter().any(|(repository, tag)| {
+            others.iter().any(|OutputKey::Tag(repository, tag)| {
                 repository.to_string() == image.repository.0 && image.tags.iter().any(|own| own.0 == tag.to_string())
             })
         });

@@ -17,8 +17,9 @@ use crate::{
     plan::{
         chain::{self, BuildFacts, Claim, OtherChain, Scene},
         lookup::{Answer, Found, Subject},
+        recipe::{Destination, Source},
         resolve::{ConfigMapFact, ProfileFact, content_hash},
-        valid::{ValidChain, ValidProfile, ValidSource},
+        valid::{ValidChain, ValidProfile},
         validate::{self, problem::Problem},
     },
     view::preview,
@@ -146,7 +147,7 @@ impl Guess {
     /// A `ConfigMap` that is not in the files is taken for one that has all that is asked of it.
     fn find_config_maps(&mut self, facts: &Facts, object: &ImageChain, valid: &ValidChain) {
         for link in &valid.links {
-            let ValidSource::ConfigMap(name) = &link.recipe.source else { continue };
+            let Source::ConfigMap(name) = &link.recipe.source else { continue };
             let place = (object.namespace(), name.clone());
             let found = facts.config_maps.get(&place).cloned();
             if found.is_none() && !self.config_maps.contains_key(name) {
@@ -255,7 +256,8 @@ pub(super) fn entries(map: &ConfigMap) -> ConfigMapFact {
 /// A profile that lets all links of a chain be built: its staging is where the chain publishes.
 fn assumed_profile(valid: &ValidChain) -> Option<BuildProfile> {
     let published = valid.links.iter().filter_map(|link| link.recipe.publish.as_ref());
-    let registries: BTreeSet<_> = published.clone().map(|publish| publish.repository.registry.clone()).collect();
+    let registries: BTreeSet<_> =
+        published.clone().map(|Destination::Tags(tags)| tags.repository.registry.clone()).collect();
     let staging = match registries.first() {
         // Several registries cannot have one staging repository: then each link stages where it publishes.
         Some(_) if registries.len() > 1 && published.count() == valid.links.len() => json!({}),

@@ -112,10 +112,12 @@ impl Next<'_, '_> {
         self.close(&failure);
         let told = failure.to_status().message;
         match failure.reason.class() {
-            Class::Infrastructure if self.failures(Class::Infrastructure) <= self.recipe().infrastructure_retries => {
+            Class::Infrastructure
+                if self.failures(Class::Infrastructure) <= self.recipe().limits.infrastructure_retries =>
+            {
                 self.again()
             }
-            Class::Build | Class::Verification if self.spent() <= self.recipe().build_retries => self.again(),
+            Class::Build | Class::Verification if self.spent() <= self.recipe().limits.build_retries => self.again(),
             Class::Dependency if self.failures(Class::Dependency) < MOST_LACKING => self.resume(),
             Class::Infrastructure => {
                 let lost = self.failures(Class::Infrastructure);
@@ -160,7 +162,7 @@ impl Next<'_, '_> {
             _ => None,
         });
         let missing = failure.and_then(|found| {
-            let refused = || dependency::refused(self.scene.build, found, now);
+            let refused = || self.scene.build.recipe.refused(found, now);
             found.missing.as_deref().cloned().or_else(refused)
         });
         let before = self.status.attempts.last().and_then(|attempt| attempt.dependencies.as_deref());

@@ -213,7 +213,7 @@ impl<'a> Next<'_, 'a> {
         // Without the kubelet's or the scheduler's word, nothing tells why: some node, some other time, may do.
         let unknown = (Reason::PodLost, POD_PENDING);
         let (reason, message) = held.map_or(unknown, |held| (held.reason, held.message.as_str()));
-        let deadline = later(since, self.recipe().pending_timeout);
+        let deadline = later(since, self.recipe().limits.pending);
         if self.scene.now >= deadline {
             let container = stage.map(Stage::container);
             return self.give_up(Failure { container, ..Failure::new(reason, message) });
@@ -251,8 +251,8 @@ impl<'a> Next<'_, 'a> {
             Stage::Source => {
                 (SOURCE_TIMEOUT, Reason::TransferTimeout, Reason::FetchingSource, "the source is being fetched")
             }
-            Stage::Build => (recipe.build_timeout, Reason::BuildTimeout, Reason::Building, "the image is being built"),
-            Stage::Verify => (recipe.verify_timeout, Reason::VerifyTimeout, Reason::Verifying, "the tests run"),
+            Stage::Build => (recipe.limits.build, Reason::BuildTimeout, Reason::Building, "the image is being built"),
+            Stage::Verify => (recipe.limits.verify, Reason::VerifyTimeout, Reason::Verifying, "the tests run"),
             Stage::Publish => (PUBLISH_TIMEOUT, Reason::TransferTimeout, Reason::Staging, "the image is being staged"),
         }
     }
@@ -263,9 +263,9 @@ impl<'a> Next<'_, 'a> {
             let message = "the image is built, but nobody can tell whether it is in its place: make the profile again";
             return self.wait(Reason::ProfileNotFound, message);
         };
-        match verdict::artifact(&pod.seen.reports, self.recipe().verify.len(), staging) {
+        match verdict::product(&pod.seen.reports, self.recipe().steps.verify.len(), staging) {
             Ok(made) => {
-                self.status.artifact = Some(made.artifact);
+                self.status.artifact = Some(made.product.artifact());
                 self.status.verification = made.verification;
                 self.succeed()
             }

@@ -48,7 +48,7 @@ impl<'s> Next<'s, '_> {
             attempt.finished_at = Some(now);
             attempt.outcome = Some(Outcome::Succeeded);
         }
-        let (reason, message) = match self.recipe().verify.len() {
+        let (reason, message) = match self.recipe().steps.verify.len() {
             0 => (Reason::NothingToTest, "the image is built; there are no tests".to_owned()),
             1 => (Reason::TestsPassed, "the image is built and its test passed".to_owned()),
             steps => (Reason::TestsPassed, format!("the image is built and its {steps} test steps passed")),

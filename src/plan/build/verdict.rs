@@ -3,35 +3,33 @@
 use k8s_openapi::jiff::Timestamp;
 
 use crate::{
-    api::{
-        build::{Artifact, Stage, Verification},
-        common,
-    },
+    api::build::{Stage, Verification},
     plan::{
         image::{Digest, Repository},
         observed::Report,
+        product::{Product, ProductKind},
     },
 };
 
 /// What came out of a pod.
 pub(super) struct Made {
-    pub artifact: Artifact,
+    pub product: Product,
     pub verification: Vec<Verification>,
 }
 
-/// The artifact, if the image that was built is the one that passed so many test steps, and the one that was
+/// The product, if what was built is the one that passed so many test steps, and the one that was
 /// pushed to the staging repository. What a pod says of itself may be forged: of any other place, nobody
 /// knows who else writes there.
-pub(super) fn artifact(reports: &[Report], steps: usize, staging: &Repository) -> Result<Made, String> {
+pub(super) fn product(reports: &[Report], steps: usize, staging: &Repository) -> Result<Made, String> {
     let of = |stage: Stage| {
         reports.iter().find(|report| report.stage == stage).ok_or_else(|| format!("the stage {stage:?} left no report"))
     };
     let (build, verify, publish) = (of(Stage::Build)?, of(Stage::Verify)?, of(Stage::Publish)?);
-    let image_id = build.image_id.as_ref().ok_or("the build stage names no image")?;
+    let content = build.content.as_ref().ok_or("the build stage names no image")?;
     for (other, stage) in [(verify, "tested"), (publish, "pushed")] {
-        if other.image_id.as_ref() != Some(image_id) {
-            let id = other.image_id.as_deref().unwrap_or("nothing");
-            return Err(format!("{image_id} was built, but {id} was {stage}"));
+        if other.content.as_ref() != Some(content) {
+            let id = other.content.as_deref().unwrap_or("nothing");
+            return Err(format!("{content} was built, but {id} was {stage}"));
         }
     }
     let passed = verify.verification.iter().filter(|step| step.passed).count();
@@ -39,17 +37,16 @@ pub(super) fn artifact(reports: &[Report], steps: usize, staging: &Repository) -
         return Err(format!("{passed} of {steps} test steps are reported as passed"));
     }
     let digest = publish.digest.as_ref().ok_or("the publish stage names no digest")?;
-    let short = digest.parse::<Digest>().map_err(|error| error.to_string())?.short().to_owned();
+    digest.parse::<Digest>().map_err(|error| error.to_string())?;
     let repository = publish.repository.as_ref().ok_or("the publish stage names no staging repository")?;
     if repository.parse::<Repository>().ok().as_ref() != Some(staging) {
         return Err(format!("the image was pushed to {repository}, and not to the staging repository {staging}"));
     }
     Ok(Made {
-        artifact: Artifact {
-            reference: common::ImageReference(format!("{staging}@{digest}")),
-            digest: common::Digest(digest.clone()),
-            short_digest: short,
-            image_id: common::Digest(image_id.clone()),
+        product: Product {
+            kind: ProductKind::Image,
+            content: content.clone(),
+            reference: format!("{staging}@{digest}"),
             size: publish.size.unwrap_or_default(),
         },
         verification: verify.verification.clone(),

@@ -1,12 +1,14 @@
 //! Why a build is made: what has changed since the last build of the link, from what to what.
 
+use std::fmt;
+
 use super::{BuildFacts, BuildState, Scene, facts};
 use crate::{
     api::build::{Cause, CauseKind, Inputs},
     plan::{
-        resolve::{names_revision, of_reference},
+        resolve::of_reference,
         text::{LONGEST_OF_CAUSE, truncate_end},
-        valid::{ParentOrigin, ValidLink},
+        valid::ValidLink,
     },
 };
 
@@ -31,8 +33,8 @@ pub(super) fn of(scene: &Scene<'_>, link: &ValidLink, written: &str, inputs: &In
 /// The image of these inputs that is gone; one that was superseded never had any.
 fn lost(build: &BuildFacts) -> Option<Cause> {
     match &build.state {
-        BuildState::Verified { reference, .. } => {
-            Some(cause(CauseKind::ArtifactGone, Some(shorten(of_reference(reference))), None))
+        BuildState::Verified { product, .. } => {
+            Some(cause(CauseKind::ArtifactGone, Some(shorten(of_reference(&product.reference))), None))
         }
         _ => None,
     }
@@ -42,11 +44,9 @@ fn differences(link: &ValidLink, written: &str, last: &BuildFacts, inputs: &Inpu
     let old = &last.inputs;
     let digest = |inputs: &Inputs| inputs.parent.as_ref().map(|parent| shorten(of_reference(&parent.0)));
     let image = |reference: &str| Some(shorten(of_reference(reference)));
-    let below = match link.parent.as_ref().map(|parent| &parent.origin) {
-        Some(ParentOrigin::Image(_)) => CauseKind::BaseImageChanged,
-        _ => CauseKind::ParentChanged,
-    };
-    let named = names_revision(&link.recipe) && old.revision != inputs.revision;
+    let parent = link.recipe.parent.as_ref();
+    let below = parent.map_or(CauseKind::ParentChanged, |parent| parent.origin.cause_kind());
+    let named = link.recipe.names_revision() && old.revision != inputs.revision;
     let candidates = [
         (last.written != written, cause(CauseKind::SpecChanged, None, None)),
         (
@@ -62,12 +62,19 @@ fn differences(link: &ValidLink, written: &str, last: &BuildFacts, inputs: &Inpu
             old.builder == inputs.builder && old.engine != inputs.engine,
             cause(CauseKind::ProfileChanged, image(&old.engine.0), image(&inputs.engine.0)),
         ),
+        (old.isolation != inputs.isolation, profile(&old.isolation, &inputs.isolation)),
+        (old.container_engine != inputs.container_engine, profile(&old.container_engine, &inputs.container_engine)),
         (
             old.request != inputs.request,
             cause(CauseKind::Requested, old.request.as_deref().map(bounded), inputs.request.as_deref().map(bounded)),
         ),
     ];
     candidates.into_iter().filter(|(holds, _)| *holds).map(|(_, cause)| cause).collect()
+}
+
+/// A setting of the profile that is another now.
+fn profile(from: &impl fmt::Debug, to: &impl fmt::Debug) -> Cause {
+    cause(CauseKind::ProfileChanged, Some(format!("{from:?}")), Some(format!("{to:?}")))
 }
 
 fn cause(kind: CauseKind, from: Option<String>, to: Option<String>) -> Cause {

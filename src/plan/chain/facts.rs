@@ -15,7 +15,7 @@ use crate::{
         condition::{ConditionType, Reason},
         recipe::{BuildStep, Parent, Retry, Timeouts, VerifyStep},
     },
-    plan::{build::POD_PENDING, key::fingerprint, name, resolve, validate},
+    plan::{build::POD_PENDING, key::fingerprint, name, product::Product, resolve, validate},
 };
 
 /// A build of a chain.
@@ -55,10 +55,8 @@ pub enum BuildState {
     },
     /// Its image passed all tests.
     Verified {
-        /// Where it is staged, as repository@digest.
-        reference: String,
-        /// The image ID: what was tested is known by it.
-        image_id: String,
+        /// What came out.
+        product: Product,
         /// When it ended.
         at: Timestamp,
     },
@@ -139,7 +137,7 @@ impl BuildFacts {
 /// Whether name, key and inputs of a build agree.
 fn is_genuine(build: &ImageBuild, inputs: &Inputs) -> bool {
     let (Some(chain), Ok(valid)) = (&build.spec.chain_ref, validate::build(build)) else { return false };
-    let key = resolve::key(&valid.recipe, valid.parent.as_ref(), inputs);
+    let key = resolve::key(&valid.recipe, inputs);
     key.as_str() == inputs.key && build.name_any() == name::build(&chain.name.0, &chain.uid, &chain.link.0, &key)
 }
 
@@ -147,11 +145,7 @@ fn state(status: Option<&ImageBuildStatus>) -> BuildState {
     let Some(status) = status else { return pending() };
     let ready = status.conditions.iter().find(|each| each.type_ == ConditionType::Ready.to_string());
     match (&status.finished_at, &status.artifact, &status.failure) {
-        (Some(at), Some(artifact), None) => BuildState::Verified {
-            reference: artifact.reference.to_string(),
-            image_id: artifact.image_id.to_string(),
-            at: at.0,
-        },
+        (Some(at), Some(artifact), None) => BuildState::Verified { product: Product::of(artifact), at: at.0 },
         (Some(at), _, Some(failure)) => {
             BuildState::Failed { reason: failure.reason, message: failure.message.clone(), at: at.0 }
         }

@@ -12,8 +12,9 @@ use crate::{
         condition::Reason,
     },
     plan::{
+        recipe::{Destination, Origin, Parent},
         resolve::{self, Files, ProfileFact},
-        valid::{ParentOrigin, ValidLink, ValidParent, ValidProfile},
+        valid::{ValidLink, ValidProfile},
     },
 };
 
@@ -24,7 +25,7 @@ impl<'a> Next<'_, 'a> {
         let profile = ProfileFact::known(self.scene.profiles.get(&view.link.profile), &view.link.profile);
         let files = self.files(view);
         let profile = known(profile, "the profile")?;
-        let images = [&profile.builder, &profile.engine]
+        let images = [&profile.builder, &profile.engine_image]
             .map(|image| resolve::image(image, (&view.link.profile, profile), None, &mut self.knowledge));
         let parent = self.parent(view.link, profile);
         check_place(view.link, profile)?;
@@ -39,6 +40,8 @@ impl<'a> Next<'_, 'a> {
             platform: profile.platform.clone(),
             builder: ImageReference(builder?),
             engine: ImageReference(engine?),
+            isolation: profile.isolation,
+            container_engine: profile.engine,
             request: self.token.clone(),
             replaces: None,
         };
@@ -57,16 +60,16 @@ impl<'a> Next<'_, 'a> {
 
     /// The parent as repository@digest.
     fn parent(&mut self, link: &ValidLink, profile: &ValidProfile) -> Result<Option<String>, Hold> {
-        let Some(ValidParent { origin, secret, .. }) = &link.parent else { return Ok(None) };
+        let Some(Parent { origin, secret, .. }) = &link.recipe.parent else { return Ok(None) };
         let found = match origin {
-            ParentOrigin::Image(image) => {
+            Origin::Image(image) => {
                 let image = resolve::image(image, (&link.profile, profile), secret.as_deref(), &mut self.knowledge);
                 known(image, "the base image")
             }
-            ParentOrigin::Link(below) => self.parent_link(*below),
-            ParentOrigin::Chain { chain, link: other } => self.other_chain(&link.name, chain, other),
+            Origin::Link(below) => self.parent_link(*below),
+            Origin::Chain { chain, link: other } => self.other_chain(&link.name, chain, other),
             // Only a build has one.
-            ParentOrigin::Sibling(name) => Err(Hold::new(LinkState::Stalled, Reason::SpecInvalid, name)),
+            Origin::Sibling(name) => Err(Hold::new(LinkState::Stalled, Reason::SpecInvalid, name)),
         };
         found.map(Some)
     }
@@ -109,10 +112,9 @@ impl<'a> Next<'_, 'a> {
 
     fn check_outputs(&self, link: &ValidLink) -> Result<(), Hold> {
         let Some(publish) = &link.recipe.publish else { return Ok(()) };
-        let taken =
-            publish.tags.iter().find(|tag| self.scene.taken.contains(&(publish.repository.clone(), (*tag).clone())));
-        taken.map_or(Ok(()), |tag| {
-            let message = format!("{}:{tag} belongs to an older chain: publish elsewhere", publish.repository);
+        let taken = publish.outputs().into_iter().find(|output| self.scene.taken.contains(output));
+        taken.map_or(Ok(()), |output| {
+            let message = format!("{output} belongs to an older chain: publish elsewhere");
             Err(Hold::new(LinkState::Stalled, Reason::OutputConflict, message))
         })
     }
@@ -126,13 +128,11 @@ fn check_place(link: &ValidLink, profile: &ValidProfile) -> Result<(), Hold> {
             Reason::StagingMissing,
             format!("set publish, or let the BuildProfile «{}» name a staging repository", link.profile),
         ),
-        (Some(staging), Some(publish)) if staging.repository.registry != publish.repository.registry => stalled(
-            Reason::StagingNotMountable,
-            format!(
-                "publish on {}, where the profile stages, not on {}",
-                staging.repository.registry, publish.repository.registry
-            ),
-        ),
+        (Some(staging), Some(Destination::Tags(tags))) if staging.repository.registry != tags.repository.registry => {
+            let (staged, published) = (&staging.repository.registry, &tags.repository.registry);
+            let message = format!("publish on {staged}, where the profile stages, not on {published}");
+            stalled(Reason::StagingNotMountable, message)
+        }
         _ => Ok(()),
     }
 }

@@ -19,8 +19,10 @@ use crate::{
         build::POD_PENDING,
         key::fingerprint,
         lookup::{Found, Subject},
-        name, resolve,
-        valid::{ParentOrigin, ValidLink, ValidPublish},
+        name,
+        recipe::{Destination, ImageTags, OutputKey},
+        resolve,
+        valid::ValidLink,
     },
 };
 
@@ -53,15 +55,13 @@ impl View<'_> {
     }
 
     fn wanted_promotion(&self) -> Option<Promotion> {
-        let (publish, verified) = (self.link.recipe.publish.as_ref()?, self.current.as_ref()?);
+        let (destination, verified) = (self.link.recipe.publish.as_ref()?, self.current.as_ref()?);
         Some(Promotion {
             link: self.link.name.clone(),
             profile: self.link.profile.clone(),
             staged: verified.reference.to_string(),
-            image_id: verified.image_id.to_string(),
-            repository: publish.repository.clone(),
-            tags: publish.tags.clone(),
-            secret: publish.secret.clone(),
+            content: verified.image_id.to_string(),
+            destination: destination.clone(),
         })
     }
 }
@@ -110,10 +110,8 @@ impl<'a> Next<'_, 'a> {
         let (link, written) = (scene.chain.links.get(index)?, scene.written.links.get(index)?);
         let previous = self.previous(&link.name);
         let (all, own) = facts::written(scene.written, written, &link.profile, &self.source);
-        let below = match link.parent.as_ref().map(|parent| &parent.origin) {
-            Some(ParentOrigin::Link(below)) => self.views.get(*below).map(|view| view.recipe.as_str()),
-            _ => None,
-        };
+        let below = link.recipe.parent_link().and_then(|below| self.views.get(below));
+        let below = below.map(|view| view.recipe.as_str());
         Some(View {
             link,
             index,
@@ -136,10 +134,10 @@ impl<'a> Next<'_, 'a> {
     /// What is published of a link: what it no longer asks for, or what another chain owns, is not its own any
     /// more, whatever it leads to.
     fn still_published(&self, link: &ValidLink, old: &Published) -> Option<Published> {
-        let publish = link.recipe.publish.as_ref()?;
-        let own =
-            publish.tags.iter().filter(|tag| !self.scene.taken.contains(&(publish.repository.clone(), (*tag).clone())));
-        let own: BTreeSet<String> = own.map(ToString::to_string).collect();
+        let destination = link.recipe.publish.as_ref()?;
+        let Destination::Tags(publish) = destination;
+        let own = destination.outputs().into_iter().filter(|output| !self.scene.taken.contains(output));
+        let own: BTreeSet<String> = own.map(|OutputKey::Tag(_, tag)| tag.to_string()).collect();
         let tags: Vec<Tag> = old.tags.iter().filter(|tag| own.contains(&tag.0)).cloned().collect();
         let same = old.repository.0 == publish.repository.to_string();
         (same && !tags.is_empty()).then(|| Published { tags, ..old.clone() })
@@ -178,7 +176,7 @@ impl<'a> Next<'_, 'a> {
     fn follow(&mut self, view: &mut View<'a>, mut inputs: Inputs) -> Result<Judgement, Hold> {
         inputs.replaces = self.latest_of(view.link, &inputs).and_then(|build| build.inputs.replaces.clone());
         let name = loop {
-            let key = resolve::key(&view.link.recipe, view.link.parent.as_ref(), &inputs);
+            let key = resolve::key(&view.link.recipe, &inputs);
             let name = name::build(&self.scene.chain.name, self.scene.uid, &view.link.name, &key);
             key.as_str().clone_into(&mut inputs.key);
             let build = self.scene.builds.get(&name);
@@ -225,7 +223,7 @@ impl<'a> Next<'_, 'a> {
         let same = self.builds_of(&link.name).filter(|build| {
             let (key, replaces) = (build.inputs.key.clone(), build.inputs.replaces.clone());
             build.inputs == Inputs { key, replaces, ..inputs.clone() }
-                && resolve::key(&link.recipe, link.parent.as_ref(), &build.inputs).as_str() == build.inputs.key
+                && resolve::key(&link.recipe, &build.inputs).as_str() == build.inputs.key
         });
         same.max_by_key(|build| (!self.replaced.contains(build.uid.as_str()), build.created, &build.name))
     }
@@ -239,7 +237,7 @@ impl<'a> Next<'_, 'a> {
         match &build.state {
             BuildState::Failed { reason: Reason::Superseded, .. } => Ok(true),
             BuildState::Failed { .. } => Ok(build.written != view.written),
-            BuildState::Verified { reference, at, .. } => self.is_lost(view, build, (reference, *at)),
+            BuildState::Verified { product, at } => self.is_lost(view, build, (&product.reference, *at)),
             BuildState::Open { .. } => Ok(false),
         }
     }
@@ -247,7 +245,7 @@ impl<'a> Next<'_, 'a> {
     /// A build that does not find what it stands on: whether that is still there, so that it is made again
     /// where it is not.
     fn look_for_parent(&mut self, view: &View<'a>, build: &BuildFacts) -> Result<(), Hold> {
-        let on_a_link = matches!(view.link.parent.as_ref().map(|parent| &parent.origin), Some(ParentOrigin::Link(_)));
+        let on_a_link = view.link.recipe.parent_link().is_some();
         match &build.inputs.parent {
             Some(parent) if on_a_link && build.lacks_its_parent() => {
                 let subject = Subject::Artifact { reference: parent.0.clone(), profile: view.link.profile.clone() };
@@ -303,16 +301,17 @@ impl<'a> Next<'_, 'a> {
     fn publish(&self, view: &mut View<'a>, current: Option<Verified>) -> Result<Judgement, Hold> {
         view.verified.clone_from(&current);
         view.current = current;
-        let Some((publish, wanted)) = view.link.recipe.publish.as_ref().zip(view.wanted_promotion()) else {
+        let Some((destination, wanted)) = view.link.recipe.publish.as_ref().zip(view.wanted_promotion()) else {
             return Ok(Judgement::Ready);
         };
+        let Destination::Tags(publish) = destination;
         if !wanted.staged.starts_with(&format!("{}/", publish.repository.registry)) {
             let message =
                 format!("its image is staged on another registry than {}: request a rebuild", publish.repository);
             return Err(Hold::new(LinkState::Stalled, Reason::StagingNotMountable, message));
         }
         let digest = resolve::of_reference(&wanted.staged).to_owned();
-        if view.published.as_ref().is_some_and(|old| old.digest.0 == digest && is_at(publish, old)) {
+        if view.published.as_ref().is_some_and(|old| old.digest.0 == digest && is_at(destination, old)) {
             let recipe = view.recipe.clone();
             view.published = view.published.take().map(|published| Published { recipe, ..published });
             return Ok(Judgement::Ready);
@@ -334,7 +333,7 @@ impl<'a> Next<'_, 'a> {
     }
 }
 
-fn publication(view: &View<'_>, publish: &ValidPublish, digest: String) -> Published {
+fn publication(view: &View<'_>, publish: &ImageTags, digest: String) -> Published {
     Published {
         repository: Repository(publish.repository.to_string()),
         tags: publish.tags.iter().map(|tag| Tag(tag.to_string())).collect(),
@@ -346,12 +345,12 @@ fn publication(view: &View<'_>, publish: &ValidPublish, digest: String) -> Publi
 
 /// The image of a build, if it is verified.
 fn verified(build: &BuildFacts, recipe: &str) -> Option<Verified> {
-    let BuildState::Verified { reference, image_id, .. } = &build.state else { return None };
+    let BuildState::Verified { product, .. } = &build.state else { return None };
     Some(Verified {
         key: build.inputs.key.clone(),
         recipe: recipe.to_owned(),
-        reference: ImageReference(reference.clone()),
-        image_id: Digest(image_id.clone()),
+        reference: ImageReference(product.reference.clone()),
+        image_id: Digest(product.content.clone()),
         build: build.name.as_str().into(),
     })
 }

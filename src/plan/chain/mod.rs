@@ -29,12 +29,12 @@ pub use outputs::{Claim, taken};
 pub use report::invalid;
 
 use super::{
-    image::{Repository, Tag},
     key::fingerprint,
     lookup::{Answer, Knowledge, Subject},
+    recipe::{Destination, OutputKey},
     resolve::{ConfigMapFact, GitSubjects, ProfileFact},
     text::{LONGEST_REQUEST, truncate_end},
-    valid::{ParentOrigin, ValidChain},
+    valid::ValidChain,
 };
 use crate::api::{
     FLUX_REQUESTED_AT, REQUESTED_AT,
@@ -78,8 +78,8 @@ pub struct Scene<'a> {
     pub promotions: &'a BTreeMap<Promotion, Answer>,
     /// The names of builds that are somebody else's: their creation was refused.
     pub strangers: &'a BTreeSet<String>,
-    /// The tags that other chains own.
-    pub taken: &'a BTreeSet<(Repository, Tag)>,
+    /// What other chains own of what this one would publish.
+    pub taken: &'a BTreeSet<OutputKey>,
     /// Since when this operator looks at chains: what others have found counts as found then.
     pub since: Timestamp,
     /// The present.
@@ -129,7 +129,7 @@ pub enum Action {
     },
 }
 
-/// A verified image and where it is to be published.
+/// A verified product and where it is to be published.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Promotion {
     /// The link.
@@ -138,14 +138,12 @@ pub struct Promotion {
     pub profile: String,
     /// Where the image is staged, as repository@digest.
     pub staged: String,
-    /// The image ID that was verified: it must be the one of the staged image.
-    pub image_id: String,
-    /// The repository to publish in.
-    pub repository: Repository,
-    /// The tags.
-    pub tags: BTreeSet<Tag>,
-    /// The Secret with the right to push.
-    pub secret: Option<String>,
+    /// The digest of the content that was verified: it must be that of what is staged ([`Product::content`]).
+    ///
+    /// [`Product::content`]: super::product::Product::content
+    pub content: String,
+    /// Where it is to be published.
+    pub destination: Destination,
 }
 
 /// What must happen next. Total and deterministic: the same scene, the same plan.
@@ -240,10 +238,7 @@ impl<'s, 'a> Next<'s, 'a> {
 
     /// Whether a build could not find its parent, which has been made anew since.
     fn stands_on_a_newer_image(&self, view: &View<'_>, build: &BuildFacts) -> bool {
-        let Some(ParentOrigin::Link(below)) = view.link.parent.as_ref().map(|parent| &parent.origin) else {
-            return false;
-        };
-        let parent = self.views.get(*below).and_then(|parent| parent.current.as_ref());
+        let parent = view.link.recipe.parent_link().and_then(|below| self.views.get(below)?.current.as_ref());
         let made = parent.and_then(|parent| self.scene.builds.get(&parent.build.0)?.verified_at());
         build.lacks_its_parent() && made.is_some_and(|made| build.created <= made)
     }
@@ -252,10 +247,7 @@ impl<'s, 'a> Next<'s, 'a> {
     fn stop_children(&mut self) {
         for index in 0..self.views.len() {
             let Some(view) = self.views.get(index) else { continue };
-            let below = match view.link.parent.as_ref().map(|parent| &parent.origin) {
-                Some(ParentOrigin::Link(below)) => self.views.get(*below),
-                _ => None,
-            };
+            let below = view.link.recipe.parent_link().and_then(|below| self.views.get(below));
             let stopped = below.filter(|below| below.fails() && view.reason == Some(Reason::WaitingForParent));
             let Some(hold) = stopped.map(|below| Hold::of_parent(&below.link.name)) else { continue };
             if let Some(view) = self.views.get_mut(index) {

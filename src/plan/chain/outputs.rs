@@ -8,7 +8,10 @@ use kube::ResourceExt;
 
 use crate::{
     api::{chain::ImageChain, common},
-    plan::image::{Repository, Tag},
+    plan::{
+        image::{Repository, Tag},
+        recipe::OutputKey,
+    },
 };
 
 /// A chain's claim on the tags that it publishes.
@@ -19,9 +22,9 @@ pub struct Claim {
     /// Its UID.
     pub uid: String,
     /// The tags that it wants to publish.
-    pub tags: BTreeSet<(Repository, Tag)>,
+    pub tags: BTreeSet<OutputKey>,
     /// Those of them that it has published.
-    pub held: BTreeSet<(Repository, Tag)>,
+    pub held: BTreeSet<OutputKey>,
 }
 
 impl Claim {
@@ -42,20 +45,20 @@ impl Claim {
     }
 
     /// Whether it comes before another, where a tag is concerned that both want.
-    fn precedes(&self, other: &Self, tag: &(Repository, Tag)) -> bool {
-        let rank = |claim: &Self| (!claim.held.contains(tag), claim.created, claim.uid.clone());
+    fn precedes(&self, other: &Self, output: &OutputKey) -> bool {
+        let rank = |claim: &Self| (!claim.held.contains(output), claim.created, claim.uid.clone());
         rank(self) < rank(other)
     }
 }
 
-fn names<'t>(repository: &str, tags: &'t [common::Tag]) -> impl Iterator<Item = (Repository, Tag)> + use<'t> {
+fn names<'t>(repository: &str, tags: &'t [common::Tag]) -> impl Iterator<Item = OutputKey> + use<'t> {
     let repository = repository.parse::<Repository>().ok();
-    tags.iter().filter_map(move |tag| Some((repository.clone()?, tag.0.parse::<Tag>().ok()?)))
+    tags.iter().filter_map(move |tag| Some(OutputKey::Tag(repository.clone()?, tag.0.parse::<Tag>().ok()?)))
 }
 
 /// The tags of a claim that belong to other chains, of any namespace.
 #[must_use]
-pub fn taken<'c>(own: &Claim, others: impl IntoIterator<Item = &'c Claim>) -> BTreeSet<(Repository, Tag)> {
+pub fn taken<'c>(own: &Claim, others: impl IntoIterator<Item = &'c Claim>) -> BTreeSet<OutputKey> {
     let others = others.into_iter().filter(|other| other.uid != own.uid);
     let common = others.flat_map(|other| other.tags.intersection(&own.tags).map(move |tag| (other, tag)));
     common.filter(|(other, tag)| other.precedes(own, tag)).map(|(_, tag)| tag.clone()).collect()
@@ -67,7 +70,7 @@ mod tests {
 
     fn claim(created: i64, uid: &str, tags: &[&str]) -> Claim {
         let repository: Repository = "r.example/web".parse().unwrap();
-        let tags = tags.iter().map(|tag| (repository.clone(), tag.parse().unwrap())).collect();
+        let tags = tags.iter().map(|tag| OutputKey::Tag(repository.clone(), tag.parse().unwrap())).collect();
         Claim { created: Timestamp::from_second(created).unwrap(), uid: uid.to_owned(), tags, held: BTreeSet::new() }
     }
 
@@ -84,8 +87,8 @@ mod tests {
     #[test]
     fn the_older_chain_owns_a_tag() {
         let (old, new) = (claim(1, "z", &["1", "latest"]), claim(2, "a", &["2", "latest"]));
-        let names = |found: BTreeSet<(Repository, Tag)>| -> Vec<String> {
-            found.into_iter().map(|(_, tag)| tag.to_string()).collect()
+        let names = |found: BTreeSet<OutputKey>| -> Vec<String> {
+            found.into_iter().map(|OutputKey::Tag(_, tag)| tag.to_string()).collect()
         };
         assert_eq!(names(taken(&new, [&old, &new])), ["latest"]);
         assert_eq!(names(taken(&old, [&old, &new])), [""; 0]);

@@ -11,7 +11,8 @@ use crate::{
     },
     plan::{
         lookup::{Answer, Known},
-        valid::{ValidLink, ValidPublish},
+        recipe::Destination,
+        valid::ValidLink,
     },
 };
 
@@ -145,7 +146,8 @@ impl View<'_> {
 }
 
 /// Whether a publication is the one that is asked for, whatever image it is of.
-pub(super) fn is_at(publish: &ValidPublish, published: &Published) -> bool {
+pub(super) fn is_at(destination: &Destination, published: &Published) -> bool {
+    let Destination::Tags(publish) = destination;
     let tags: BTreeSet<String> = published.tags.iter().map(ToString::to_string).collect();
     published.repository.0 == publish.repository.to_string()
         && tags == publish.tags.iter().map(ToString::to_string).collect()

@@ -28,7 +28,7 @@ pub fn profile(object: &BuildProfile) -> Result<ValidProfile, Vec<Problem>> {
     let spec = &object.spec;
     super::check_label(&object.name_any(), &mut problems);
     let builder = problems.take("spec.images.builder", spec.images.builder.0.parse::<Reference>());
-    let engine = match &spec.images.engine {
+    let engine_image = match &spec.images.engine {
         Some(engine) => problems.take("spec.images.engine", engine.0.parse::<Reference>()),
         None => builder.clone(),
     };
@@ -42,7 +42,9 @@ pub fn profile(object: &BuildProfile) -> Result<ValidProfile, Vec<Problem>> {
     let valid = || {
         Some(ValidProfile {
             builder: builder?,
-            engine: engine?,
+            engine_image: engine_image?,
+            isolation: spec.isolation,
+            engine: spec.engine,
             execution_namespace: spec.execution_namespace.to_string(),
             platform: spec.platform.clone(),
             node_selector: spec.node_selector.iter().map(|(key, value)| (key.clone(), value.0.clone())).collect(),

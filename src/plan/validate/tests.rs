@@ -3,11 +3,13 @@
 // A table of JSON reads better without references.
 #![allow(clippy::needless_pass_by_value)]
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::*;
 use crate::api::profile::BuildProfile;
-use crate::plan::valid::ValidSource;
+use crate::plan::recipe::{Origin, Source};
 
 fn read(spec: Value) -> ImageChain {
     let object = json!({
@@ -56,16 +58,22 @@ fn a_good_chain_is_valid_with_its_defaults_filled_in() {
     let valid = chain(&read(spec(&json!([link("base"), web])))).unwrap();
     let [base, web] = valid.links.as_slice() else { panic!("two links") };
     assert_eq!((base.profile.as_str(), web.profile.as_str()), ("docker", "vm"));
-    assert_eq!(web.parent.as_ref().map(|parent| &parent.origin), Some(&ParentOrigin::Link(0)));
-    assert_eq!(web.parent.as_ref().map(|parent| parent.local_name.as_str()), Some("imagechain.local/web:parent"));
+    assert_eq!(web.recipe.parent.as_ref().map(|parent| &parent.origin), Some(&Origin::Link(0)));
+    assert_eq!(
+        web.recipe.parent.as_ref().map(|parent| parent.local_name.as_str()),
+        Some("imagechain.local/web:parent")
+    );
     assert!(base.recipe.paths.is_empty(), "all of the source decides");
     let paths: Vec<_> = web.recipe.paths.iter().map(ToString::to_string).collect();
     assert_eq!(paths, ["prod.json", "roles", "test", "web.json"], "what the steps name decides too");
     let rooted = with(with(link("a"), "paths", json!(["roles"])), "verify", json!([{"pytest": {}}]));
     let rooted = chain(&read(spec(&json!([rooted])))).unwrap();
     assert!(rooted.links[0].recipe.paths.is_empty(), "tests at the root are part of what decides");
-    assert!(matches!(&base.recipe.source, ValidSource::Git { revision, .. } if revision == "HEAD"));
-    assert_eq!((valid.parallelism, base.recipe.infrastructure_retries, base.recipe.build_retries), (4, 6, 0));
+    assert!(matches!(&base.recipe.source, Source::Git { revision, .. } if revision == "HEAD"));
+    assert_eq!(
+        (valid.parallelism, base.recipe.limits.infrastructure_retries, base.recipe.limits.build_retries),
+        (4, 6, 0)
+    );
 }
 
 #[test]
@@ -207,16 +215,16 @@ fn single_builds_are_checked_as_links_are() {
         "build": {"packer": {"template": "a.json", "variables": {"t": "$(parent.tag)"}}},
     });
     let valid = build(&read(good.clone())).unwrap();
-    assert_eq!((valid.profile.as_str(), valid.recipe.source), ("docker", ValidSource::ConfigMap("files".to_owned())));
+    assert_eq!((valid.profile.as_str(), valid.recipe.source), ("docker", Source::ConfigMap("files".to_owned())));
     let mut of_chain = good.clone();
     of_chain["chainRef"] = json!({"name": "shop", "uid": "u", "link": "web"});
     of_chain["inputs"] = json!({"key": "k", "revision": "r", "files": "f", "platform": "linux/amd64", "builder": "r.example/b:1", "engine": "r.example/b:1"});
     of_chain["from"] = json!({"link": "base"});
     of_chain["build"]["packer"]["variables"] = json!({"t": "$(link.name)"});
-    let parent = build(&read(of_chain)).unwrap().parent.unwrap();
+    let parent = build(&read(of_chain)).unwrap().recipe.parent.unwrap();
     assert_eq!(
         (parent.origin, parent.local_name.as_str()),
-        (ParentOrigin::Sibling("base".to_owned()), "imagechain.local/web:parent")
+        (Origin::Sibling("base".to_owned()), "imagechain.local/web:parent")
     );
     let mut homeless = good.clone();
     homeless["build"]["packer"]["variables"] = json!({"t": "$(chain.name)"});
@@ -255,7 +263,7 @@ fn profiles_are_checked() {
     };
     let good = json!({"images": {"builder": "r.example/builder:1"}, "executionNamespace": "builds"});
     let valid = profile(&read(good.clone())).unwrap();
-    assert_eq!(valid.builder, valid.engine, "the builder image has the engine unless another one is named");
+    assert_eq!(valid.builder, valid.engine_image, "the builder image has the engine unless another one is named");
     assert_eq!((valid.memory_bytes, valid.storage_bytes, valid.milli_cpu), (8 << 30, 40 << 30, 4000));
     let bad = json!({
         "images": {"builder": "r.example/Builder"}, "executionNamespace": "builds", "deadline": "never",

@@ -9,9 +9,8 @@ use serde_json::json;
 
 use super::*;
 use crate::plan::{
-    fill::{HEAVIEST, weight},
     job::SECRETS,
-    valid::ValidSource,
+    recipe::{Source, steps::HEAVIEST},
 };
 
 /// What Kubernetes allows for all annotations of an object, in bytes.
@@ -181,8 +180,14 @@ fn files_are_there(pod: &Pod) -> bool {
     let items = secret_volumes(pod).into_iter().flat_map(|(_, volume)| volume.items.iter().flatten());
     let files: Vec<_> = items.map(|item| format!("{SECRETS}/{}", item.path)).collect();
     let mut named = Vec::new();
-    collect(&json!(job_of(pod)), &mut named);
-    named.iter().all(|path| files.iter().any(|file| file == path || file.starts_with(&format!("{path}/"))))
+    let job = job_of(pod);
+    collect(&json!(job), &mut named);
+    let of_stages = job.steps.secret_files().into_iter().all(|file| {
+        let volume = format!("{}-secrets", file.stage.container());
+        let seen = secret_volumes(pod).into_iter().filter(|(name, _)| *name == volume);
+        seen.flat_map(|(_, volume)| volume.items.iter().flatten()).any(|item| item.path == file.path)
+    });
+    of_stages && named.iter().all(|path| files.iter().any(|file| file == path || file.starts_with(&format!("{path}/"))))
 }
 
 /// The texts in a document that are paths of secrets.
@@ -228,8 +233,8 @@ proptest! {
         prop_assert_eq!(broken(&pod, secret.as_ref(), &fixture), [""; 0]);
         prop_assert!(pod == super::super::pod(&attempt), "the same attempt, the same pod");
         let job = job_of(&pod);
-        let filled = serde_json::to_string(&(&job.packer, &job.verify)).unwrap().len();
-        prop_assert!(filled <= weight(&fixture.build.recipe));
+        let filled = serde_json::to_string(&job.steps).unwrap().len();
+        prop_assert!(filled <= fixture.build.recipe.steps.weight());
     }
 }
 
@@ -245,16 +250,16 @@ fn heaviest() -> Fixture {
 #[test]
 fn what_is_not_too_heavy_fits_into_an_annotation() {
     let mut fixture = heaviest();
-    let weight = weight(&fixture.build.recipe);
+    let weight = fixture.build.recipe.steps.weight();
     assert!((HEAVIEST * 3 / 4..=HEAVIEST).contains(&weight), "{weight}");
     // Everything else at its longest.
     let long = |length: usize| "\"".repeat(length);
     fixture.inputs.revision = long(128);
     fixture.inputs.parent = Some(long(512).as_str().into());
-    fixture.build.parent.as_mut().unwrap().local_name = "l".repeat(512);
+    fixture.build.recipe.parent.as_mut().unwrap().local_name = "l".repeat(512);
     fixture.profile.mirrors = (0..16).map(|n| (format!("{n:0>255}"), long(255))).collect();
     fixture.profile.insecure = (0..16).map(|n| format!("{n:0>255}")).collect();
-    if let ValidSource::Git { url, revision, .. } = &mut fixture.build.recipe.source {
+    if let Source::Git { url, revision, .. } = &mut fixture.build.recipe.source {
         (*url, *revision) = (long(1024), long(255));
     }
     let pod = pod(&fixture.attempt());

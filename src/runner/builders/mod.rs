@@ -9,7 +9,7 @@ use self::candidates::{Advice, Candidates};
 use super::{context::Context, engine::Engine, handover, products::Products};
 use crate::{
     api::{build::Stage, condition::Reason},
-    plan::{failure::Failure, observed::Report},
+    plan::{failure::Failure, observed::Report, recipe::Build},
 };
 
 /// Builds the image.
@@ -25,13 +25,15 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Fa
     products.name(&image, &context.job.image).await?;
     handover::leave(context, Stage::Build, &image)?;
     context.log.say(format_args!("built {image}, named {}", context.job.image));
-    report.image_id = Some(image);
+    report.content = Some(image);
     Ok(())
 }
 
 /// Runs the builder of the recipe. This is the only place that knows which builders there are.
 async fn build(context: &Context, engine: &Engine<'_>) -> Result<Candidates, Failure> {
-    packer::run(context, engine, &context.job.packer).await
+    match &context.job.steps.build {
+        Build::Packer(packer) => packer::run(context, engine, packer).await,
+    }
 }
 
 /// The one image among the candidates: several names of it are one image.

@@ -34,8 +34,9 @@ use crate::{
     },
     plan::{
         failure::Failure,
-        job::{Run, Step},
         observed::Report,
+        path::SourcePath,
+        recipe::{Test, Verify, steps::secret_environment},
         text::truncate_middle,
     },
 };
@@ -48,8 +49,8 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Fa
     let engine = Engine::of(context, None);
     let products = Products::of(context, &engine);
     let image = handover::take(context, &products, Stage::Build).await?;
-    report.image_id = Some(image.clone());
-    for (index, step) in context.job.verify.iter().enumerate() {
+    report.content = Some(image.clone());
+    for (index, step) in context.job.steps.verify.iter().enumerate() {
         let running =
             Running { context, engine: &engine, products: &products, step, number: index + 1, tool: tool(step) };
         let (result, failure) = running.run().await?;
@@ -64,11 +65,11 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Fa
 }
 
 /// The program of a step. This is the only place that knows which kinds of steps there are.
-fn tool(step: &Step) -> Tool {
-    match &step.run {
-        Run::Molecule(scenario) => molecule::tool(scenario),
-        Run::Pytest => pytest::tool(),
-        Run::Command(arguments) => command::tool(arguments),
+fn tool(step: &Verify<String>) -> Tool {
+    match &step.test {
+        Test::Molecule(molecule) => molecule::tool(&molecule.scenario),
+        Test::Pytest => pytest::tool(),
+        Test::Command(command) => command::tool(&command.arguments),
     }
 }
 
@@ -77,7 +78,7 @@ struct Running<'r> {
     context: &'r Context,
     engine: &'r Engine<'r>,
     products: &'r Products<'r>,
-    step: &'r Step,
+    step: &'r Verify<String>,
     /// From 1.
     number: usize,
     tool: Tool,
@@ -117,7 +118,7 @@ impl Running<'_> {
     }
 
     fn folder(&self) -> Result<PathBuf, Failure> {
-        let directory = self.step.directory.as_deref();
+        let directory = self.step.directory.as_ref().map(SourcePath::as_str);
         let folder =
             directory.map_or_else(|| source::root(self.context), |directory| source::place(self.context, directory))?;
         if folder.is_dir() {
@@ -164,10 +165,11 @@ impl Running<'_> {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(folder);
         environment::prepare(&mut command, self.context, self.engine);
-        command.envs(&self.step.environment);
-        command.envs([pytest::options(&self.results(), &self.step.environment)]);
-        for (name, path) in &self.step.secret_environment {
-            let value = fs::read_to_string(path);
+        let environment = &self.step.environment;
+        command.envs(&environment.values);
+        command.envs([pytest::options(&self.results(), &environment.values)]);
+        for (name, file) in secret_environment(self.number, environment) {
+            let value = fs::read_to_string(self.context.places.secrets.join(&file.path));
             command.env(name, value.map_err(|error| local(&format!("the secret {name} cannot be read"), &error))?);
         }
         Ok(command)
@@ -222,16 +224,17 @@ async fn with_end(failure: Option<Failure>, target: &Target<'_>) -> Option<Failu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::recipe::{self, Variables, molecule::Molecule};
 
     #[test]
     fn a_kind_of_step_is_a_program() {
-        let tool = |run: Run| {
-            let step = Step { run, directory: None, environment: [].into(), secret_environment: [].into() };
+        let tool = |test: Test<String>| {
+            let step = Verify { test, directory: None, environment: Variables::default() };
             let Tool { kind, call, target_option, containers, .. } = super::tool(&step);
             (kind, call.join(" "), target_option, containers)
         };
         assert_eq!(
-            tool(Run::Molecule("web".to_owned())),
+            tool(Test::Molecule(Molecule { scenario: "web".to_owned() })),
             (
                 "molecule",
                 "molecule test --scenario-name web".to_owned(),
@@ -239,8 +242,8 @@ mod tests {
                 Some("molecule/web/molecule.yml".into())
             )
         );
-        assert_eq!(tool(Run::Pytest), ("pytest", "pytest".to_owned(), Some("--hosts"), None));
-        let command = Run::Command(["make", "test"].map(str::to_owned).into());
+        assert_eq!(tool(Test::Pytest), ("pytest", "pytest".to_owned(), Some("--hosts"), None));
+        let command = Test::Command(recipe::command::Command { arguments: ["make", "test"].map(str::to_owned).into() });
         assert_eq!(tool(command), ("command", "make test".to_owned(), None, None));
     }
 }

@@ -18,13 +18,14 @@ use crate::{
     outcome::node,
     plan::{
         build::Scene,
-        dependency::{self, Dependency, Versions},
+        dependency::{Dependency, Versions},
         failure::Gate,
         image::Repository,
         lookup::Known,
         object::{NamespaceRole, ObjectRef},
+        recipe::Destination,
         resolve::ProfileFact,
-        valid::{ValidBuild, ValidProfile, ValidPublish},
+        valid::{ValidBuild, ValidProfile},
     },
     render::Target,
     runtime::{
@@ -184,15 +185,10 @@ impl World {
     }
 
     /// Where the link of a build is published: that decides where it pushes if its profile has no staging.
-    fn publish_of(&self, build: &ImageBuild) -> Option<ValidPublish> {
+    fn publish_of(&self, build: &ImageBuild) -> Option<Destination> {
         let (chain, reference) = (self.chain_of(build)?, build.spec.chain_ref.as_ref()?);
         let link = chain.spec.links.iter().find(|link| link.name == reference.link)?;
-        let image = link.publish.as_ref()?.image.as_ref()?;
-        Some(ValidPublish {
-            repository: image.repository.0.parse().ok()?,
-            tags: image.tags.iter().filter_map(|tag| tag.0.parse().ok()).collect(),
-            secret: image.secret_ref.as_ref().map(|secret| secret.name.to_string()),
-        })
+        Destination::of(link.publish.as_ref()?)
     }
 
     /// The versions of all that a build names; `None` as long as one is not known. Of a build that has ended
@@ -210,7 +206,7 @@ impl World {
             return Ok(Some(Versions::new()));
         }
         let staging = profile.and_then(|profile| profile.staging.as_ref()?.secret.as_deref());
-        let all = dependency::of_build(valid, staging);
+        let all = valid.recipe.dependencies(staging);
         let namespace = object.namespace().unwrap_or_default();
         self.named.need(user, all.iter().filter_map(|each| watched(each, &namespace)).collect());
         let mut versions = Versions::new();

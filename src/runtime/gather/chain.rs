@@ -14,9 +14,9 @@ use crate::{
     plan::{
         access,
         chain::{self, BuildFacts, OtherChain, Plan, Promotion, Scene},
-        image::{Repository, Tag},
         lookup::{Answer, Known, Subject},
         object::ObjectKind,
+        recipe::OutputKey,
         resolve::{ConfigMapFact, ProfileFact},
         valid::ValidChain,
         validate,
@@ -41,7 +41,7 @@ pub struct Facts {
     answers: BTreeMap<Subject, Answer>,
     promotions: BTreeMap<Promotion, Answer>,
     strangers: BTreeSet<String>,
-    taken: BTreeSet<(Repository, Tag)>,
+    taken: BTreeSet<OutputKey>,
     since: Timestamp,
     now: Timestamp,
 }
@@ -143,7 +143,9 @@ impl World {
         let asked =
             asked.filter_map(|(subject, reason, version)| Some((secret_of(&subject)?.to_owned(), reason, version)));
         let promoted = self.promotions.lacking(about).into_iter();
-        let promoted = promoted.filter_map(|(promotion, reason, version)| Some((promotion.secret?, reason, version)));
+        let promoted = promoted.filter_map(|(promotion, reason, version)| {
+            Some((promotion.destination.secret()?.to_owned(), reason, version))
+        });
         asked.chain(promoted).collect()
     }
 
@@ -159,7 +161,7 @@ impl World {
                 self.answers
                     .forget(about, |subject, answer| answer.result.is_err() && secret_of(subject) == Some(&secret));
                 self.promotions.forget(about, |promotion, answer| {
-                    answer.result.is_err() && promotion.secret.as_ref() == Some(&secret)
+                    answer.result.is_err() && promotion.destination.secret() == Some(&secret)
                 });
             }
         }

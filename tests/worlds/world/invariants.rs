@@ -54,7 +54,7 @@ pub fn may_build(world: &World, chain: &ImageChain, spec: &ImageBuildSpec) {
         let known = builds
             .iter()
             .filter(|build| build.link == below.0)
-            .any(|build| matches!(&build.state, BuildState::Verified { reference, .. } if *reference == parent.0));
+            .any(|build| matches!(&build.state, BuildState::Verified { product, .. } if product.reference == parent.0));
         let recorded = world.status(&chain.name_any()).links.into_iter();
         let known = known || recorded.filter_map(|each| each.verified).any(|verified| verified.reference.0 == parent.0);
         assert!(known, "S9: {link} is made on {parent}, which nobody has verified");
@@ -77,7 +77,8 @@ pub fn may_repeat(world: &World, chain: &ImageChain, spec: &ImageBuildSpec) {
     let (inputs, link) = (spec.inputs.as_ref().unwrap(), &spec.chain_ref.as_ref().unwrap().link);
     let of = |inputs: &Inputs| Inputs { key: String::new(), replaces: None, revision: String::new(), ..inputs.clone() };
     for build in world.builds_of(&chain.uid().unwrap()).iter().filter(|build| build.link == link.0) {
-        let BuildState::Verified { reference, .. } = &build.state else { continue };
+        let BuildState::Verified { product, .. } = &build.state else { continue };
+        let reference = &product.reference;
         // Part of its key went with a build that a user deleted.
         if build
             .inputs
@@ -134,8 +135,8 @@ pub fn may_start(world: &World, build: &ImageBuild, attempt: i32) {
 pub fn may_promote(world: &World, operator: usize, chain: &ImageChain, promotion: &Promotion) {
     let builds = world.builds_of(&chain.uid().unwrap());
     let verified = builds.iter().filter(|build| build.link == promotion.link).any(|build| {
-        matches!(&build.state, BuildState::Verified { reference, image_id, .. }
-            if *reference == promotion.staged && *image_id == promotion.image_id)
+        matches!(&build.state, BuildState::Verified { product, .. }
+            if product.reference == promotion.staged && product.content == promotion.content)
     });
     let recorded = world.status(&chain.name_any()).links.into_iter().filter(|link| link.name.0 == promotion.link);
     let recorded = recorded.filter_map(|link| link.verified).any(|each| each.reference.0 == promotion.staged);
@@ -143,7 +144,7 @@ pub fn may_promote(world: &World, operator: usize, chain: &ImageChain, promotion
     let claims: Vec<_> = world.chains.values().map(|chain| Claim::of(chain)).collect();
     let taken = taken(&Claim::of(chain), &claims);
     if world.operators[operator].sees.is_none() {
-        let own = promotion.tags.iter().all(|tag| !taken.contains(&(promotion.repository.clone(), tag.clone())));
+        let own = promotion.destination.outputs().iter().all(|output| !taken.contains(output));
         assert!(own, "S10: a tag of another chain is moved");
         assert!(!chain.spec.suspend, "a suspended chain publishes nothing");
     }

@@ -312,8 +312,8 @@ impl World {
         }
         invariants::may_promote(self, operator, object, promotion);
         self.log_mut().writes += 1;
-        for tag in &promotion.tags {
-            let tag = format!("{}:{tag}", promotion.repository);
+        for output in promotion.destination.outputs() {
+            let tag = output.to_string();
             self.log_mut().promotions.push((tag.clone(), digest.clone()));
             self.tags.insert(tag, digest.clone());
         }

@@ -97,7 +97,7 @@ impl Pod {
         let report = |stage: Stage| Report {
             stage,
             failure: None,
-            image_id: Some(image_id.clone()),
+            content: Some(image_id.clone()),
             repository: (stage == Stage::Publish).then(|| STAGING.to_owned()),
             digest: (stage == Stage::Publish).then(|| digest_made.clone()),
             size: Some(1),

@@ -154,7 +154,7 @@ fn what_was_not_tested_is_not_verified() {
         let mut all = reports(false);
         all[1].verification = reported.iter().map(step).collect();
         let staging = "r.example/staging".parse().unwrap();
-        assert_eq!(verdict::artifact(&all, expected, &staging).is_ok(), good, "{reported:?} of {expected}");
+        assert_eq!(verdict::product(&all, expected, &staging).is_ok(), good, "{reported:?} of {expected}");
     }
 }
 

@@ -134,7 +134,7 @@ pub fn reports(lies: bool) -> Vec<Report> {
     let report = |stage: Stage, image: &str| Report {
         stage,
         failure: None,
-        image_id: digest(image),
+        content: digest(image),
         repository: (stage == Stage::Publish).then(|| "r.example/staging".to_owned()),
         digest: (stage == Stage::Publish).then(|| digest("d")).flatten(),
         size: Some(7),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::plan::job;
+use crate::plan::recipe::packer::Packer;
 
 /// Packer's version, as far as it matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,11 +19,12 @@ pub(super) fn version(text: &str) -> Option<Version> {
     Some(Version { text: text.to_owned(), number })
 }
 
-/// The arguments that say what is built: for `validate` and `build` the same. Values of Secrets are in a file.
-pub(super) fn selection(packer: &job::Packer, files: &[PathBuf]) -> Vec<String> {
+/// The arguments that say what is built: for `validate` and `build` the same. `secrets` is the file with the values of
+/// variables that come from Secrets.
+pub(super) fn selection(packer: &Packer<String>, files: &[PathBuf], secrets: Option<&Path>) -> Vec<String> {
     let mut arguments: Vec<String> = files.iter().map(|file| format!("-var-file={}", file.display())).collect();
-    arguments.extend(packer.variables.iter().map(|(name, value)| format!("-var={name}={value}")));
-    arguments.extend(packer.secret_variables.iter().map(|file| format!("-var-file={file}")));
+    arguments.extend(packer.variables.values.iter().map(|(name, value)| format!("-var={name}={value}")));
+    arguments.extend(secrets.map(|file| format!("-var-file={}", file.display())));
     for (flag, names) in [("only", &packer.only), ("except", &packer.except)] {
         if !names.is_empty() {
             arguments.push(format!("-{flag}={}", names.join(",")));
@@ -44,6 +45,7 @@ pub(super) fn place(root: &Path, template: &Path) -> (PathBuf, PathBuf) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::recipe::{SecretKey, Variables};
 
     #[test]
     fn a_version_has_two_numbers_that_matter() {
@@ -60,16 +62,23 @@ mod tests {
 
     #[test]
     fn the_call_names_no_secret() {
-        let packer = job::Packer {
-            template: "t.json".to_owned(),
-            variables: [("a".to_owned(), "b=c, d".to_owned())].into(),
+        let key = SecretKey { secret: "vault".to_owned(), key: "token".to_owned() };
+        let packer = Packer {
+            template: "t.json".parse().unwrap(),
+            variables: Variables {
+                values: [("a".to_owned(), "b=c, d".to_owned())].into(),
+                secrets: [("token".to_owned(), key)].into(),
+            },
             variable_files: vec![],
-            secret_variables: Some("/imagechain/secrets/variables.json".to_owned()),
             only: vec!["docker.a".to_owned(), "docker.b".to_owned()],
             except: vec![],
         };
         assert_eq!(
-            selection(&packer, &["/workspace/source/prod.pkrvars.hcl".into()]),
+            selection(
+                &packer,
+                &["/workspace/source/prod.pkrvars.hcl".into()],
+                Some(Path::new("/imagechain/secrets/variables.json"))
+            ),
             [
                 "-var-file=/workspace/source/prod.pkrvars.hcl",
                 "-var=a=b=c, d",

@@ -21,7 +21,7 @@ use self::{
 use super::candidates::{Advice, Candidate, Candidates};
 use crate::{
     api::condition::Reason,
-    plan::{failure::Failure, job},
+    plan::{failure::Failure, recipe::packer::Packer},
     runner::{
         ansible,
         context::Context,
@@ -46,14 +46,19 @@ const ADVICE: Advice = Advice {
 ///
 /// # Errors
 /// Why nothing was built.
-pub(super) async fn run(context: &Context, engine: &Engine<'_>, recipe: &job::Packer) -> Result<Candidates, Failure> {
+pub(super) async fn run(
+    context: &Context,
+    engine: &Engine<'_>,
+    recipe: &Packer<String>,
+) -> Result<Candidates, Failure> {
     let program = Program { context, engine };
     let version = program.version().await?;
     let root = source::root(context)?;
-    let template = prepare::template(&program, &version, &root, &recipe.template).await?;
+    let template = prepare::template(&program, &version, &root, recipe.template.as_str()).await?;
     let files: Result<Vec<PathBuf>, _> =
-        recipe.variable_files.iter().map(|file| source::place(context, file)).collect();
-    let selection = call::selection(recipe, &files?);
+        recipe.variable_files.iter().map(|file| source::place(context, file.as_str())).collect();
+    let secrets = context.job.steps.build.secret_file().map(|file| context.places.secrets.join(file.path));
+    let selection = call::selection(recipe, &files?, secrets.as_deref());
     if let Some(advice) = advice::on_groups(context, &template.text) {
         // Otherwise people would see a container that hangs.
         context.log.say(format_args!("warning: {advice}"));
@@ -62,7 +67,7 @@ pub(super) async fn run(context: &Context, engine: &Engine<'_>, recipe: &job::Pa
     if packer.template.wants_plugins {
         packer.init(&version).await?;
     }
-    packer.validate(&recipe.template).await?;
+    packer.validate(recipe.template.as_str()).await?;
     Ok(candidates(&packer.build().await?))
 }
 

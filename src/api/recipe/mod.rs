@@ -1,15 +1,21 @@
 //! What one link does: its parent, how it is built, tested and published. An `ImageBuild` holds the same.
 
-use std::collections::BTreeMap;
+mod command;
+mod environment;
+mod molecule;
+mod packer;
+mod pytest;
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{
-    Duration, ImageReference, Label, ObjectName, RelativePath, Repository, SecretReference, SecretVariable, Tag, Text,
-    VARIABLE_NAMES,
-};
+use super::common::{Duration, ImageReference, Label, ObjectName, Repository, SecretReference, Tag};
+pub use command::Command;
+pub use environment::Environment;
+pub use molecule::{Molecule, ScenarioName};
+pub use packer::{BuildName, Packer};
+pub use pytest::Pytest;
 
 /// What a link is built on. Exactly one of `image`, `link` and `chain` must be set; leave all of it out
 /// where the build brings its own base.
@@ -60,45 +66,6 @@ pub struct BuildStep {
     pub packer: Option<Packer>,
 }
 
-/// A call of `packer build`. The template must yield one image; where it yields several, `only` picks one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Packer {
-    /// The template: a file `*.pkr.hcl` or `*.json` (packer runs in its folder), or a folder of HCL2 (in the root).
-    pub template: RelativePath,
-    /// Values of the template's variables; they may hold placeholders.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
-    #[x_kube(validation = VARIABLE_NAMES)]
-    pub variables: BTreeMap<String, Text>,
-    /// Variables whose values come from Secrets. Packer reads them from a file that only it can read.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    pub secret_variables: Vec<SecretVariable>,
-    /// Files with values of variables, in the order in which packer reads them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    pub variable_files: Vec<RelativePath>,
-    /// Builds of the template to run: packer's `-only`. Default: all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub only: Vec<BuildName>,
-    /// Builds and post-processors of the template not to run: packer's `-except`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub except: Vec<BuildName>,
-}
-
-/// The name of a build of a packer template, for example `docker.web`; `*` stands for any part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct BuildName(
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[a-zA-Z0-9*_][a-zA-Z0-9*_.-]*$"))] pub String,
-);
-
 /// One test of what was built. Exactly one of its fields must be set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -116,81 +83,6 @@ pub struct VerifyStep {
     /// A command of the builder image; it passes if it ends with 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Command>,
-}
-
-/// A molecule scenario.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Molecule {
-    /// The folder that holds `molecule/`. Default: the root of the source.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub directory: Option<RelativePath>,
-    /// The name of the scenario.
-    #[serde(default = "default_scenario")]
-    pub scenario: ScenarioName,
-    /// Variables of the environment; they may hold placeholders, of which `$(image.local)` is what the
-    /// scenario's platform should start.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
-    #[x_kube(validation = VARIABLE_NAMES)]
-    pub environment: BTreeMap<String, Text>,
-    /// Variables of the environment whose values come from Secrets.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    pub secret_variables: Vec<SecretVariable>,
-}
-
-/// The name of a molecule scenario: a folder below `molecule/`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct ScenarioName(
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-zA-Z0-9_][a-zA-Z0-9_.-]*$"))] pub String,
-);
-
-fn default_scenario() -> ScenarioName {
-    ScenarioName("default".to_owned())
-}
-
-/// A call of pytest with testinfra.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Pytest {
-    /// The folder with the tests. Default: the root of the source.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub directory: Option<RelativePath>,
-    /// Variables of the environment; they may hold placeholders.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
-    #[x_kube(validation = VARIABLE_NAMES)]
-    pub environment: BTreeMap<String, Text>,
-    /// Variables of the environment whose values come from Secrets.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    pub secret_variables: Vec<SecretVariable>,
-}
-
-/// A command of the builder image.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Command {
-    /// The program and its arguments. No shell reads them; they may hold placeholders.
-    #[schemars(length(min = 1, max = 64))]
-    pub arguments: Vec<Text>,
-    /// The folder in which it runs. Default: the root of the source.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub directory: Option<RelativePath>,
-    /// Variables of the environment; they may hold placeholders.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
-    #[x_kube(validation = VARIABLE_NAMES)]
-    pub environment: BTreeMap<String, Text>,
-    /// Variables of the environment whose values come from Secrets.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    pub secret_variables: Vec<SecretVariable>,
 }
 
 /// Where what was tested goes.

@@ -1,0 +1,32 @@
+//! Recipes: what a link, or a single build, is built on, how it is built, tested and published.
+//!
+//! One recipe has one type: `T` in [`Steps`] is a template as long as placeholders are in it, and a text in the job of
+//! an attempt. A build tool is one file here, an arm in each `match` of [`steps`]; a test step likewise in [`verify`].
+
+pub mod command;
+mod definition;
+mod fields;
+pub mod limits;
+pub mod molecule;
+pub mod packer;
+pub mod parent;
+pub mod publish;
+pub mod source;
+pub mod steps;
+pub mod tool;
+mod validate;
+pub mod values;
+pub mod variables;
+pub mod verify;
+
+pub use definition::Recipe;
+pub use fields::Fields;
+pub use limits::Limits;
+pub use parent::{Origin, Parent, Place};
+pub use publish::{Destination, ImageTags, OutputKey};
+pub use source::Source;
+pub use steps::{Build, SecretContent, SecretFile, Steps};
+pub use validate::{Written, validate};
+pub use values::Values;
+pub use variables::{SecretKey, Variables};
+pub use verify::{Test, Verify};

@@ -1,0 +1,153 @@
+//! What the stages of a build do: one build tool, and the test steps. Every question about them is answered here, so
+//! that none of the tools and tests can be forgotten by whoever asks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    fields::Fields,
+    packer::Packer,
+    tool::Tool,
+    values::Values,
+    variables::{SecretKey, Variables},
+    verify::Verify,
+};
+use crate::{
+    api::{build::Stage, recipe::BuildStep},
+    plan::{path::SourcePath, placeholder::Template},
+};
+
+/// The most that the steps may weigh ([`Steps::weight`]), in bytes. A job stands in an annotation, of which an object
+/// may have 256 KiB in all (`TotalAnnotationSizeLimitB` of Kubernetes' API machinery); what else is in a job
+/// is bounded by the schema, and well below the rest.
+pub const HEAVIEST: usize = 192 << 10;
+
+/// The file with the values of the build tool's variables that come from Secrets, below the folder of secrets: a JSON
+/// object. Packer tells the format by the extension.
+const BUILD_VARIABLES: &str = "variables.json";
+
+/// What the stages do. `T` is as in [`Tool`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Steps<T> {
+    /// How it is built.
+    pub build: Build<T>,
+    /// How it is tested, in this order.
+    pub verify: Vec<Verify<T>>,
+}
+
+/// How something is built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Build<T> {
+    /// By packer.
+    Packer(Packer<T>),
+}
+
+/// A file with values of Secrets, for one stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretFile<'a> {
+    /// The stage that sees it.
+    pub stage: Stage,
+    /// Where it is, below the folder of secrets.
+    pub path: String,
+    /// What is in it.
+    pub content: SecretContent<'a>,
+}
+
+/// What a file with values of Secrets holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretContent<'a> {
+    /// A JSON object: values by the names of variables.
+    Json(&'a BTreeMap<String, SecretKey>),
+    /// One value, as it is.
+    Value(&'a SecretKey),
+}
+
+impl Build<Template> {
+    /// Validates what is written. `None` where something is wrong that leaves no valid form.
+    pub fn validate(written: &BuildStep, mut fields: Fields<'_>) -> Option<Self> {
+        let Some(packer) = &written.packer else {
+            fields.add("set packer: it is the one way to build so far");
+            return None;
+        };
+        Packer::validate(packer, fields.below("packer")).map(Self::Packer)
+    }
+
+    fn fill(&self, values: &Values) -> Build<String> {
+        match self {
+            Self::Packer(packer) => Build::Packer(packer.fill(values)),
+        }
+    }
+}
+
+impl<T> Build<T> {
+    fn tool(&self) -> &dyn Tool<T> {
+        match self {
+            Self::Packer(packer) => packer,
+        }
+    }
+}
+
+impl Steps<Template> {
+    /// With values for their placeholders.
+    #[must_use]
+    pub fn fill(&self, values: &Values) -> Steps<String> {
+        Steps { build: self.build.fill(values), verify: self.verify.iter().map(|step| step.fill(values)).collect() }
+    }
+
+    /// How much of a job the steps can become, in bytes, whatever their placeholders are filled with.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        serde_json::to_string(&self.fill(&Values::longest())).map_or(usize::MAX, |text| text.len())
+    }
+}
+
+impl<T> Steps<T> {
+    /// The texts that may hold placeholders.
+    pub fn texts(&self) -> impl Iterator<Item = &T> {
+        self.build.tool().texts().chain(self.verify.iter().flat_map(Verify::texts))
+    }
+
+    /// The paths that decide the result: those that are written and those that the steps name. None written
+    /// means all of the source, whatever the steps name; so does a test step that runs at the root of the source.
+    #[must_use]
+    pub fn deciding_paths(&self, written: &[SourcePath]) -> BTreeSet<SourcePath> {
+        if written.is_empty() || self.verify.iter().any(|step| step.directory.is_none()) {
+            return BTreeSet::new();
+        }
+        let folders = self.verify.iter().filter_map(|step| step.directory.as_ref());
+        written.iter().chain(self.build.tool().paths()).chain(folders).cloned().collect()
+    }
+
+    /// The files with values of Secrets. No two have the same path.
+    #[must_use]
+    pub fn secret_files(&self) -> Vec<SecretFile<'_>> {
+        let tests = self.verify.iter().enumerate();
+        let of_tests = tests.flat_map(|(index, step)| secret_environment(index + 1, &step.environment));
+        self.build.secret_file().into_iter().chain(of_tests.map(|(_, file)| file)).collect()
+    }
+}
+
+impl<T> Build<T> {
+    /// The file with the values of the tool's variables that come from Secrets; `None` where none does.
+    #[must_use]
+    pub fn secret_file(&self) -> Option<SecretFile<'_>> {
+        let secrets = &self.tool().variables().secrets;
+        let (path, content) = (BUILD_VARIABLES.to_owned(), SecretContent::Json(secrets));
+        (!secrets.is_empty()).then_some(SecretFile { stage: Stage::Build, path, content })
+    }
+}
+
+/// The variables of a test step's environment that come from Secrets, each with its file. Steps count from 1, as
+/// messages number them.
+pub fn secret_environment<T>(
+    number: usize,
+    environment: &Variables<T>,
+) -> impl Iterator<Item = (&String, SecretFile<'_>)> {
+    environment.secrets.iter().map(move |(name, key)| {
+        let (path, content) = (format!("verify/{number}/{name}"), SecretContent::Value(key));
+        (name, SecretFile { stage: Stage::Verify, path, content })
+    })
+}

@@ -1,0 +1,19 @@
+//! What is asked of a build tool.
+
+use super::variables::Variables;
+use crate::plan::path::SourcePath;
+
+/// A build tool with its settings. `T` is a [`crate::plan::placeholder::Template`] as it is written, and a `String`
+/// once its placeholders have values.
+pub trait Tool<T> {
+    /// Its variables. The values of those that come from Secrets are in one file, which only this stage sees.
+    fn variables(&self) -> &Variables<T>;
+
+    /// The files and folders of the source that it names: they decide the result, too.
+    fn paths(&self) -> Vec<&SourcePath>;
+
+    /// Its texts that may hold placeholders.
+    fn texts(&self) -> Box<dyn Iterator<Item = &T> + '_> {
+        Box::new(self.variables().values.values())
+    }
+}

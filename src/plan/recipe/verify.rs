@@ -1,0 +1,95 @@
+//! The test steps of a recipe.
+
+use serde::{Deserialize, Serialize};
+
+use super::{command::Command, fields::Fields, molecule::Molecule, values::Values, variables::Variables};
+use crate::{
+    api::{
+        common::RelativePath,
+        recipe::{Environment, VerifyStep},
+    },
+    plan::{path::SourcePath, placeholder::Template},
+};
+
+/// One test step. `T` is as in [`super::tool::Tool`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Verify<T> {
+    /// What runs.
+    pub test: Test<T>,
+    /// The folder of the source in which it runs; `None`: the root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<SourcePath>,
+    /// Its environment. Each value that comes from a Secret is in a file of its own, which only this stage sees.
+    pub environment: Variables<T>,
+}
+
+/// What a test step runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Test<T> {
+    /// molecule.
+    Molecule(Molecule),
+    /// pytest with testinfra.
+    Pytest,
+    /// A program of the builder image.
+    Command(Command<T>),
+}
+
+impl Verify<Template> {
+    /// Validates what is written. `None` where something is wrong that leaves no valid form.
+    pub fn validate(step: &VerifyStep, mut fields: Fields<'_>) -> Option<Self> {
+        match (&step.molecule, &step.pytest, &step.command) {
+            (Some(step), None, None) => {
+                let test = Some(Test::Molecule(Molecule::of(step)));
+                Self::of(test, step.directory.as_ref(), &step.environment, fields.below("molecule"))
+            }
+            (None, Some(step), None) => {
+                Self::of(Some(Test::Pytest), step.directory.as_ref(), &step.environment, fields.below("pytest"))
+            }
+            (None, None, Some(step)) => {
+                let mut fields = fields.below("command");
+                let test = Command::validate(step, &mut fields).map(Test::Command);
+                Self::of(test, step.directory.as_ref(), &step.environment, fields)
+            }
+            _ => {
+                fields.add("set exactly one of molecule, pytest, command");
+                None
+            }
+        }
+    }
+
+    fn of(
+        test: Option<Test<Template>>,
+        directory: Option<&RelativePath>,
+        environment: &Environment,
+        mut fields: Fields<'_>,
+    ) -> Option<Self> {
+        let directory = fields.optional_path("directory", directory);
+        let Environment { environment, secret_variables } = environment;
+        let environment = fields.variables("environment", environment, secret_variables);
+        Some(Self { test: test?, directory: directory?, environment: environment? })
+    }
+
+    /// With values for its placeholders.
+    #[must_use]
+    pub fn fill(&self, values: &Values) -> Verify<String> {
+        let test = match &self.test {
+            Test::Molecule(molecule) => Test::Molecule(molecule.clone()),
+            Test::Pytest => Test::Pytest,
+            Test::Command(command) => Test::Command(command.fill(values)),
+        };
+        Verify { test, directory: self.directory.clone(), environment: self.environment.fill(values) }
+    }
+}
+
+impl<T> Verify<T> {
+    /// Its texts that may hold placeholders.
+    pub fn texts(&self) -> impl Iterator<Item = &T> {
+        let arguments = match &self.test {
+            Test::Command(command) => command.arguments.as_slice(),
+            Test::Molecule(_) | Test::Pytest => &[],
+        };
+        arguments.iter().chain(self.environment.values.values())
+    }
+}
