@@ -202,7 +202,7 @@ async fn look_up(world: Arc<World>, chain: Arc<ImageChain>, about: About, subjec
     };
     let namespace = chain.namespace().unwrap_or_default();
     let answered = world.lookups.find(&namespace, &subject, profile.as_deref()).await;
-    tracing::debug!(namespace, chain = chain.name_any(), of = subject.title(), answer = ?answered.0, "looked up");
+    tracing::debug!(namespace, chain = chain.name_any(), of = subject.title(), answer = ?answered.outcome, "looked up");
     world.answers.end(&about, subject, clock::now(), answered);
     world.works.chains.queue.add(Key::of(chain.as_ref()));
 }
@@ -221,7 +221,7 @@ async fn promote(world: Arc<World>, chain: Arc<ImageChain>, about: About, promot
         world.promotions.give_up(&about, &promotion);
         return world.works.chains.queue.add_after(Key::of(chain.as_ref()), GIVEN_UP);
     };
-    tracing::info!(namespace, chain = name, link, staged, answer = ?answered.0, "published");
+    tracing::info!(namespace, chain = name, link, staged, answer = ?answered.outcome, "published");
     world.promotions.end(&about, promotion, clock::now(), answered);
     world.works.chains.queue.add(Key::of(chain.as_ref()));
 }

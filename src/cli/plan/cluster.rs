@@ -144,8 +144,8 @@ fn overlay(written: &mut ImageChain, live: ImageChain) {
 impl Ask for Live {
     fn ask(&self, namespace: Option<&str>, subject: &Subject, profile: Option<&ValidProfile>) -> Option<Answer> {
         let namespace = namespace.unwrap_or(&self.namespace);
-        let (result, _) = self.runtime.block_on(self.lookups.find(namespace, subject, profile));
-        Some(Answer { at: clock::now(), result, failures: 1 })
+        let answered = self.runtime.block_on(self.lookups.find(namespace, subject, profile));
+        Some(Answer { at: clock::now(), result: answered.outcome, failures: 1 })
     }
 
     fn now(&self) -> Option<Timestamp> {

@@ -8,12 +8,10 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::used::Answered;
 use crate::{
     api::condition::{Class, Reason},
-    plan::{
-        failure::Failure,
-        lookup::{Answer, Found},
-    },
+    plan::lookup::Answer,
 };
 
 /// What answers are about: a UID, a generation, a request.
@@ -26,9 +24,6 @@ pub struct About {
     /// Its request.
     pub request: String,
 }
-
-/// What was found, or why nothing was; and the version of the Secret that was used.
-pub type Result = (std::result::Result<Found, Failure>, Option<String>);
 
 #[derive(Debug)]
 struct Memory<T> {
@@ -68,13 +63,14 @@ impl<T: Clone + Ord> Asked<T> {
     }
 
     /// Notes an answer. One about what is past is dropped.
-    pub fn end(&self, about: &About, question: T, at: Timestamp, (result, version): Result) {
+    pub fn end(&self, about: &About, question: T, at: Timestamp, answered: Answered) {
         let mut all = self.lock();
         let Some(memory) = all.get_mut(&about.uid).filter(|memory| memory.about == *about) else { return };
         memory.running.remove(&question);
         let before = memory.answers.get(&question).map_or(0, |(answer, _)| answer.failures);
-        let failures = if result.is_ok() { 0 } else { before.saturating_add(1) };
-        memory.answers.insert(question, (Answer { at, result, failures }, version));
+        let failures = if answered.outcome.is_ok() { 0 } else { before.saturating_add(1) };
+        let answer = Answer { at, result: answered.outcome, failures };
+        memory.answers.insert(question, (answer, answered.secret_version));
     }
 
     /// The question was given up without an answer.
@@ -136,13 +132,14 @@ fn lacks(answer: &Answer) -> Option<Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{failure::Failure, lookup::Found};
 
     fn about(generation: i64) -> About {
         About { uid: "1".to_owned(), generation, request: String::new() }
     }
 
-    fn failed(reason: Reason) -> Result {
-        (Err(Failure::new(reason, "why")), Some("7".to_owned()))
+    fn failed(reason: Reason) -> Answered {
+        Answered { outcome: Err(Failure::new(reason, "why")), secret_version: Some("7".to_owned()) }
     }
 
     fn failures(asked: &Asked<&str>) -> Option<u32> {
@@ -158,7 +155,7 @@ mod tests {
         assert!(asked.begin(&about(1), &"a"));
         asked.end(&about(1), "a", now, failed(Reason::RegistryUnavailable));
         assert_eq!(failures(&asked), Some(2));
-        asked.end(&about(1), "a", now, (Ok(Found::Presence(true)), None));
+        asked.end(&about(1), "a", now, Answered::without_secret(Ok(Found::Presence(true))));
         assert_eq!(failures(&asked), Some(0));
     }
 
