@@ -29,7 +29,7 @@ use crate::{
 
 /// Which cluster, and where in it.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Place {
+pub struct Place {
     /// Compare with the cluster: what it has built, and what sources and base images are now.
     #[arg(long)]
     pub cluster: bool,

@@ -6,7 +6,7 @@ use k8s_openapi::{api::core::v1::ConfigMap, jiff::Timestamp};
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::{ChainPlan, texts};
+use super::report::{ChainPlan, texts};
 use crate::{
     api::{
         build::ImageBuild,
