@@ -15,7 +15,8 @@ use super::{
     clock,
     drive::{Next, Reconcile},
     execute::{Error, Made},
-    gather::{BuildFacts, Names, Ready, Seen, prune_pod},
+    gates::{self, Ready},
+    gather::{BuildFacts, Seen, prune_pod},
     health::State,
     named::User,
     world::World,
@@ -123,7 +124,7 @@ impl Builds {
         let pods: Vec<OwnPod<'_>> = facts.pods.iter().map(Seen::as_own).collect();
         let in_the_way = self.in_the_way(object);
         let taken = in_the_way == Some(Obstacle::Taken);
-        let checked = self.check(object, facts, &pods, in_the_way).await?;
+        let checked = self.check(facts, &pods, in_the_way).await?;
         let permission = match &checked {
             Some(Gate::Closed(why)) => Gate::Closed(why.clone()),
             Some(Gate::Open(_)) | None => Gate::Open(()),
@@ -137,7 +138,7 @@ impl Builds {
         for action in &plan.actions {
             self.act((object, is_live), facts, action, &checked).await?;
         }
-        self.complete_pods(object, facts).await?;
+        self.complete_pods(facts).await?;
         if !plan.actions.iter().any(|action| matches!(action, Action::CreatePod { .. })) && !is_held(&checked) {
             self.world.places.leave(&valid.profile, &Key::of(object));
         }
@@ -156,7 +157,6 @@ impl Builds {
     /// What stands before the attempt that would begin now; nothing if none would.
     async fn check(
         &self,
-        object: &ImageBuild,
         facts: &BuildFacts<'_>,
         pods: &[OwnPod<'_>],
         in_the_way: Option<Obstacle>,
@@ -170,7 +170,7 @@ impl Builds {
         if let Some(Obstacle::Refused(message)) = in_the_way {
             return Ok(Some(Gate::Closed(Failure::new(Reason::ExecutionNamespaceNotReady, message))));
         }
-        Ok(Some(self.world.check(object, facts, number).await?.into()))
+        gates::pass(&self.world, facts, number).await.map(Some)
     }
 
     /// The live read before an attempt is declared over by the absence or silence of its pod.
@@ -228,9 +228,7 @@ impl Builds {
         ready: &Ready,
     ) -> Result<(), Error> {
         let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-        let uid = object.uid().unwrap_or_default();
-        let names = Names { name: &name, namespace: &namespace, uid: &uid, number };
-        let attempt = names.with(object, facts, &ready.profile, &ready.target, &self.world.operator_image);
+        let attempt = facts.attempt(&ready.profile, &ready.target, number, &self.world.operator_image);
         match self.world.execute.create_pod(&attempt, only_if, is_live.then_some(object)).await? {
             Made::Ours(pod) => {
                 tracing::info!(namespace, build = name, pod = pod.name_any(), "an attempt");
@@ -248,7 +246,7 @@ impl Builds {
     }
 
     /// Makes the Secrets of pods that somebody made who ended before it.
-    async fn complete_pods(&self, object: &ImageBuild, facts: &BuildFacts<'_>) -> Result<(), Error> {
+    async fn complete_pods(&self, facts: &BuildFacts<'_>) -> Result<(), Error> {
         let Some((profile, target)) = facts.place() else { return Ok(()) };
         for pod in &facts.pods {
             if !pod.has_not_begun() {
@@ -258,7 +256,7 @@ impl Builds {
             if self.memory().complete.contains(pod.uid()) {
                 continue;
             }
-            self.complete(object, facts, pod, (profile, target)).await?;
+            self.complete(facts, pod, (profile, target)).await?;
             self.memory().complete.insert(pod.uid().to_owned());
         }
         Ok(())
@@ -266,17 +264,13 @@ impl Builds {
 
     async fn complete(
         &self,
-        object: &ImageBuild,
         facts: &BuildFacts<'_>,
         pod: &Seen,
         (profile, target): (&crate::plan::valid::ValidProfile, &Target),
     ) -> Result<(), Error> {
-        let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-        let uid = object.uid().unwrap_or_default();
-        let names = Names { name: &name, namespace: &namespace, uid: &uid, number: pod.attempt().unsigned_abs() };
-        let attempt = names.with(object, facts, profile, target, &self.world.operator_image);
+        let attempt = facts.attempt(profile, target, pod.attempt().unsigned_abs(), &self.world.operator_image);
         // What is missing now is told by the kubelet, and then by the timeout of the pod.
-        let Ok(found) = self.world.read_needs(&attempt).await? else { return Ok(()) };
+        let Gate::Open(found) = gates::read(&self.world, &attempt).await? else { return Ok(()) };
         let pods: Api<Pod> = Api::namespaced(self.world.client.clone(), &pod.namespace);
         match pods.get_opt(&pod.name).await? {
             Some(live) if live.uid().as_deref() == Some(pod.uid()) => {

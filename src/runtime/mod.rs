@@ -14,6 +14,7 @@ pub mod clock;
 pub mod controller;
 pub mod drive;
 pub mod execute;
+pub mod gates;
 pub mod gather;
 pub mod health;
 pub mod lease;

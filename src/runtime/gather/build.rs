@@ -26,7 +26,7 @@ use crate::{
         resolve::ProfileFact,
         valid::{ValidBuild, ValidProfile, ValidPublish},
     },
-    render::Target,
+    render::{Attempt, Target},
     runtime::{
         cache::Key,
         clock,
@@ -43,7 +43,8 @@ const RETENTION: (Duration, Duration) = (Duration::from_mins(10), Duration::from
 /// What is known of a build, and owned: a scene borrows it.
 #[derive(Debug)]
 pub struct Facts<'a> {
-    object: &'a ImageBuild,
+    /// Its object.
+    pub object: &'a ImageBuild,
     name: String,
     uid: String,
     /// What it asks for.
@@ -134,6 +135,31 @@ impl<'a> Facts<'a> {
     #[must_use]
     pub fn place(&self) -> Option<(&ValidProfile, &Target)> {
         Some((usable(&self.profile)?, self.target.as_ref()?))
+    }
+
+    /// An attempt of it, with this profile and at this target; which one, from 1.
+    #[must_use]
+    pub fn attempt<'s>(
+        &'s self,
+        profile: &'s ValidProfile,
+        target: &'s Target,
+        number: u32,
+        operator_image: &'s str,
+    ) -> Attempt<'s> {
+        let link = self.object.spec.chain_ref.as_ref();
+        Attempt {
+            name: &self.name,
+            namespace: self.object.metadata.namespace.as_deref().unwrap_or_default(),
+            uid: &self.uid,
+            number,
+            link: link.map(|chain| (chain.name.0.as_str(), chain.link.0.as_str())),
+            build: self.valid,
+            inputs: self.inputs,
+            profile_name: &self.valid.profile,
+            profile,
+            target,
+            operator_image,
+        }
     }
 
     /// Whether a pod is one of the build.
