@@ -11,7 +11,7 @@ use std::{
 
 use super::manifest::{self, Document};
 pub(super) use cluster::Place;
-use facts::{Facts, Nobody};
+use facts::{Inventory, Nobody};
 pub(super) use report::{Answer, Output};
 use report::{ChainPlan, answer, print, texts};
 
@@ -22,14 +22,14 @@ pub(super) fn run(files: &[PathBuf], place: &Place, output: Output, out: &mut im
         documents.extend(manifest::read(file)?);
     }
     let (objects, wrong) = sort(documents);
-    let mut facts = Facts::of(objects);
+    let mut inventory = Inventory::of(objects);
     let mut plans = wrong;
     if place.cluster {
         let live = cluster::Live::new(place)?;
-        live.complete(&mut facts)?;
-        plans.extend(facts.plans(&live));
+        live.complete(&mut inventory)?;
+        plans.extend(inventory.plans(&live));
     } else {
-        plans.extend(facts.plans(&Nobody));
+        plans.extend(inventory.plans(&Nobody));
     }
     if plans.is_empty() {
         return Err(io::Error::other("there is no ImageChain in these files"));

@@ -16,9 +16,10 @@ use super::{
     drive::{Next, Reconcile},
     execute::{Error, Made},
     gates::{self, Ready},
-    gather::{BuildFacts, Seen, prune_pod},
+    gather::{self, BuildFacts, Seen, prune_pod},
     health::State,
     named::User,
+    references,
     world::World,
 };
 use crate::{
@@ -109,7 +110,9 @@ impl Builds {
             let message = "single builds do not run in this version: make an ImageChain with one link of it";
             return self.refuse(object, Failure::new(Reason::SpecInvalid, message)).await;
         };
-        match BuildFacts::of(&self.world, object, &valid, inputs).await? {
+        let pods = gather::pods(&self.world, &object.uid().unwrap_or_default()).await?;
+        references::subscribe_build(&self.world.named, object, &valid);
+        match gather::build(&self.world, (object, &valid, inputs), pods).await? {
             Some(facts) => self.follow(object, &valid, &facts).await,
             // The watch that it waits for asks for the next look.
             None => Ok(Next::After(AGAIN)),

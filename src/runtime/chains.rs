@@ -11,19 +11,19 @@ use super::{
     clock,
     drive::{Next, Reconcile},
     execute::Error,
-    gather::{ChainFacts, about},
+    gather::{self, about},
     lookups::About,
     named::User,
+    references,
     world::World,
 };
 use crate::{
     api::{build::ImageBuild, chain::ImageChain},
     plan::{
+        access,
         chain::{Action, Plan, Promotion},
         lookup::{Found, Subject},
         name,
-        resolve::ProfileFact,
-        valid::ValidProfile,
     },
 };
 
@@ -54,10 +54,10 @@ impl Reconcile for Chains {
 impl Chains {
     async fn look(&self, chain: &Arc<ImageChain>) -> Result<Next, Error> {
         let (world, about) = (&self.0, about(chain));
-        let mut plan = ChainFacts::of(world, chain).decide(chain);
+        let mut plan = decide(world, chain, &about);
         if !plan.lookups.is_empty() {
             self.ask(chain, &about, &plan.lookups).await;
-            plan = ChainFacts::of(world, chain).decide(chain);
+            plan = decide(world, chain, &about);
         }
         let mut acted = false;
         let mut promotions = Vec::new();
@@ -70,7 +70,7 @@ impl Chains {
         }
         self.promote(chain, &about, promotions).await;
         if acted {
-            plan = ChainFacts::of(world, chain).decide(chain);
+            plan = decide(world, chain, &about);
         }
         self.write_status(chain, &about, &plan).await?;
         Ok(self.next(&about, &plan))
@@ -127,11 +127,12 @@ impl Chains {
 
     async fn delete_staged(&self, build: &ImageBuild, uid: &str) {
         let name = &build.spec.profile.0;
-        let ProfileFact::Usable(profile) = self.0.profile(name) else { return };
+        let fact = self.0.profile(name);
+        let Some(profile) = access::usable(&fact) else { return };
         let Some(staging) = &profile.staging else { return };
         for attempt in build.status.iter().flat_map(|status| &status.attempts) {
             let tag = name::pod(&build.name_any(), uid, attempt.number.unsigned_abs());
-            self.0.lookups.delete_staged(name, &profile, &staging.repository, &tag).await;
+            self.0.lookups.delete_staged(name, profile, &staging.repository, &tag).await;
         }
     }
 
@@ -188,20 +189,17 @@ async fn wait(tasks: impl Iterator<Item = JoinHandle<()>>) {
     }
 }
 
-fn profile_of(world: &World, name: &str) -> Option<Box<ValidProfile>> {
-    match world.profile(name) {
-        ProfileFact::Usable(profile) => Some(profile),
-        ProfileFact::Missing | ProfileFact::Invalid(_) => None,
-    }
+/// Decides on what is known now. Failures that may be mended are forgotten before, and what the chain needs is watched.
+fn decide(world: &World, chain: &ImageChain, about: &About) -> Plan {
+    references::forget_mended(world, chain, about);
+    references::subscribe_chain(world, chain, about);
+    gather::chain(world, chain).decide(chain)
 }
 
 async fn look_up(world: Arc<World>, chain: Arc<ImageChain>, about: About, subject: Subject) {
-    let profile = match &subject {
-        Subject::Git { .. } => None,
-        Subject::Image { profile, .. } | Subject::Artifact { profile, .. } => profile_of(&world, profile),
-    };
+    let profile = subject.profile().map(|name| world.profile(name));
     let namespace = chain.namespace().unwrap_or_default();
-    let answered = world.lookups.find(&namespace, &subject, profile.as_deref()).await;
+    let answered = world.lookups.find(&namespace, &subject, profile.as_ref().and_then(access::usable)).await;
     tracing::debug!(namespace, chain = chain.name_any(), of = subject.title(), answer = ?answered.outcome, "looked up");
     world.answers.end(&about, subject, clock::now(), answered);
     world.works.chains.queue.add(Key::of(chain.as_ref()));
@@ -210,8 +208,8 @@ async fn look_up(world: Arc<World>, chain: Arc<ImageChain>, about: About, subjec
 /// One promotion, as long as this process may write.
 async fn promote(world: Arc<World>, chain: Arc<ImageChain>, about: About, promotion: Promotion) {
     let mut claim = world.execute.claim().clone();
-    let (namespace, profile) = (chain.namespace().unwrap_or_default(), profile_of(&world, &promotion.profile));
-    let moved = world.lookups.promote(&namespace, &promotion, profile.as_deref());
+    let (namespace, profile) = (chain.namespace().unwrap_or_default(), world.profile(&promotion.profile));
+    let moved = world.lookups.promote(&namespace, &promotion, access::usable(&profile));
     let answered = tokio::select! {
         answered = moved => Some(answered),
         () = claim.lost() => None,

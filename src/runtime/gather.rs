@@ -5,7 +5,7 @@ mod chain;
 mod pods;
 mod prune;
 
-pub use build::{Facts as BuildFacts, usable};
-pub use chain::{Facts as ChainFacts, about};
+pub use build::{Facts as BuildFacts, build, pods};
+pub use chain::{about, chain};
 pub use pods::{Seen, prune as prune_pod};
 pub use prune::{build as prune_build, chain as prune_chain};

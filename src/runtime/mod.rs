@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod named;
 pub mod places;
 pub mod profiles;
+pub mod references;
 pub mod serve;
 pub mod supervisor;
 pub mod sweep;

@@ -9,7 +9,6 @@ use super::{
     clock,
     drive::{Next, Reconcile},
     execute::Error,
-    gather::usable,
     world::World,
 };
 use crate::{api::profile::BuildProfile, plan::access};
@@ -25,7 +24,7 @@ impl Reconcile for Profiles {
         let world = &self.0;
         let Some(profile) = world.profiles.get(key) else { return Ok(Next::Idle) };
         let fact = world.profile(&key.name);
-        let namespace = usable(&fact).map(|valid| valid.execution_namespace.clone()).unwrap_or_default();
+        let namespace = access::usable(&fact).map(|valid| valid.execution_namespace.clone()).unwrap_or_default();
         let checked = access::check_profile(Some(&fact), &key.name)
             .and_then(|_| access::check_execution(&namespace, world.labels(&namespace).as_ref()));
         let (previous, generation) = (profile.status.clone().unwrap_or_default(), profile.metadata.generation);

@@ -27,12 +27,11 @@ use super::{
 use crate::{
     api::{BUILD_UID_LABEL, build::ImageBuild, chain::ImageChain, profile::BuildProfile},
     plan::{
-        access::Labels,
+        access::{self, Labels},
         chain::{BuildFacts, Claim, Promotion, is_at_rest},
         image::{Repository, Tag},
         lookup::Subject,
         resolve::ProfileFact,
-        validate,
     },
 };
 
@@ -189,14 +188,7 @@ impl World {
     /// What is known of a profile.
     #[must_use]
     pub fn profile(&self, name: &str) -> ProfileFact {
-        let Some(profile) = self.profiles.get(&Key::new("", name)) else { return ProfileFact::Missing };
-        match validate::profile(&profile) {
-            Ok(valid) => ProfileFact::Usable(Box::new(valid)),
-            Err(problems) => {
-                let all: Vec<_> = problems.iter().map(ToString::to_string).collect();
-                ProfileFact::Invalid(all.join("; "))
-            }
-        }
+        access::profile_fact(self.profiles.get(&Key::new("", name)).as_deref())
     }
 
     /// The labels of a namespace, if it is there.
