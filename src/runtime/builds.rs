@@ -11,15 +11,15 @@ use kube::{Api, ResourceExt};
 use tokio::time::Instant;
 
 use super::{
-    cache::Key,
     clock,
-    drive::{Next, Reconcile},
     execute::{Error, Made},
     gates::{self, Ready},
     gather::{self, BuildFacts, Seen, prune_pod},
     health::State,
     named::User,
     references,
+    store::Key,
+    worker::{Reconcile, Requeue},
     world::World,
 };
 use crate::{
@@ -72,15 +72,15 @@ pub struct Builds {
 impl Reconcile for Builds {
     const KIND: &'static str = "ImageBuild";
 
-    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+    async fn reconcile(&self, key: &Key) -> Result<Requeue, Error> {
         match self.world.builds.get(key) {
             // It goes, and the sweep deletes its pods when it is gone.
-            Some(build) if build.metadata.deletion_timestamp.is_some() => Ok(Next::Idle),
+            Some(build) if build.metadata.deletion_timestamp.is_some() => Ok(Requeue::Idle),
             Some(build) => Box::pin(self.look(&build)).await,
             None => {
                 self.world.named.need(User::Build(key.clone()), [].into());
                 self.world.places.forget(key);
-                Ok(Next::Idle)
+                Ok(Requeue::Idle)
             }
         }
     }
@@ -96,11 +96,11 @@ impl Builds {
         Self { world, memory: Mutex::default() }
     }
 
-    async fn look(&self, object: &ImageBuild) -> Result<Next, Error> {
+    async fn look(&self, object: &ImageBuild) -> Result<Requeue, Error> {
         let valid = match validate::build(object) {
             Ok(valid) => valid,
             // Its result stands, whatever is thought of its object by now.
-            Err(_) if object.is_finished() => return Ok(Next::Idle),
+            Err(_) if object.is_finished() => return Ok(Requeue::Idle),
             Err(problems) => {
                 let all: Vec<_> = problems.iter().map(ToString::to_string).collect();
                 return self.refuse(object, Failure::new(Reason::SpecInvalid, all.join("; "))).await;
@@ -115,14 +115,14 @@ impl Builds {
         match gather::build(&self.world, (object, &valid, inputs), pods).await? {
             Some(facts) => self.follow(object, &valid, &facts).await,
             // The watch that it waits for asks for the next look.
-            None => Ok(Next::After(AGAIN)),
+            None => Ok(Requeue::After(AGAIN)),
         }
     }
 
-    async fn follow(&self, object: &ImageBuild, valid: &ValidBuild, facts: &BuildFacts<'_>) -> Result<Next, Error> {
+    async fn follow(&self, object: &ImageBuild, valid: &ValidBuild, facts: &BuildFacts<'_>) -> Result<Requeue, Error> {
         let attempts = object.status.as_ref().map_or(0, |status| status.attempts.len());
         if !self.sees_pods(facts, attempts) {
-            return Ok(Next::After(AGAIN));
+            return Ok(Requeue::After(AGAIN));
         }
         let pods: Vec<OwnPod<'_>> = facts.pods.iter().map(Seen::as_own).collect();
         let in_the_way = self.in_the_way(object);
@@ -134,7 +134,7 @@ impl Builds {
         };
         let plan = build::decide(&facts.scene(&pods, permission, taken));
         if !self.confirms(facts, &plan).await? {
-            return Ok(Next::soon());
+            return Ok(Requeue::soon());
         }
         let written = self.write_status(object, &plan.status).await?;
         let (object, is_live) = (written.as_ref().unwrap_or(object), written.is_some());
@@ -145,7 +145,7 @@ impl Builds {
         if !plan.actions.iter().any(|action| matches!(action, Action::CreatePod { .. })) && !is_held(&checked) {
             self.world.places.leave(&valid.profile, &Key::of(object));
         }
-        Ok(next(&plan, &checked, taken))
+        Ok(requeue(&plan, &checked, taken))
     }
 
     /// Whether the copy of the pods can be believed.
@@ -283,11 +283,11 @@ impl Builds {
         }
     }
 
-    async fn refuse(&self, object: &ImageBuild, why: Failure) -> Result<Next, Error> {
+    async fn refuse(&self, object: &ImageBuild, why: Failure) -> Result<Requeue, Error> {
         let previous = object.status.clone().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
         let status = access::refused(&previous, generation, clock::now(), &why);
-        self.write_status(object, &status).await.map(|_| Next::Idle)
+        self.write_status(object, &status).await.map(|_| Requeue::Idle)
     }
 
     fn note_in_the_way(&self, object: &ImageBuild, obstacle: Obstacle) -> Result<(), Error> {
@@ -314,11 +314,13 @@ fn is_held(checked: &Checked) -> bool {
     matches!(checked, Some(Gate::Closed(Failure { reason: Reason::WaitingForSlot, .. })))
 }
 
-fn next(plan: &Plan, checked: &Checked, taken: bool) -> Next {
+fn requeue(plan: &Plan, checked: &Checked, taken: bool) -> Requeue {
     match checked {
-        Some(Gate::Closed(Failure { reason: Reason::Suspended | Reason::WaitingForSlot, .. })) => Next::at(plan.wake),
-        Some(Gate::Closed(_)) => Next::After(AGAIN),
-        _ if taken => Next::After(REFUSED),
-        _ => Next::at(plan.wake),
+        Some(Gate::Closed(Failure { reason: Reason::Suspended | Reason::WaitingForSlot, .. })) => {
+            Requeue::at(plan.wake)
+        }
+        Some(Gate::Closed(_)) => Requeue::After(AGAIN),
+        _ if taken => Requeue::After(REFUSED),
+        _ => Requeue::at(plan.wake),
     }
 }

@@ -15,10 +15,10 @@ use k8s_openapi::{
 use kube::{Api, Client, ResourceExt, api::PostParams, core::PartialObjectMeta};
 
 use super::{
-    cache::Key,
     execute::Error,
     gather::{BuildFacts, Seen},
     health::State,
+    store::Key,
     world::World,
 };
 use crate::{

@@ -6,6 +6,6 @@ mod pods;
 mod prune;
 
 pub use build::{Facts as BuildFacts, build, pods};
-pub use chain::{about, chain};
+pub use chain::{chain, scope};
 pub use pods::{Seen, prune as prune_pod};
 pub use prune::{build as prune_build, chain as prune_chain};

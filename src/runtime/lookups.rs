@@ -3,7 +3,7 @@
 //! Each runs as a task of its own, so bounded in number. Whoever asked waits a moment for it, and is told by
 //! its queue when it took longer.
 
-mod asked;
+mod cache;
 mod secrets;
 mod used;
 
@@ -16,7 +16,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-pub use asked::{About, Asked};
+pub use cache::{LookupCache, Scope};
 pub use secrets::Reader;
 pub use used::{Answered, Used};
 

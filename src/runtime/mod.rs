@@ -6,13 +6,11 @@
 
 pub mod backoff;
 pub mod builds;
-pub mod cache;
 pub mod chains;
 pub mod claims;
 pub mod client;
 pub mod clock;
 pub mod controller;
-pub mod drive;
 pub mod execute;
 pub mod gates;
 pub mod gather;
@@ -23,11 +21,14 @@ pub mod metrics;
 pub mod named;
 pub mod places;
 pub mod profiles;
+pub mod queue;
 pub mod references;
 pub mod serve;
+pub mod store;
 pub mod supervisor;
 pub mod sweep;
 pub mod telemetry;
 pub mod triggers;
 pub mod watch;
+pub mod worker;
 pub mod world;

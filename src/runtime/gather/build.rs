@@ -31,7 +31,7 @@ use crate::{
         validate,
     },
     render::{Attempt, Target},
-    runtime::{cache::Key, clock, execute::Error, references::watched, world::World},
+    runtime::{clock, execute::Error, references::watched, store::Key, world::World},
 };
 
 /// How long the pods of a build may live, and how long they are kept after a good and after a bad end.

@@ -12,13 +12,13 @@ use crate::{
         object::ObjectKind,
         resolve::ConfigMapFact,
     },
-    runtime::{cache::Key, clock, lookups::About, world::World},
+    runtime::{clock, lookups::Scope, store::Key, world::World},
 };
 
 /// What the answers of a chain are about.
 #[must_use]
-pub fn about(chain: &ImageChain) -> About {
-    About {
+pub fn scope(chain: &ImageChain) -> Scope {
+    Scope {
         uid: chain.uid().unwrap_or_default(),
         generation: chain.metadata.generation.unwrap_or_default(),
         request: chain::request(chain.annotations()).unwrap_or_default().to_owned(),
@@ -28,20 +28,20 @@ pub fn about(chain: &ImageChain) -> About {
 /// What is known of a chain at this moment.
 #[must_use]
 pub fn chain(world: &World, chain: &ImageChain) -> Facts {
-    let about = about(chain);
+    let scope = scope(chain);
     let namespace = chain.namespace().unwrap_or_default();
     let others = chain.spec.links.iter().any(|link| link.from.as_ref().is_some_and(|from| from.chain.is_some()));
     let others = if others { world.chains.members(&namespace) } else { Vec::new() };
     let profiles = chain.spec.profiles.iter().map(|name| (name.to_string(), world.profile(&name.0)));
     Facts {
-        generation: about.generation,
+        generation: scope.generation,
         previous: chain.status.clone().unwrap_or_default(),
-        builds: world.facts_of(&about.uid),
+        builds: world.facts_of(&scope.uid),
         profiles: profiles.collect(),
         config_maps: config_maps(world, chain),
         chains: others.iter().map(|other| (other.name_any(), OtherChain::of(other))).collect(),
-        answers: world.answers.answers(&about),
-        promotions: world.promotions.answers(&about),
+        answers: world.answers.answers(&scope),
+        promotions: world.promotions.answers(&scope),
         strangers: world.strangers(chain),
         taken: world.taken(chain),
         since: world.since,
