@@ -47,9 +47,8 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub const MANAGED_BY: &str = "imagechain";
 /// On pods: what the stages are to do, as JSON, which they read as a file.
 pub const JOB_ANNOTATION: &str = "imagechain.dev/job";
-
-/// On pods: the repository that the attempt pushes to. What the operator reads of a running pod does not depend on the
-/// form of its job, which another version may have written.
+/// On pods: the repository that the attempt pushes to. The operator reads it from running pods, which may be those of
+/// an operator of another version: so it is no part of the job, whose format belongs to one version.
 pub const STAGING_ANNOTATION: &str = "imagechain.dev/staging";
 
 /// On namespaces: build pods run here, and nobody may enter them.

@@ -85,7 +85,9 @@ fn default_platform() -> String {
     "linux/amd64".to_owned()
 }
 
-fn default_deadline() -> Duration {
+/// How long a pod may live if the profile does not say.
+#[must_use]
+pub fn default_deadline() -> Duration {
     Duration::from("6h")
 }
 

@@ -14,12 +14,13 @@ use super::{
     status::{Conditions, Truth},
     text::{LONGEST_MESSAGE, truncate_middle},
     valid::ValidProfile,
+    validate,
 };
 use crate::api::{
     EXECUTION_LABEL,
     build::ImageBuildStatus,
     condition::{ConditionType, Reason},
-    profile::BuildProfileStatus,
+    profile::{BuildProfile, BuildProfileStatus},
 };
 
 /// The labels of an object.
@@ -31,6 +32,28 @@ pub type Labels = BTreeMap<String, String>;
 /// It is.
 pub fn check_suspend(suspended: bool) -> Result<(), Failure> {
     if suspended { Err(Failure::new(Reason::Suspended, "spec.suspend of the chain is true")) } else { Ok(()) }
+}
+
+/// What is known of a profile; `None` is one that is not there.
+#[must_use]
+pub fn profile_fact(object: Option<&BuildProfile>) -> ProfileFact {
+    match object.map(validate::profile) {
+        None => ProfileFact::Missing,
+        Some(Ok(valid)) => ProfileFact::Usable(Box::new(valid)),
+        Some(Err(problems)) => {
+            let all: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            ProfileFact::Invalid(all.join("; "))
+        }
+    }
+}
+
+/// The profile, if it can be used.
+#[must_use]
+pub fn usable(fact: &ProfileFact) -> Option<&ValidProfile> {
+    match fact {
+        ProfileFact::Usable(profile) => Some(profile),
+        ProfileFact::Missing | ProfileFact::Invalid(_) => None,
+    }
 }
 
 /// The profile is there and can be used.

@@ -46,6 +46,15 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// The profile whose settings say how it is reached.
+    #[must_use]
+    pub fn profile(&self) -> Option<&str> {
+        match self {
+            Self::Git { .. } => None,
+            Self::Image { profile, .. } | Self::Artifact { profile, .. } => Some(profile),
+        }
+    }
+
     /// What it is about, as it stands in a status.
     #[must_use]
     pub fn title(&self) -> String {

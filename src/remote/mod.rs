@@ -3,3 +3,4 @@
 
 pub mod git;
 pub mod registry;
+pub mod secret;

@@ -11,13 +11,15 @@ use kube::{Api, ResourceExt};
 use tokio::time::Instant;
 
 use super::{
-    cache::Key,
     clock,
-    drive::{Next, Reconcile},
     execute::{Error, Made},
-    gather::{BuildFacts, Names, Ready, Seen, prune_pod},
+    gates::{self, Ready},
+    gather::{self, BuildFacts, Seen, prune_pod},
     health::State,
     named::User,
+    references,
+    store::Key,
+    worker::{Reconcile, Requeue},
     world::World,
 };
 use crate::{
@@ -70,15 +72,15 @@ pub struct Builds {
 impl Reconcile for Builds {
     const KIND: &'static str = "ImageBuild";
 
-    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+    async fn reconcile(&self, key: &Key) -> Result<Requeue, Error> {
         match self.world.builds.get(key) {
             // It goes, and the sweep deletes its pods when it is gone.
-            Some(build) if build.metadata.deletion_timestamp.is_some() => Ok(Next::Idle),
+            Some(build) if build.metadata.deletion_timestamp.is_some() => Ok(Requeue::Idle),
             Some(build) => Box::pin(self.look(&build)).await,
             None => {
                 self.world.named.need(User::Build(key.clone()), [].into());
                 self.world.places.forget(key);
-                Ok(Next::Idle)
+                Ok(Requeue::Idle)
             }
         }
     }
@@ -94,11 +96,11 @@ impl Builds {
         Self { world, memory: Mutex::default() }
     }
 
-    async fn look(&self, object: &ImageBuild) -> Result<Next, Error> {
+    async fn look(&self, object: &ImageBuild) -> Result<Requeue, Error> {
         let valid = match validate::build(object) {
             Ok(valid) => valid,
             // Its result stands, whatever is thought of its object by now.
-            Err(_) if object.is_finished() => return Ok(Next::Idle),
+            Err(_) if object.is_finished() => return Ok(Requeue::Idle),
             Err(problems) => {
                 let all: Vec<_> = problems.iter().map(ToString::to_string).collect();
                 return self.refuse(object, Failure::new(Reason::SpecInvalid, all.join("; "))).await;
@@ -108,40 +110,42 @@ impl Builds {
             let message = "single builds do not run in this version: make an ImageChain with one link of it";
             return self.refuse(object, Failure::new(Reason::SpecInvalid, message)).await;
         };
-        match BuildFacts::of(&self.world, object, &valid, inputs).await? {
+        let pods = gather::pods(&self.world, &object.uid().unwrap_or_default()).await?;
+        references::subscribe_build(&self.world.named, object, &valid);
+        match gather::build(&self.world, (object, &valid, inputs), pods).await? {
             Some(facts) => self.follow(object, &valid, &facts).await,
             // The watch that it waits for asks for the next look.
-            None => Ok(Next::After(AGAIN)),
+            None => Ok(Requeue::After(AGAIN)),
         }
     }
 
-    async fn follow(&self, object: &ImageBuild, valid: &ValidBuild, facts: &BuildFacts<'_>) -> Result<Next, Error> {
+    async fn follow(&self, object: &ImageBuild, valid: &ValidBuild, facts: &BuildFacts<'_>) -> Result<Requeue, Error> {
         let attempts = object.status.as_ref().map_or(0, |status| status.attempts.len());
         if !self.sees_pods(facts, attempts) {
-            return Ok(Next::After(AGAIN));
+            return Ok(Requeue::After(AGAIN));
         }
         let pods: Vec<OwnPod<'_>> = facts.pods.iter().map(Seen::as_own).collect();
         let in_the_way = self.in_the_way(object);
         let taken = in_the_way == Some(Obstacle::Taken);
-        let checked = self.check(object, facts, &pods, in_the_way).await?;
+        let checked = self.check(facts, &pods, in_the_way).await?;
         let permission = match &checked {
             Some(Gate::Closed(why)) => Gate::Closed(why.clone()),
             Some(Gate::Open(_)) | None => Gate::Open(()),
         };
         let plan = build::decide(&facts.scene(&pods, permission, taken));
         if !self.confirms(facts, &plan).await? {
-            return Ok(Next::soon());
+            return Ok(Requeue::soon());
         }
         let written = self.write_status(object, &plan.status).await?;
         let (object, is_live) = (written.as_ref().unwrap_or(object), written.is_some());
         for action in &plan.actions {
             self.act((object, is_live), facts, action, &checked).await?;
         }
-        self.complete_pods(object, facts).await?;
+        self.complete_pods(facts).await?;
         if !plan.actions.iter().any(|action| matches!(action, Action::CreatePod { .. })) && !is_held(&checked) {
             self.world.places.leave(&valid.profile, &Key::of(object));
         }
-        Ok(next(&plan, &checked, taken))
+        Ok(requeue(&plan, &checked, taken))
     }
 
     /// Whether the copy of the pods can be believed.
@@ -156,7 +160,6 @@ impl Builds {
     /// What stands before the attempt that would begin now; nothing if none would.
     async fn check(
         &self,
-        object: &ImageBuild,
         facts: &BuildFacts<'_>,
         pods: &[OwnPod<'_>],
         in_the_way: Option<Obstacle>,
@@ -170,7 +173,7 @@ impl Builds {
         if let Some(Obstacle::Refused(message)) = in_the_way {
             return Ok(Some(Gate::Closed(Failure::new(Reason::ExecutionNamespaceNotReady, message))));
         }
-        Ok(Some(self.world.check(object, facts, number).await?.into()))
+        gates::pass(&self.world, facts, number).await.map(Some)
     }
 
     /// The live read before an attempt is declared over by the absence or silence of its pod.
@@ -228,9 +231,7 @@ impl Builds {
         ready: &Ready,
     ) -> Result<(), Error> {
         let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-        let uid = object.uid().unwrap_or_default();
-        let names = Names { name: &name, namespace: &namespace, uid: &uid, number };
-        let attempt = names.with(object, facts, &ready.profile, &ready.target, &self.world.operator_image);
+        let attempt = facts.attempt(&ready.profile, &ready.target, number, &self.world.operator_image);
         match self.world.execute.create_pod(&attempt, only_if, is_live.then_some(object)).await? {
             Made::Ours(pod) => {
                 tracing::info!(namespace, build = name, pod = pod.name_any(), "an attempt");
@@ -248,7 +249,7 @@ impl Builds {
     }
 
     /// Makes the Secrets of pods that somebody made who ended before it.
-    async fn complete_pods(&self, object: &ImageBuild, facts: &BuildFacts<'_>) -> Result<(), Error> {
+    async fn complete_pods(&self, facts: &BuildFacts<'_>) -> Result<(), Error> {
         let Some((profile, target)) = facts.place() else { return Ok(()) };
         for pod in &facts.pods {
             if !pod.has_not_begun() {
@@ -258,7 +259,7 @@ impl Builds {
             if self.memory().complete.contains(pod.uid()) {
                 continue;
             }
-            self.complete(object, facts, pod, (profile, target)).await?;
+            self.complete(facts, pod, (profile, target)).await?;
             self.memory().complete.insert(pod.uid().to_owned());
         }
         Ok(())
@@ -266,17 +267,13 @@ impl Builds {
 
     async fn complete(
         &self,
-        object: &ImageBuild,
         facts: &BuildFacts<'_>,
         pod: &Seen,
         (profile, target): (&crate::plan::valid::ValidProfile, &Target),
     ) -> Result<(), Error> {
-        let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-        let uid = object.uid().unwrap_or_default();
-        let names = Names { name: &name, namespace: &namespace, uid: &uid, number: pod.attempt().unsigned_abs() };
-        let attempt = names.with(object, facts, profile, target, &self.world.operator_image);
+        let attempt = facts.attempt(profile, target, pod.attempt().unsigned_abs(), &self.world.operator_image);
         // What is missing now is told by the kubelet, and then by the timeout of the pod.
-        let Ok(found) = self.world.read_needs(&attempt).await? else { return Ok(()) };
+        let Gate::Open(found) = gates::read(&self.world, &attempt).await? else { return Ok(()) };
         let pods: Api<Pod> = Api::namespaced(self.world.client.clone(), &pod.namespace);
         match pods.get_opt(&pod.name).await? {
             Some(live) if live.uid().as_deref() == Some(pod.uid()) => {
@@ -286,11 +283,11 @@ impl Builds {
         }
     }
 
-    async fn refuse(&self, object: &ImageBuild, why: Failure) -> Result<Next, Error> {
+    async fn refuse(&self, object: &ImageBuild, why: Failure) -> Result<Requeue, Error> {
         let previous = object.status.clone().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
         let status = access::refused(&previous, generation, clock::now(), &why);
-        self.write_status(object, &status).await.map(|_| Next::Idle)
+        self.write_status(object, &status).await.map(|_| Requeue::Idle)
     }
 
     fn note_in_the_way(&self, object: &ImageBuild, obstacle: Obstacle) -> Result<(), Error> {
@@ -317,11 +314,13 @@ fn is_held(checked: &Checked) -> bool {
     matches!(checked, Some(Gate::Closed(Failure { reason: Reason::WaitingForSlot, .. })))
 }
 
-fn next(plan: &Plan, checked: &Checked, taken: bool) -> Next {
+fn requeue(plan: &Plan, checked: &Checked, taken: bool) -> Requeue {
     match checked {
-        Some(Gate::Closed(Failure { reason: Reason::Suspended | Reason::WaitingForSlot, .. })) => Next::at(plan.wake),
-        Some(Gate::Closed(_)) => Next::After(AGAIN),
-        _ if taken => Next::After(REFUSED),
-        _ => Next::at(plan.wake),
+        Some(Gate::Closed(Failure { reason: Reason::Suspended | Reason::WaitingForSlot, .. })) => {
+            Requeue::at(plan.wake)
+        }
+        Some(Gate::Closed(_)) => Requeue::After(AGAIN),
+        _ if taken => Requeue::After(REFUSED),
+        _ => Requeue::at(plan.wake),
     }
 }

@@ -7,23 +7,23 @@ use kube::{Api, ResourceExt};
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
-    cache::Key,
     clock,
-    drive::{Next, Reconcile},
     execute::Error,
-    gather::{ChainFacts, about},
-    lookups::About,
+    gather::{self, scope},
+    lookups::Scope,
     named::User,
+    references,
+    store::Key,
+    worker::{Reconcile, Requeue},
     world::World,
 };
 use crate::{
     api::{build::ImageBuild, chain::ImageChain},
     plan::{
+        access,
         chain::{Action, Plan, Promotion},
         lookup::{Found, Subject},
         name,
-        resolve::ProfileFact,
-        valid::ValidProfile,
     },
 };
 
@@ -42,22 +42,22 @@ pub struct Chains(pub Arc<World>);
 impl Reconcile for Chains {
     const KIND: &'static str = "ImageChain";
 
-    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+    async fn reconcile(&self, key: &Key) -> Result<Requeue, Error> {
         if let Some(chain) = self.0.chains.get(key) {
             return Box::pin(self.look(&chain)).await;
         }
         self.0.named.need(User::Chain(key.clone()), [].into());
-        Ok(Next::Idle)
+        Ok(Requeue::Idle)
     }
 }
 
 impl Chains {
-    async fn look(&self, chain: &Arc<ImageChain>) -> Result<Next, Error> {
-        let (world, about) = (&self.0, about(chain));
-        let mut plan = ChainFacts::of(world, chain).decide(chain);
+    async fn look(&self, chain: &Arc<ImageChain>) -> Result<Requeue, Error> {
+        let (world, scope) = (&self.0, scope(chain));
+        let mut plan = decide(world, chain, &scope);
         if !plan.lookups.is_empty() {
-            self.ask(chain, &about, &plan.lookups).await;
-            plan = ChainFacts::of(world, chain).decide(chain);
+            self.ask(chain, &scope, &plan.lookups).await;
+            plan = decide(world, chain, &scope);
         }
         let mut acted = false;
         let mut promotions = Vec::new();
@@ -68,27 +68,27 @@ impl Chains {
                 action => self.act(chain, action).await?,
             }
         }
-        self.promote(chain, &about, promotions).await;
+        self.promote(chain, &scope, promotions).await;
         if acted {
-            plan = ChainFacts::of(world, chain).decide(chain);
+            plan = decide(world, chain, &scope);
         }
-        self.write_status(chain, &about, &plan).await?;
-        Ok(self.next(&about, &plan))
+        self.write_status(chain, &scope, &plan).await?;
+        Ok(self.requeue(&scope, &plan))
     }
 
-    fn next(&self, about: &About, plan: &Plan) -> Next {
-        if !plan.actions.is_empty() && plan.actions.iter().any(|action| !self.is_under_way(about, action)) {
-            return Next::soon();
+    fn requeue(&self, scope: &Scope, plan: &Plan) -> Requeue {
+        if !plan.actions.is_empty() && plan.actions.iter().any(|action| !self.is_under_way(scope, action)) {
+            return Requeue::soon();
         }
-        let lacks = !self.0.answers.lacking(about).is_empty() || !self.0.promotions.lacking(about).is_empty();
+        let lacks = !self.0.answers.lacking(scope).is_empty() || !self.0.promotions.lacking(scope).is_empty();
         match plan.wake {
-            None if lacks => Next::After(AGAIN),
-            wake => Next::at(wake),
+            None if lacks => Requeue::After(AGAIN),
+            wake => Requeue::at(wake),
         }
     }
 
-    fn is_under_way(&self, about: &About, action: &Action) -> bool {
-        matches!(action, Action::Promote(promotion) if self.0.promotions.is_running(about, promotion))
+    fn is_under_way(&self, scope: &Scope, action: &Action) -> bool {
+        matches!(action, Action::Promote(promotion) if self.0.promotions.is_running(scope, promotion))
     }
 
     async fn act(&self, chain: &ImageChain, action: Action) -> Result<(), Error> {
@@ -104,7 +104,7 @@ impl Chains {
                 }
                 tracing::info!(namespace, build = name, causes = ?build.spec.causes, "a build");
                 world.builds.wrote(None, build);
-                world.works.builds.queue.add(key);
+                world.works.builds.add(key);
                 Ok(())
             }
             Action::Supersede { name, uid, message } => {
@@ -127,50 +127,51 @@ impl Chains {
 
     async fn delete_staged(&self, build: &ImageBuild, uid: &str) {
         let name = &build.spec.profile.0;
-        let ProfileFact::Usable(profile) = self.0.profile(name) else { return };
+        let fact = self.0.profile(name);
+        let Some(profile) = access::usable(&fact) else { return };
         let Some(staging) = &profile.staging else { return };
         for attempt in build.status.iter().flat_map(|status| &status.attempts) {
             let tag = name::pod(&build.name_any(), uid, attempt.number.unsigned_abs());
-            self.0.lookups.delete_staged(name, &profile, &staging.repository, &tag).await;
+            self.0.lookups.delete_staged(name, profile, &staging.repository, &tag).await;
         }
     }
 
     /// Asks, and waits a moment for the answers.
-    async fn ask(&self, chain: &Arc<ImageChain>, about: &About, subjects: &[Subject]) {
-        let new = subjects.iter().filter(|subject| self.0.answers.begin(about, subject));
+    async fn ask(&self, chain: &Arc<ImageChain>, scope: &Scope, subjects: &[Subject]) {
+        let new = subjects.iter().filter(|subject| self.0.answers.begin(scope, subject));
         wait(new.map(|subject| {
-            tokio::spawn(look_up(Arc::clone(&self.0), Arc::clone(chain), about.clone(), subject.clone()))
+            tokio::spawn(look_up(Arc::clone(&self.0), Arc::clone(chain), scope.clone(), subject.clone()))
         }))
         .await;
     }
 
     /// Moves tags, and waits a moment for the end of that. The chain is read once for all of them: it may have
     /// hundreds of links, and be large.
-    async fn promote(&self, chain: &Arc<ImageChain>, about: &About, promotions: Vec<Promotion>) {
+    async fn promote(&self, chain: &Arc<ImageChain>, scope: &Scope, promotions: Vec<Promotion>) {
         let world = &self.0;
-        let new = promotions.into_iter().filter(|promotion| world.promotions.begin(about, promotion));
+        let new = promotions.into_iter().filter(|promotion| world.promotions.begin(scope, promotion));
         let new: Vec<Promotion> = new.collect();
         if new.is_empty() {
             return;
         }
         if !stands(world, chain).await {
             for promotion in &new {
-                world.promotions.give_up(about, promotion);
+                world.promotions.give_up(scope, promotion);
             }
-            return world.works.chains.queue.add_after(Key::of(chain.as_ref()), GIVEN_UP);
+            return world.works.chains.add_after(Key::of(chain.as_ref()), GIVEN_UP);
         }
         let move_tags =
-            |promotion| tokio::spawn(promote(Arc::clone(world), Arc::clone(chain), about.clone(), promotion));
+            |promotion| tokio::spawn(promote(Arc::clone(world), Arc::clone(chain), scope.clone(), promotion));
         wait(new.into_iter().map(move_tags)).await;
     }
 
-    async fn write_status(&self, chain: &ImageChain, about: &About, plan: &Plan) -> Result<(), Error> {
+    async fn write_status(&self, chain: &ImageChain, scope: &Scope, plan: &Plan) -> Result<(), Error> {
         let world = &self.0;
         let chains: Api<ImageChain> = Api::namespaced(world.client.clone(), &chain.namespace().unwrap_or_default());
         let written = world.execute.write_status(&chains, chain, chain.status.as_ref(), &plan.status).await;
         // A success is believed in the pass that it was made in, and in no other: after another one, the same
         // promotion must be made again.
-        world.promotions.forget(about, |_, answer| answer.result == Ok(Found::Presence(true)));
+        world.promotions.forget(scope, |_, answer| answer.result == Ok(Found::Presence(true)));
         if let Some(written) = written? {
             world.look_at_dependents(&written);
             world.chains.wrote(chain.resource_version().as_deref(), written);
@@ -188,42 +189,39 @@ async fn wait(tasks: impl Iterator<Item = JoinHandle<()>>) {
     }
 }
 
-fn profile_of(world: &World, name: &str) -> Option<Box<ValidProfile>> {
-    match world.profile(name) {
-        ProfileFact::Usable(profile) => Some(profile),
-        ProfileFact::Missing | ProfileFact::Invalid(_) => None,
-    }
+/// Decides on what is known now. Failures that may be mended are forgotten before, and what the chain needs is watched.
+fn decide(world: &World, chain: &ImageChain, scope: &Scope) -> Plan {
+    references::forget_mended(world, chain, scope);
+    references::subscribe_chain(world, chain, scope);
+    gather::chain(world, chain).decide(chain)
 }
 
-async fn look_up(world: Arc<World>, chain: Arc<ImageChain>, about: About, subject: Subject) {
-    let profile = match &subject {
-        Subject::Git { .. } => None,
-        Subject::Image { profile, .. } | Subject::Artifact { profile, .. } => profile_of(&world, profile),
-    };
+async fn look_up(world: Arc<World>, chain: Arc<ImageChain>, scope: Scope, subject: Subject) {
+    let profile = subject.profile().map(|name| world.profile(name));
     let namespace = chain.namespace().unwrap_or_default();
-    let answered = world.lookups.find(&namespace, &subject, profile.as_deref()).await;
-    tracing::debug!(namespace, chain = chain.name_any(), of = subject.title(), answer = ?answered.0, "looked up");
-    world.answers.end(&about, subject, clock::now(), answered);
-    world.works.chains.queue.add(Key::of(chain.as_ref()));
+    let answered = world.lookups.find(&namespace, &subject, profile.as_ref().and_then(access::usable)).await;
+    tracing::debug!(namespace, chain = chain.name_any(), of = subject.title(), answer = ?answered.outcome, "looked up");
+    world.answers.end(&scope, subject, clock::now(), answered);
+    world.works.chains.add(Key::of(chain.as_ref()));
 }
 
 /// One promotion, as long as this process may write.
-async fn promote(world: Arc<World>, chain: Arc<ImageChain>, about: About, promotion: Promotion) {
+async fn promote(world: Arc<World>, chain: Arc<ImageChain>, scope: Scope, promotion: Promotion) {
     let mut claim = world.execute.claim().clone();
-    let (namespace, profile) = (chain.namespace().unwrap_or_default(), profile_of(&world, &promotion.profile));
-    let moved = world.lookups.promote(&namespace, &promotion, profile.as_deref());
+    let (namespace, profile) = (chain.namespace().unwrap_or_default(), world.profile(&promotion.profile));
+    let moved = world.lookups.promote(&namespace, &promotion, access::usable(&profile));
     let answered = tokio::select! {
         answered = moved => Some(answered),
         () = claim.lost() => None,
     };
     let (name, link, staged) = (chain.name_any(), promotion.link.clone(), promotion.staged.clone());
     let Some(answered) = answered else {
-        world.promotions.give_up(&about, &promotion);
-        return world.works.chains.queue.add_after(Key::of(chain.as_ref()), GIVEN_UP);
+        world.promotions.give_up(&scope, &promotion);
+        return world.works.chains.add_after(Key::of(chain.as_ref()), GIVEN_UP);
     };
-    tracing::info!(namespace, chain = name, link, staged, answer = ?answered.0, "published");
-    world.promotions.end(&about, promotion, clock::now(), answered);
-    world.works.chains.queue.add(Key::of(chain.as_ref()));
+    tracing::info!(namespace, chain = name, link, staged, answer = ?answered.outcome, "published");
+    world.promotions.end(&scope, promotion, clock::now(), answered);
+    world.works.chains.add(Key::of(chain.as_ref()));
 }
 
 /// The live read before tags are moved: a chain that is another than was decided on, or gone, publishes nothing. Its

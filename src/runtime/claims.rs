@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::cache::Key;
+use super::store::Key;
 use crate::plan::{
     chain::{Claim, taken},
     recipe::OutputKey,

@@ -12,10 +12,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    backoff::Backoff,
     builds::Builds,
     chains::Chains,
     client::{self, Cluster},
-    drive::{Drive, Reconcile, Work},
     execute::Executor,
     gather::{prune_build, prune_chain, prune_pod},
     health::Health,
@@ -24,11 +24,14 @@ use super::{
     metrics::Metrics,
     named::Named,
     profiles::Profiles,
+    queue::Queue,
     serve::{Endpoints, Server},
+    store::Key,
     supervisor::{self, Supervisor},
     sweep,
     triggers::{self, News},
     watch::{Options, Source, Watchable, group, watch},
+    worker::{Reconcile, Worker},
     world::{Parts, World},
 };
 use crate::api::{MANAGED_BY, MANAGED_BY_LABEL, build::ImageBuild, chain::ImageChain, profile::BuildProfile};
@@ -179,7 +182,7 @@ impl Loops {
     async fn run<R: Reconcile>(
         self,
         reconciler: R,
-        work: Arc<Work>,
+        queue: Arc<Queue<Key>>,
         end: CancellationToken,
     ) -> Result<(), tokio::task::JoinError> {
         // Nothing is decided on half of the facts.
@@ -189,7 +192,7 @@ impl Loops {
             }
         }
         let Self { claim, metrics, workers, .. } = self;
-        Drive { reconciler: Arc::new(reconciler), work, claim, metrics, workers }.run(end).await
+        Worker { reconciler, queue, backoff: Backoff::default(), claim, metrics, most: workers }.run(end).await
     }
 }
 

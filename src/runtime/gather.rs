@@ -2,12 +2,10 @@
 
 mod build;
 mod chain;
-mod permission;
 mod pods;
 mod prune;
 
-pub use build::{Facts as BuildFacts, usable};
-pub use chain::{Facts as ChainFacts, about};
-pub use permission::{Names, Ready};
+pub use build::{Facts as BuildFacts, build, pods};
+pub use chain::{chain, scope};
 pub use pods::{Seen, prune as prune_pod};
 pub use prune::{build as prune_build, chain as prune_chain};

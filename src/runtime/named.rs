@@ -15,8 +15,8 @@ use k8s_openapi::{
 use kube::{Api, Resource, ResourceExt, core::PartialObjectMeta};
 
 use super::{
-    cache::Key,
     health::State,
+    store::Key,
     watch::{Group, Guarded, Options, Source, Watchable, Watched, group},
 };
 use crate::plan::{

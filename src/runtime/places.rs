@@ -10,7 +10,7 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{cache::Key, clock};
+use super::{clock, store::Key};
 use crate::plan::slots::{Contender, admitted};
 
 /// After so long without a pod, who was let in has given up.

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use kube::Api;
 
 use super::{
-    cache::Key,
     clock,
-    drive::{Next, Reconcile},
     execute::Error,
-    gather::usable,
+    store::Key,
+    worker::{Reconcile, Requeue},
     world::World,
 };
 use crate::{api::profile::BuildProfile, plan::access};
@@ -21,11 +20,11 @@ pub struct Profiles(pub Arc<World>);
 impl Reconcile for Profiles {
     const KIND: &'static str = "BuildProfile";
 
-    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+    async fn reconcile(&self, key: &Key) -> Result<Requeue, Error> {
         let world = &self.0;
-        let Some(profile) = world.profiles.get(key) else { return Ok(Next::Idle) };
+        let Some(profile) = world.profiles.get(key) else { return Ok(Requeue::Idle) };
         let fact = world.profile(&key.name);
-        let namespace = usable(&fact).map(|valid| valid.execution_namespace.clone()).unwrap_or_default();
+        let namespace = access::usable(&fact).map(|valid| valid.execution_namespace.clone()).unwrap_or_default();
         let checked = access::check_profile(Some(&fact), &key.name)
             .and_then(|_| access::check_execution(&namespace, world.labels(&namespace).as_ref()));
         let (previous, generation) = (profile.status.clone().unwrap_or_default(), profile.metadata.generation);
@@ -35,6 +34,6 @@ impl Reconcile for Profiles {
         if let Some(written) = written {
             world.profiles.wrote(profile.metadata.resource_version.as_deref(), written);
         }
-        Ok(Next::Idle)
+        Ok(Requeue::Idle)
     }
 }

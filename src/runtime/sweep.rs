@@ -8,7 +8,7 @@ use kube::{Api, ResourceExt};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{cache::Key, execute::Error, health::State, world::World};
+use super::{execute::Error, health::State, store::Key, world::World};
 use crate::api::{BUILD_LABEL, BUILD_NAMESPACE_LABEL, BUILD_UID_LABEL, build::ImageBuild};
 
 /// How often all pods are looked at.

@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::{Resource, ResourceExt, core::PartialObjectMeta};
 
 use super::{
-    cache::Key,
     named::{Object, User},
+    store::Key,
     sweep,
     watch::Change,
     world::{World, standing_on},
@@ -92,7 +92,7 @@ impl World {
     pub(super) fn look_at_dependents(&self, chain: &ImageChain) {
         let own = Key::of(chain);
         for other in self.chains.members(&standing_on(&own.namespace, &own.name)) {
-            self.works.chains.queue.add(Key::of(other.as_ref()));
+            self.works.chains.add(Key::of(other.as_ref()));
         }
     }
 
@@ -133,7 +133,7 @@ impl World {
     fn look_at_chain_of(&self, build: &ImageBuild, pause: Duration) {
         if let Some(chain) = &build.spec.chain_ref {
             let key = Key::new(&build.namespace().unwrap_or_default(), &chain.name.0);
-            self.works.chains.queue.add_after(key, pause);
+            self.works.chains.add_after(key, pause);
         }
     }
 
@@ -144,7 +144,7 @@ impl World {
             return;
         }
         let name = profile.name_any();
-        self.works.profiles.queue.add(Key::new("", &name));
+        self.works.profiles.add(Key::new("", &name));
         let is_status = |old: &BuildProfile| old.uid() == profile.uid() && old.spec == profile.spec;
         if matches!(change, Change::Applied(_)) && old.as_deref().is_some_and(is_status) {
             return;
@@ -169,7 +169,7 @@ impl World {
         let name = namespace.name_any();
         for profile in self.profiles.all() {
             if profile.spec.execution_namespace.0 == name {
-                self.works.profiles.queue.add(Key::of(profile.as_ref()));
+                self.works.profiles.add(Key::of(profile.as_ref()));
                 self.look_at_builds(|build| build.spec.profile.0 == profile.name_any());
             }
         }
@@ -191,13 +191,13 @@ impl World {
         self.look_at_build_of(pod, if is_progress { PROGRESS } else { Duration::ZERO });
         let waiting = self.places.waiting(label(pod, PROFILE_LABEL));
         for build in waiting {
-            self.works.builds.queue.add(build);
+            self.works.builds.add(build);
         }
     }
 
     fn look_at_build_of(&self, pod: &Pod, pause: Duration) {
         let key = Key::new(label(pod, BUILD_NAMESPACE_LABEL), label(pod, BUILD_LABEL));
-        self.works.builds.queue.add_after(key, pause);
+        self.works.builds.add_after(key, pause);
     }
 
     /// Nodes change all the time: what matters is whether they answer.
@@ -216,8 +216,8 @@ impl World {
     fn hear_of_named(&self, object: &Object) {
         for user in self.named.users_of(object) {
             match user {
-                User::Chain(key) => self.works.chains.queue.add(key),
-                User::Build(key) => self.works.builds.queue.add(key),
+                User::Chain(key) => self.works.chains.add(key),
+                User::Build(key) => self.works.builds.add(key),
             }
         }
     }
@@ -232,7 +232,7 @@ impl World {
     /// Asks for a look at those of some builds that have not ended.
     fn look_at(&self, builds: &[Arc<ImageBuild>]) {
         for build in builds.iter().filter(|build| !build.is_finished()) {
-            self.works.builds.queue.add(Key::of(build.as_ref()));
+            self.works.builds.add(Key::of(build.as_ref()));
         }
     }
 }

@@ -13,26 +13,25 @@ use k8s_openapi::{
 use kube::{Client, ResourceExt, core::PartialObjectMeta};
 
 use super::{
-    cache::{Kept, Key},
     claims::Claims,
     clock,
-    drive::{Rank, Work},
     execute::Executor,
     health::State,
-    lookups::{Asked, Lookups},
+    lookups::{LookupCache, Lookups},
     named::Named,
     places::Places,
+    queue::{Priority, Queue},
+    store::{Key, Store},
     watch::Group,
 };
 use crate::{
     api::{BUILD_UID_LABEL, build::ImageBuild, chain::ImageChain, profile::BuildProfile},
     plan::{
-        access::Labels,
+        access::{self, Labels},
         chain::{BuildFacts, Claim, Promotion, is_at_rest},
         lookup::Subject,
         recipe::OutputKey,
         resolve::ProfileFact,
-        validate,
     },
 };
 
@@ -40,11 +39,11 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Works {
     /// Chains.
-    pub chains: Arc<Work>,
+    pub chains: Arc<Queue<Key>>,
     /// Builds.
-    pub builds: Arc<Work>,
+    pub builds: Arc<Queue<Key>>,
     /// Profiles.
-    pub profiles: Arc<Work>,
+    pub profiles: Arc<Queue<Key>>,
 }
 
 /// The facts of a build, with the version that they are of.
@@ -59,21 +58,21 @@ pub struct World {
     /// Asks registries and git servers.
     pub lookups: Lookups,
     /// What they said.
-    pub answers: Asked<Subject>,
+    pub answers: LookupCache<Subject>,
     /// What became of promotions.
-    pub promotions: Asked<Promotion>,
+    pub promotions: LookupCache<Promotion>,
     /// Chains, by namespace, and by the chains that they stand on.
-    pub chains: Kept<ImageChain>,
+    pub chains: Store<ImageChain>,
     /// Builds, by the UID of their chain.
-    pub builds: Kept<ImageBuild>,
+    pub builds: Store<ImageBuild>,
     /// Profiles.
-    pub profiles: Kept<BuildProfile>,
+    pub profiles: Store<BuildProfile>,
     /// Namespaces: their labels.
-    pub namespaces: Kept<PartialObjectMeta<Namespace>>,
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
     /// Pods, by the UID of their build.
-    pub pods: Kept<Pod>,
+    pub pods: Store<Pod>,
     /// Nodes: whether they answer.
-    pub nodes: Kept<Node>,
+    pub nodes: Store<Node>,
     /// The watches of the namespaces that pods are in.
     pub pod_streams: Group<String, Pod>,
     /// Single objects of tenants.
@@ -98,17 +97,17 @@ impl Works {
     /// Asks for a look at a chain. One that is known already has changed; of another its status tells whether that
     /// is urgent.
     pub(super) fn look_at_chain(&self, chain: &ImageChain, is_known: bool) {
-        self.chains.queue.add_ranked(Key::of(chain), rank(!is_known && is_at_rest(chain)));
+        self.chains.add_with_priority(Key::of(chain), priority(!is_known && is_at_rest(chain)));
     }
 
     /// The same of a build.
     pub(super) fn look_at_build(&self, build: &ImageBuild, is_known: bool) {
-        self.builds.queue.add_ranked(Key::of(build), rank(!is_known && build.is_finished()));
+        self.builds.add_with_priority(Key::of(build), priority(!is_known && build.is_finished()));
     }
 }
 
-const fn rank(is_at_rest: bool) -> Rank {
-    if is_at_rest { Rank::Last } else { Rank::First }
+const fn priority(is_at_rest: bool) -> Priority {
+    if is_at_rest { Priority::Last } else { Priority::First }
 }
 
 impl fmt::Debug for World {
@@ -142,16 +141,16 @@ impl World {
             client,
             execute,
             lookups,
-            answers: Asked::default(),
-            promotions: Asked::default(),
-            chains: Kept::new(groups),
-            builds: Kept::new(|build: &ImageBuild| {
+            answers: LookupCache::default(),
+            promotions: LookupCache::default(),
+            chains: Store::new(groups),
+            builds: Store::new(|build: &ImageBuild| {
                 build.spec.chain_ref.iter().map(|owner| owner.uid.clone()).collect()
             }),
-            profiles: Kept::new(|_| BTreeSet::new()),
-            namespaces: Kept::new(|_| BTreeSet::new()),
-            pods: Kept::new(|pod: &Pod| pod.labels().get(BUILD_UID_LABEL).cloned().into_iter().collect()),
-            nodes: Kept::new(|_| BTreeSet::new()),
+            profiles: Store::new(|_| BTreeSet::new()),
+            namespaces: Store::new(|_| BTreeSet::new()),
+            pods: Store::new(|pod: &Pod| pod.labels().get(BUILD_UID_LABEL).cloned().into_iter().collect()),
+            nodes: Store::new(|_| BTreeSet::new()),
             pod_streams,
             named,
             places: Places::default(),
@@ -189,14 +188,7 @@ impl World {
     /// What is known of a profile.
     #[must_use]
     pub fn profile(&self, name: &str) -> ProfileFact {
-        let Some(profile) = self.profiles.get(&Key::new("", name)) else { return ProfileFact::Missing };
-        match validate::profile(&profile) {
-            Ok(valid) => ProfileFact::Usable(Box::new(valid)),
-            Err(problems) => {
-                let all: Vec<_> = problems.iter().map(ToString::to_string).collect();
-                ProfileFact::Invalid(all.join("; "))
-            }
-        }
+        access::profile_fact(self.profiles.get(&Key::new("", name)).as_deref())
     }
 
     /// The labels of a namespace, if it is there.
@@ -241,7 +233,7 @@ impl World {
     /// the same tags looks again.
     pub fn claim(&self, key: &Key) {
         for rival in self.claims.note(key, || self.chains.get(key).map(|chain| Claim::of(&chain))) {
-            self.works.chains.queue.add(rival);
+            self.works.chains.add(rival);
         }
     }
 
@@ -264,7 +256,7 @@ impl World {
     pub fn look_at_all(&self) {
         self.chains.all().iter().for_each(|chain| self.works.look_at_chain(chain, false));
         self.builds.all().iter().for_each(|build| self.works.look_at_build(build, false));
-        self.profiles.all().iter().for_each(|profile| self.works.profiles.queue.add(Key::of(profile.as_ref())));
+        self.profiles.all().iter().for_each(|profile| self.works.profiles.add(Key::of(profile.as_ref())));
     }
 
     fn all_facts(&self) -> MutexGuard<'_, HashMap<String, Known>> {

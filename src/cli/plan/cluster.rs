@@ -6,15 +6,11 @@ use k8s_openapi::{api::core::v1::ConfigMap, jiff::Timestamp};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use tokio::runtime::{Builder, Runtime};
 
-use super::facts::{Ask, Facts, entries};
+use super::facts::{Ask, Inventory, entries};
 use crate::{
-    api::{
-        CHAIN_LABEL,
-        build::ImageBuild,
-        chain::{ImageChain, ImageChainSpec},
-        profile::BuildProfile,
-    },
+    api::{CHAIN_LABEL, build::ImageBuild, chain::ImageChain, profile::BuildProfile},
     plan::{
+        chain::config_map_sources,
         lookup::{Answer, Subject},
         resolve::ConfigMapFact,
         valid::ValidProfile,
@@ -29,7 +25,7 @@ use crate::{
 
 /// Which cluster, and where in it.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Place {
+pub struct Place {
     /// Compare with the cluster: what it has built, and what sources and base images are now.
     #[arg(long)]
     pub cluster: bool,
@@ -71,14 +67,14 @@ impl Live {
     }
 
     /// Adds what the cluster knows to the chains of files.
-    pub fn complete(&self, facts: &mut Facts) -> io::Result<()> {
+    pub fn complete(&self, inventory: &mut Inventory) -> io::Result<()> {
         self.runtime
-            .block_on(self.read(facts))
+            .block_on(self.read(inventory))
             .map_err(|error| io::Error::other(format!("reading the cluster: {error}")))
     }
 
-    async fn read(&self, facts: &mut Facts) -> Result<(), kube::Error> {
-        for chain in &mut facts.chains {
+    async fn read(&self, inventory: &mut Inventory) -> Result<(), kube::Error> {
+        for chain in &mut inventory.chains {
             let namespace = chain.metadata.namespace.get_or_insert_with(|| self.namespace.clone()).clone();
             let chains: Api<ImageChain> = Api::namespaced(self.client.clone(), &namespace);
             if let Some(live) = chains.get_opt(&chain.name_any()).await? {
@@ -86,24 +82,24 @@ impl Live {
             }
             let builds: Api<ImageBuild> = Api::namespaced(self.client.clone(), &namespace);
             let labelled = ListParams::default().labels(&format!("{CHAIN_LABEL}={}", chain.name_any()));
-            facts.builds.extend(builds.list(&labelled).await?.items);
-            for name in sources(&chain.spec) {
+            inventory.builds.extend(builds.list(&labelled).await?.items);
+            for name in config_map_sources(&chain.spec) {
                 let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &namespace);
                 let fact = maps.get_opt(&name).await?.map_or(ConfigMapFact::Missing, |map| entries(&map));
-                facts.config_maps.entry((Some(namespace.clone()), name)).or_insert(fact);
+                inventory.config_maps.entry((Some(namespace.clone()), name)).or_insert(fact);
             }
         }
         let profiles = Api::<BuildProfile>::all(self.client.clone()).list(&ListParams::default()).await?;
         let profiles = profiles.items.into_iter().map(|profile| (profile.name_any(), profile));
         // Those of the files are what is asked about.
-        let written = std::mem::take(&mut facts.profiles);
-        facts.profiles = profiles.chain(written).collect::<BTreeMap<_, _>>();
-        self.read_others(facts).await
+        let written = std::mem::take(&mut inventory.profiles);
+        inventory.profiles = profiles.chain(written).collect::<BTreeMap<_, _>>();
+        self.read_others(inventory).await
     }
 
     /// All other chains: links may stand on them, and own tags. Who may not see those of other namespaces
     /// sees those of this one.
-    async fn read_others(&self, facts: &mut Facts) -> Result<(), kube::Error> {
+    async fn read_others(&self, inventory: &mut Inventory) -> Result<(), kube::Error> {
         let all = Api::<ImageChain>::all(self.client.clone()).list(&ListParams::default()).await;
         let found = match all {
             Err(kube::Error::Api(status)) if status.code == 403 => {
@@ -112,24 +108,18 @@ impl Live {
             other => other?,
         };
         let is_asked = |other: &ImageChain| {
-            facts
+            inventory
                 .chains
                 .iter()
                 .any(|chain| chain.name_any() == other.name_any() && chain.namespace() == other.namespace())
         };
-        facts.others = found.items.into_iter().filter(|other| !is_asked(other)).collect();
+        inventory.others = found.items.into_iter().filter(|other| !is_asked(other)).collect();
         Ok(())
     }
 }
 
 /// How many requests may run at once.
 const CONCURRENCY: usize = 8;
-
-/// The names of the `ConfigMap`s that are sources.
-fn sources(spec: &ImageChainSpec) -> impl Iterator<Item = String> {
-    let all = spec.source.iter().chain(spec.links.iter().filter_map(|link| link.source.as_ref()));
-    all.filter_map(|source| Some(source.config_map.as_ref()?.name.to_string()))
-}
 
 /// The chain as it would be after `kubectl apply`: the object of the cluster with the spec of the file.
 fn overlay(written: &mut ImageChain, live: ImageChain) {
@@ -144,8 +134,8 @@ fn overlay(written: &mut ImageChain, live: ImageChain) {
 impl Ask for Live {
     fn ask(&self, namespace: Option<&str>, subject: &Subject, profile: Option<&ValidProfile>) -> Option<Answer> {
         let namespace = namespace.unwrap_or(&self.namespace);
-        let (result, _) = self.runtime.block_on(self.lookups.find(namespace, subject, profile));
-        Some(Answer { at: clock::now(), result, failures: 1 })
+        let answered = self.runtime.block_on(self.lookups.find(namespace, subject, profile));
+        Some(Answer { at: clock::now(), result: answered.outcome, failures: 1 })
     }
 
     fn now(&self) -> Option<Timestamp> {

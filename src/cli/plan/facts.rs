@@ -6,7 +6,7 @@ use k8s_openapi::{api::core::v1::ConfigMap, jiff::Timestamp};
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::{ChainPlan, texts};
+use super::report::{ChainPlan, texts};
 use crate::{
     api::{
         build::ImageBuild,
@@ -15,19 +15,20 @@ use crate::{
     },
     cli::manifest::Object,
     plan::{
-        chain::{self, BuildFacts, Claim, OtherChain, Scene},
+        access,
+        chain::{self, BuildFacts, Claim, OtherChain},
         lookup::{Answer, Found, Subject},
         recipe::{Destination, Source},
-        resolve::{ConfigMapFact, ProfileFact, content_hash},
+        resolve::{ConfigMapFact, content_hash},
         valid::{ValidChain, ValidProfile},
         validate::{self, problem::Problem},
     },
     view::preview,
 };
 
-/// What is known, from files or from a cluster.
+/// All objects that are known, from files or from a cluster.
 #[derive(Default)]
-pub(super) struct Facts {
+pub(super) struct Inventory {
     /// The chains that are asked about.
     pub chains: Vec<ImageChain>,
     /// Chains beside them.
@@ -59,20 +60,20 @@ impl Ask for Nobody {
     }
 }
 
-impl Facts {
+impl Inventory {
     pub fn of(objects: Vec<Object>) -> Self {
-        let mut facts = Self::default();
+        let mut inventory = Self::default();
         for object in objects {
             match object {
-                Object::Chain(chain) => facts.chains.push(*chain),
-                Object::Build(build) => facts.builds.push(*build),
-                Object::Profile(profile) => drop(facts.profiles.insert(profile.name_any(), *profile)),
+                Object::Chain(chain) => inventory.chains.push(*chain),
+                Object::Build(build) => inventory.builds.push(*build),
+                Object::Profile(profile) => drop(inventory.profiles.insert(profile.name_any(), *profile)),
                 Object::ConfigMap(map) => {
-                    drop(facts.config_maps.insert((map.namespace(), map.name_any()), entries(&map)));
+                    drop(inventory.config_maps.insert((map.namespace(), map.name_any()), entries(&map)));
                 }
             }
         }
-        facts
+        inventory
     }
 
     pub fn plans(&self, whom: &dyn Ask) -> impl Iterator<Item = ChainPlan> {
@@ -89,8 +90,8 @@ impl Facts {
         };
         match validate::chain(object) {
             Ok(valid) => {
-                let mut guess = Guess::new(self, object, &valid);
-                let steps = guess.steps(self, object, &valid, whom);
+                let mut guess = Guess::new(self, object, &valid, whom);
+                let steps = guess.steps(object, &valid, whom);
                 ChainPlan { steps, assumed: guess.notes, ..blank(&[]) }
             }
             Err(problems) => blank(&problems),
@@ -100,61 +101,66 @@ impl Facts {
 
 /// Facts about one chain, of which some are assumed.
 struct Guess {
-    builds: BTreeMap<String, BuildFacts>,
-    profiles: BTreeMap<String, ProfileFact>,
-    config_maps: BTreeMap<String, ConfigMapFact>,
-    answers: BTreeMap<Subject, Answer>,
+    facts: chain::Facts,
     /// What is assumed, in sentences.
     notes: Vec<String>,
 }
 
 impl Guess {
-    fn new(facts: &Facts, object: &ImageChain, valid: &ValidChain) -> Self {
+    fn new(inventory: &Inventory, object: &ImageChain, valid: &ValidChain, whom: &dyn Ask) -> Self {
+        let (previous, generation, now) = moment(object, chain::request(object.annotations()), whom);
         let uid = object.uid().unwrap_or_default();
-        let own = facts.builds.iter().filter(|build| {
+        let own = inventory.builds.iter().filter(|build| {
             build.namespace() == object.namespace()
                 && build.spec.chain_ref.as_ref().is_some_and(|chain| chain.uid == uid)
         });
-        let builds = own.filter_map(BuildFacts::of).map(|build| (build.name.clone(), build)).collect();
-        let mut guess = Self {
-            builds,
+        let all = || inventory.chains.iter().chain(&inventory.others);
+        let same = all().filter(|other| other.namespace() == object.namespace());
+        let claims: Vec<_> = all().map(Claim::of).collect();
+        let facts = chain::Facts {
+            generation,
+            previous,
+            builds: own.filter_map(BuildFacts::of).map(|build| (build.name.clone(), build)).collect(),
             profiles: BTreeMap::new(),
             config_maps: BTreeMap::new(),
+            chains: same.map(|chain| (chain.name_any(), OtherChain::of(chain))).collect(),
             answers: BTreeMap::new(),
-            notes: Vec::new(),
+            promotions: BTreeMap::new(),
+            strangers: BTreeSet::new(),
+            taken: chain::taken(&Claim::of(object), &claims),
+            since: Timestamp::MIN,
+            now,
         };
-        guess.find_profiles(facts, valid);
-        guess.find_config_maps(facts, object, valid);
+        let mut guess = Self { facts, notes: Vec::new() };
+        guess.find_profiles(inventory, valid);
+        guess.find_config_maps(inventory, object, valid);
         guess
     }
 
-    fn find_profiles(&mut self, facts: &Facts, valid: &ValidChain) {
+    fn find_profiles(&mut self, inventory: &Inventory, valid: &ValidChain) {
         let named: BTreeSet<&String> = valid.links.iter().map(|link| &link.profile).collect();
         for name in named {
-            let written = facts.profiles.get(name).cloned();
+            let written = inventory.profiles.get(name).cloned();
             if written.is_none() {
                 self.notes.push(format!("the BuildProfile «{name}» exists and may be used"));
             }
-            let fact = match written.or_else(|| assumed_profile(valid)).map(|profile| validate::profile(&profile)) {
-                Some(Ok(profile)) => ProfileFact::Usable(Box::new(profile)),
-                Some(Err(problems)) => ProfileFact::Invalid(texts(&problems).join("; ")),
-                None => ProfileFact::Missing,
-            };
-            self.profiles.insert(name.clone(), fact);
+            let fact = access::profile_fact(written.or_else(|| assumed_profile(valid)).as_ref());
+            self.facts.profiles.insert(name.clone(), fact);
         }
     }
 
     /// A `ConfigMap` that is not in the files is taken for one that has all that is asked of it.
-    fn find_config_maps(&mut self, facts: &Facts, object: &ImageChain, valid: &ValidChain) {
+    fn find_config_maps(&mut self, inventory: &Inventory, object: &ImageChain, valid: &ValidChain) {
         for link in &valid.links {
             let Source::ConfigMap(name) = &link.recipe.source else { continue };
             let place = (object.namespace(), name.clone());
-            let found = facts.config_maps.get(&place).cloned();
-            if found.is_none() && !self.config_maps.contains_key(name) {
+            let found = inventory.config_maps.get(&place).cloned();
+            let config_maps = &mut self.facts.config_maps;
+            if found.is_none() && !config_maps.contains_key(name) {
                 self.notes.push(format!("the ConfigMap «{name}» exists and has the files that links name"));
             }
             let paths = link.recipe.paths.iter().map(|path| (path.to_string(), "assumed".to_owned()));
-            let known = self.config_maps.entry(name.clone()).or_insert_with(|| ConfigMapFact::Entries(BTreeMap::new()));
+            let known = config_maps.entry(name.clone()).or_insert_with(|| ConfigMapFact::Entries(BTreeMap::new()));
             match (found, known) {
                 (Some(found), known) => *known = found,
                 (None, ConfigMapFact::Entries(entries)) => entries.extend(paths),
@@ -163,59 +169,29 @@ impl Guess {
         }
     }
 
-    fn steps(&mut self, facts: &Facts, object: &ImageChain, valid: &ValidChain, whom: &dyn Ask) -> Vec<preview::Step> {
-        let request = chain::request(object.annotations());
-        let (previous, generation, now) = moment(object, request, whom);
-        let all = || facts.chains.iter().chain(&facts.others);
-        let same = all().filter(|other| other.namespace() == object.namespace());
-        let chains = same.map(|chain| (chain.name_any(), OtherChain::of(chain))).collect();
-        let claims: Vec<_> = all().map(Claim::of).collect();
+    /// The steps of the chain, once all that they depend on was asked or assumed.
+    fn steps(&mut self, object: &ImageChain, valid: &ValidChain, whom: &dyn Ask) -> Vec<preview::Step> {
         loop {
-            let (steps, plan) = preview::steps(&Scene {
-                uid: &object.uid().unwrap_or_default(),
-                generation,
-                deleting: object.metadata.deletion_timestamp.is_some(),
-                chain: valid,
-                written: &object.spec,
-                previous: &previous,
-                request,
-                builds: &self.builds,
-                profiles: &self.profiles,
-                config_maps: &self.config_maps,
-                chains: &chains,
-                answers: &self.answers,
-                promotions: &BTreeMap::new(),
-                strangers: &BTreeSet::new(),
-                taken: &chain::taken(&Claim::of(object), &claims),
-                since: Timestamp::MIN,
-                now,
-            });
-            let wanted: Vec<_> =
-                plan.lookups.into_iter().filter(|subject| !self.answers.contains_key(subject)).collect();
+            let (steps, plan) = preview::steps(&self.facts.scene(object, valid));
+            let answers = &self.facts.answers;
+            let wanted: Vec<_> = plan.lookups.into_iter().filter(|subject| !answers.contains_key(subject)).collect();
             if wanted.is_empty() {
                 return steps;
             }
             for subject in wanted {
                 match whom.ask(object.namespace().as_deref(), &subject, self.profile_of(&subject)) {
-                    Some(answer) => drop(self.answers.insert(subject, answer)),
-                    None => self.assume(subject, now),
+                    Some(answer) => drop(self.facts.answers.insert(subject, answer)),
+                    None => self.assume(subject),
                 }
             }
         }
     }
 
     fn profile_of(&self, subject: &Subject) -> Option<&ValidProfile> {
-        let name = match subject {
-            Subject::Git { .. } => return None,
-            Subject::Image { profile, .. } | Subject::Artifact { profile, .. } => profile,
-        };
-        match self.profiles.get(name)? {
-            ProfileFact::Usable(profile) => Some(profile),
-            ProfileFact::Invalid(_) | ProfileFact::Missing => None,
-        }
+        access::usable(self.facts.profiles.get(subject.profile()?)?)
     }
 
-    fn assume(&mut self, subject: Subject, now: Timestamp) {
+    fn assume(&mut self, subject: Subject) {
         let (note, found) = match &subject {
             Subject::Git { url, revision, paths, .. } => {
                 let objects = paths.iter().map(|path| (path.clone(), "assumed".to_owned())).collect();
@@ -230,7 +206,7 @@ impl Guess {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
-        self.answers.insert(subject, Answer { at: now, result: Ok(found), failures: 0 });
+        self.facts.answers.insert(subject, Answer { at: self.facts.now, result: Ok(found), failures: 0 });
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a chain needs to know of its builds and of other chains: small enough to be kept for thousands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::ResourceExt;
@@ -8,14 +8,22 @@ use serde::Serialize;
 
 use crate::{
     api::{
-        SUPERSEDED,
+        FLUX_REQUESTED_AT, REQUESTED_AT, SUPERSEDED,
         build::{ImageBuild, ImageBuildSpec, ImageBuildStatus, Inputs},
         chain::{ImageChain, ImageChainSpec, Link, LinkState, LinkStatus},
         common::{ObjectName, RelativePath, Source},
         condition::{ConditionType, Reason},
         recipe::{BuildStep, Parent, Retry, Timeouts, VerifyStep},
     },
-    plan::{build::POD_PENDING, key::fingerprint, name, product::Product, resolve, validate},
+    plan::{
+        build::POD_PENDING,
+        key::fingerprint,
+        name,
+        product::Product,
+        resolve,
+        text::{LONGEST_REQUEST, truncate_end},
+        validate,
+    },
 };
 
 /// A build of a chain.
@@ -233,12 +241,27 @@ pub fn written(spec: &ImageChainSpec, link: &Link, profile: &str, common: &str) 
     (written.all(), written.recipe())
 }
 
+/// The request of an object's annotations, if there is one: ours, or that of `flux reconcile`.
+#[must_use]
+pub fn request(annotations: &BTreeMap<String, String>) -> Option<&str> {
+    let asked = [REQUESTED_AT, FLUX_REQUESTED_AT].into_iter().filter_map(|key| annotations.get(key));
+    let token = asked.map(String::as_str).find(|token| !token.is_empty())?;
+    Some(truncate_end(token, LONGEST_REQUEST))
+}
+
+/// The names of the `ConfigMap`s that are sources of a chain.
+#[must_use]
+pub fn config_map_sources(spec: &ImageChainSpec) -> BTreeSet<String> {
+    let all = spec.links.iter().filter_map(|link| link.source.as_ref()).chain(&spec.source);
+    all.filter_map(|source: &Source| source.config_map.as_ref()).map(|map| map.name.to_string()).collect()
+}
+
 /// Whether nothing of a chain is under way or to be begun, as its status tells it.
 #[must_use]
 pub fn is_at_rest(chain: &ImageChain) -> bool {
     let Some(status) = &chain.status else { return false };
     let is_told = Some(status.observed_generation) == chain.metadata.generation;
-    let asked = super::request(chain.annotations());
+    let asked = request(chain.annotations());
     let is_handled = asked.is_none_or(|request| status.last_handled_request.as_deref() == Some(request));
     let goes_on = |link: &LinkStatus| {
         matches!(link.state, LinkState::Pending | LinkState::Queued | LinkState::Building | LinkState::Publishing)

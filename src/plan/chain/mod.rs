@@ -18,73 +18,30 @@ mod inputs;
 mod link;
 mod outputs;
 mod report;
+mod scene;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
 
-pub use facts::{BuildFacts, BuildState, OtherChain, OtherLink, circle, is_at_rest};
+pub use facts::{BuildFacts, BuildState, OtherChain, OtherLink, circle, config_map_sources, is_at_rest, request};
 pub use outputs::{Claim, taken};
 pub use report::invalid;
+pub use scene::{Facts, Promotion, Scene};
 
 use super::{
     key::fingerprint,
-    lookup::{Answer, Knowledge, Subject},
-    recipe::{Destination, OutputKey},
-    resolve::{ConfigMapFact, GitSubjects, ProfileFact},
-    text::{LONGEST_REQUEST, truncate_end},
-    valid::ValidChain,
+    lookup::{Knowledge, Subject},
+    resolve::GitSubjects,
+    validate,
 };
 use crate::api::{
-    FLUX_REQUESTED_AT, REQUESTED_AT,
     build::ImageBuildSpec,
-    chain::{ImageChainSpec, ImageChainStatus, LinkState, OnFailure},
+    chain::{ImageChain, ImageChainStatus, LinkState, OnFailure},
     condition::Reason,
 };
 use view::{Hold, View};
-
-/// Everything known about a chain at one moment.
-#[derive(Clone, Debug)]
-pub struct Scene<'a> {
-    /// Its UID.
-    pub uid: &'a str,
-    /// Its `metadata.generation`.
-    pub generation: i64,
-    /// Whether somebody has asked for its end.
-    pub deleting: bool,
-    /// What it asks for.
-    pub chain: &'a ValidChain,
-    /// The same as it is written: builds take parts of it over.
-    pub written: &'a ImageChainSpec,
-    /// The status as it stands in the API server.
-    pub previous: &'a ImageChainStatus,
-    /// The request of its annotations ([`request`]).
-    pub request: Option<&'a str>,
-    /// Its builds by name.
-    pub builds: &'a BTreeMap<String, BuildFacts>,
-    /// The profiles that it names.
-    pub profiles: &'a BTreeMap<String, ProfileFact>,
-    /// The `ConfigMap`s that are its sources.
-    pub config_maps: &'a BTreeMap<String, ConfigMapFact>,
-    /// All chains of the namespace, this one too.
-    pub chains: &'a BTreeMap<String, OtherChain>,
-    /// What was looked up for this generation and this request. An answer that names a Secret must be
-    /// forgotten when that changes.
-    pub answers: &'a BTreeMap<Subject, Answer>,
-    /// What became of promotions: whether their image was there, or why not. A success lives for one pass, in
-    /// which the status is written that says so: the same promotion may be wanted again after another, and
-    /// must be made then. Failures live until their Secret changes, and misses as long as the process.
-    pub promotions: &'a BTreeMap<Promotion, Answer>,
-    /// The names of builds that are somebody else's: their creation was refused.
-    pub strangers: &'a BTreeSet<String>,
-    /// What other chains own of what this one would publish.
-    pub taken: &'a BTreeSet<OutputKey>,
-    /// Since when this operator looks at chains: what others have found counts as found then.
-    pub since: Timestamp,
-    /// The present.
-    pub now: Timestamp,
-}
 
 /// What must happen.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,21 +86,15 @@ pub enum Action {
     },
 }
 
-/// A verified product and where it is to be published.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Promotion {
-    /// The link.
-    pub link: String,
-    /// Its profile, whose settings say how the registry is reached.
-    pub profile: String,
-    /// Where the image is staged, as repository@digest.
-    pub staged: String,
-    /// The digest of the content that was verified: it must be that of what is staged ([`Product::content`]).
-    ///
-    /// [`Product::content`]: super::product::Product::content
-    pub content: String,
-    /// Where it is to be published.
-    pub destination: Destination,
+impl Facts {
+    /// What must happen next with a chain as it is written, be that valid or not.
+    #[must_use]
+    pub fn decide(&self, chain: &ImageChain) -> Plan {
+        match validate::chain(chain) {
+            Ok(valid) => decide(&self.scene(chain, &valid)),
+            Err(problems) => invalid(&self.previous, self.generation, self.now, &problems),
+        }
+    }
 }
 
 /// What must happen next. Total and deterministic: the same scene, the same plan.
@@ -309,14 +260,6 @@ fn token(scene: &Scene<'_>) -> Option<String> {
         .or(scene.previous.last_handled_request.as_deref())
         .or_else(|| newest()?.inputs.request.as_deref())
         .map(ToOwned::to_owned)
-}
-
-/// The request of an object's annotations, if there is one: ours, or that of `flux reconcile`.
-#[must_use]
-pub fn request(annotations: &BTreeMap<String, String>) -> Option<&str> {
-    let asked = [REQUESTED_AT, FLUX_REQUESTED_AT].into_iter().filter_map(|key| annotations.get(key));
-    let token = asked.map(String::as_str).find(|token| !token.is_empty())?;
-    Some(truncate_end(token, LONGEST_REQUEST))
 }
 
 /// Up to a tenth, different for each chain: not all of them ask a server at the same moment.

@@ -1,10 +1,10 @@
 //! Why a revision could not be looked up.
 
-use std::{io, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use thiserror::Error;
 
-use crate::api::condition::Reason;
+use crate::{api::condition::Reason, remote::secret::SecretName};
 
 /// An error, as a sentence for whoever must act. It never holds a credential.
 #[derive(Debug, Error)]
@@ -33,7 +33,7 @@ pub enum Error {
         /// The repository.
         url: String,
         /// What is refused, and what to do.
-        cause: &'static str,
+        cause: Denial,
     },
     /// The server does not answer, or does not serve.
     #[error("{url} cannot be read now: {cause}")]
@@ -79,6 +79,42 @@ impl Error {
     }
 }
 
+/// Why a server, or we in its place, refuse to go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// It does not accept the credentials of this Secret.
+    Credentials(SecretName),
+    /// It has another key than the `known_hosts` of this Secret.
+    UnknownHost(SecretName),
+    /// It wants credentials, and none were sent.
+    Anonymous,
+    /// The URL is for ssh, and the credentials are none or of another kind.
+    NoIdentity,
+    /// The URL is for http or https, and the credentials are of another kind.
+    NoPassword,
+}
+
+/// A sentence with what to do.
+impl fmt::Display for Denial {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Credentials(secret) => {
+                write!(formatter, "the server refuses the credentials: correct those of {secret}, or what they may do")
+            }
+            Self::UnknownHost(secret) => write!(
+                formatter,
+                "the server's key is not among the `known_hosts` of {secret}: correct them, or find out who answers in its place"
+            ),
+            Self::Anonymous => formatter
+                .write_str("the server refuses whoever shows no credentials: name a Secret that holds some for it"),
+            Self::NoIdentity => formatter.write_str("ssh needs a Secret with `identity` and `known_hosts`: name one"),
+            Self::NoPassword => {
+                formatter.write_str("http and https need a Secret with `username` and `password`: name one")
+            }
+        }
+    }
+}
+
 /// What is known when git has failed, before anybody asks why.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -95,5 +131,34 @@ pub(super) enum Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Local(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_secret_to_correct_if_its_name_is_known() {
+        let (url, git) = ("https://git.example/a".to_owned(), || SecretName::new(Some("git")));
+        let said = |cause| Error::AccessDenied { url: url.clone(), cause }.to_string();
+        assert_eq!(
+            said(Denial::Credentials(git())),
+            "https://git.example/a cannot be read: the server refuses the credentials: correct those of the Secret «git», or what they may do"
+        );
+        assert_eq!(
+            said(Denial::Credentials(SecretName::default())),
+            "https://git.example/a cannot be read: the server refuses the credentials: correct those of the Secret, or what they may do"
+        );
+        assert_eq!(
+            said(Denial::UnknownHost(git())),
+            "https://git.example/a cannot be read: the server's key is not among the `known_hosts` of the Secret «git»: \
+             correct them, or find out who answers in its place"
+        );
+        assert_eq!(
+            said(Denial::UnknownHost(SecretName::default())),
+            "https://git.example/a cannot be read: the server's key is not among the `known_hosts` of the Secret: \
+             correct them, or find out who answers in its place"
+        );
     }
 }

@@ -13,18 +13,14 @@ use reqwest::{
 use rustls::crypto::ring;
 
 use super::{
-    Credentials, Query, Settings,
-    error::{Error, Failure},
+    credentials::Credentials,
+    error::{Denial, Error, Failure},
+    query::{Query, Settings},
 };
 
 const LIMIT: Duration = Duration::from_secs(15);
 /// The most of a sentence of git's that is passed on, in characters.
 const LONGEST_SENTENCE: usize = 200;
-
-const REFUSED: &str = "the server refuses the credentials: correct those of the Secret, or what they may do";
-const ANONYMOUS: &str = "the server refuses whoever shows no credentials: name a Secret that holds some for it";
-const UNKNOWN_HOST: &str =
-    "the server's key is not among the `known_hosts` of the Secret: correct them, or find out who answers in its place";
 
 /// What OpenSSH (9.2) and the servers behind it say in the C locale, and what it means.
 const SSH: [(&str, Meaning); 6] = [
@@ -69,11 +65,11 @@ fn no_revision(query: &Query) -> Error {
 }
 
 fn by_ssh(query: &Query, complaint: &str) -> Error {
-    let url = query.url.clone();
+    let (url, secret) = (query.url.clone(), query.secret.clone());
     let meaning = SSH.iter().find(|(sentence, _)| complaint.contains(sentence));
     match meaning.map(|(_, meaning)| meaning) {
-        Some(Meaning::UnknownHost) => Error::AccessDenied { url, cause: UNKNOWN_HOST },
-        Some(Meaning::Refused) => Error::AccessDenied { url, cause: REFUSED },
+        Some(Meaning::UnknownHost) => Error::AccessDenied { url, cause: Denial::UnknownHost(secret) },
+        Some(Meaning::Refused) => Error::AccessDenied { url, cause: Denial::Credentials(secret) },
         Some(Meaning::NoRepository) => Error::NoRepository { url, anonymous: false },
         None => Error::Unavailable { url, cause: sentence(query, complaint) },
     }
@@ -87,7 +83,8 @@ async fn by_answer(query: &Query, complaint: &str) -> Error {
     };
     match answer.status() {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Error::AccessDenied { url, cause: if anonymous { ANONYMOUS } else { REFUSED } }
+            let denial = if anonymous { Denial::Anonymous } else { Denial::Credentials(query.secret.clone()) };
+            Error::AccessDenied { url, cause: denial }
         }
         StatusCode::NOT_FOUND | StatusCode::GONE => Error::NoRepository { url, anonymous },
         StatusCode::OK if !is_git(&answer) => Error::NoRepository { url, anonymous },

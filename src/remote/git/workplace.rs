@@ -12,9 +12,11 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{
-    Credentials, Error, Query, Settings, Wanted,
     command::{self, Output},
-    error::Failure,
+    credentials::Credentials,
+    error::{Denial, Error, Failure},
+    query::{Query, Settings},
+    revision::Wanted,
 };
 
 /// The repository in the folder.
@@ -87,8 +89,8 @@ impl Workplace {
                 helper = format!("[credential]\n\thelper = \"store --file='{store}'\"\n");
             }
             (None, false) => {}
-            (_, true) => return Err(denied("ssh needs a Secret with `identity` and `known_hosts`: name one")),
-            (_, false) => return Err(denied("http and https need a Secret with `username` and `password`: name one")),
+            (_, true) => return Err(denied(Denial::NoIdentity)),
+            (_, false) => return Err(denied(Denial::NoPassword)),
         }
         workplace.write("config", &format!("{CONFIG}{helper}"))?;
         Ok(workplace)

@@ -9,7 +9,7 @@ use base64::{
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::{api::condition::Reason, plan::image::Repository};
+use crate::{api::condition::Reason, plan::image::Repository, remote::secret::SecretName};
 
 /// Docker writes padding, others do not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -22,7 +22,10 @@ const DOCKER_IO: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
 
 /// Credentials by registry, or by a part of one.
 #[derive(Clone, Default)]
-pub struct Credentials(Vec<Entry>);
+pub struct Credentials {
+    entries: Vec<Entry>,
+    secret: SecretName,
+}
 
 #[derive(Clone)]
 struct Entry {
@@ -79,12 +82,23 @@ impl Credentials {
             let (registry, folder) = place(key);
             Ok(Entry { registry, folder, login: login(key, written)? })
         });
-        entries.collect::<Result<_, _>>().map(Self)
+        Ok(Self { entries: entries.collect::<Result<_, _>>()?, secret: SecretName::default() })
+    }
+
+    /// The same, with the name of their Secret: errors name it.
+    #[must_use]
+    pub fn with_secret_name(self, name: Option<&str>) -> Self {
+        Self { secret: SecretName::new(name), ..self }
+    }
+
+    /// The Secret that they are from.
+    pub(super) const fn secret(&self) -> &SecretName {
+        &self.secret
     }
 
     /// The credentials for a repository: those of the innermost folder that it is in.
     pub(super) fn of(&self, repository: &Repository) -> Option<&Login> {
-        let fitting = self.0.iter().filter(|entry| entry.fits(repository));
+        let fitting = self.entries.iter().filter(|entry| entry.fits(repository));
         fitting.max_by_key(|entry| entry.folder.len()).map(|entry| &entry.login)
     }
 }
@@ -100,7 +114,7 @@ impl Entry {
 /// Neither names nor passwords: whoever prints this wants to know whether there are any.
 impl fmt::Debug for Credentials {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_list().entries(self.0.iter().map(|entry| &entry.registry)).finish()
+        formatter.debug_list().entries(self.entries.iter().map(|entry| &entry.registry)).finish()
     }
 }
 

@@ -1,12 +1,13 @@
 //! Why a registry did not do what it was asked for.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use thiserror::Error;
 
 use crate::{
     api::condition::Reason,
     plan::image::{Digest, Repository, Tag},
+    remote::secret::SecretName,
 };
 
 /// The longest that a registry can make us wait: what it says beyond that is cut.
@@ -17,20 +18,20 @@ pub const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(5);
 #[derive(Debug, Error)]
 pub enum Error {
     /// It may not be read.
-    #[error("{place} cannot be read: the registry refuses {}", by(*anonymous))]
+    #[error("{place} cannot be read: the registry refuses {identity}")]
     AccessDenied {
         /// The repository.
         place: String,
-        /// Without credentials.
-        anonymous: bool,
+        /// Who was refused.
+        identity: Identity,
     },
     /// It may not be written.
-    #[error("{place} cannot be written: the registry refuses {}", by(*anonymous))]
+    #[error("{place} cannot be written: the registry refuses {identity}")]
     PushDenied {
         /// The repository.
         place: String,
-        /// Without credentials.
-        anonymous: bool,
+        /// Who was refused.
+        identity: Identity,
     },
     /// The registry does not take what is written, for another reason than who writes it: a full disk, a
     /// tag that may not move.
@@ -159,10 +160,56 @@ impl Error {
     }
 }
 
-fn by(anonymous: bool) -> &'static str {
-    if anonymous {
-        "whoever shows no credentials: name a Secret that holds some for it"
-    } else {
-        "the credentials: correct those of the Secret, or what they may do"
+/// Who we were to a registry that refused us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// No credentials were sent: none are for this registry.
+    Anonymous,
+    /// Who the credentials of this Secret are for.
+    Credentials(SecretName),
+}
+
+/// With what to do.
+impl fmt::Display for Identity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => {
+                formatter.write_str("whoever shows no credentials: name a Secret that holds some for it")
+            }
+            Self::Credentials(secret) => {
+                write!(formatter, "the credentials: correct those of {secret}, or what they may do")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_secret_to_correct_if_its_name_is_known() {
+        let place = "r.example/web".to_owned();
+        for (identity, expected) in [
+            (
+                Identity::Credentials(SecretName::new(Some("push"))),
+                "the credentials: correct those of the Secret «push», or what they may do",
+            ),
+            (
+                Identity::Credentials(SecretName::default()),
+                "the credentials: correct those of the Secret, or what they may do",
+            ),
+            (Identity::Anonymous, "whoever shows no credentials: name a Secret that holds some for it"),
+        ] {
+            let (read, written) = (
+                Error::AccessDenied { place: place.clone(), identity: identity.clone() },
+                Error::PushDenied { place: place.clone(), identity },
+            );
+            assert_eq!(read.to_string(), format!("r.example/web cannot be read: the registry refuses {expected}"));
+            assert_eq!(
+                written.to_string(),
+                format!("r.example/web cannot be written: the registry refuses {expected}")
+            );
+        }
     }
 }

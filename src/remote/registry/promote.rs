@@ -8,7 +8,7 @@ use reqwest::{
 };
 
 use super::{
-    Registry,
+    client::Registry,
     credentials::Credentials,
     error::Error,
     manifest::{Blob, Child, Manifest},

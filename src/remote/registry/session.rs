@@ -11,12 +11,15 @@ use reqwest::{
 use serde::Deserialize;
 
 use super::{
-    Settings,
     credentials::{Credentials, Login},
-    error::{Error, LONGEST_RETRY_AFTER},
+    error::{Error, Identity, LONGEST_RETRY_AFTER},
     manifest::{self, Manifest},
+    settings::Settings,
 };
-use crate::plan::image::{Digest, Repository};
+use crate::{
+    plan::image::{Digest, Repository},
+    remote::secret::SecretName,
+};
 
 /// The most of a manifest that is read, in bytes: what registries allow at least and most allow at most
 /// (distribution specification, "Pushing Manifests").
@@ -39,6 +42,8 @@ pub(super) struct Session<'a> {
     repository: &'a Repository,
     base: Url,
     login: Option<&'a Login>,
+    /// The Secret that the login is from.
+    secret: &'a SecretName,
     purpose: Purpose,
     /// What we ask a token server for.
     scopes: Vec<String>,
@@ -85,6 +90,7 @@ impl<'a> Session<'a> {
             repository,
             base: base.map_err(not_an_address)?,
             login: credentials.of(repository),
+            secret: credentials.secret(),
             purpose,
             scopes: vec![format!("repository:{}:{actions}", repository.path)],
             authorization: None,
@@ -259,10 +265,11 @@ impl<'a> Session<'a> {
     }
 
     fn denied(&self) -> Error {
-        let (place, anonymous) = (self.repository.to_string(), self.login.is_none());
+        let place = self.repository.to_string();
+        let identity = self.login.map_or(Identity::Anonymous, |_| Identity::Credentials(self.secret.clone()));
         match self.purpose {
-            Purpose::Read => Error::AccessDenied { place, anonymous },
-            Purpose::Write | Purpose::Delete => Error::PushDenied { place, anonymous },
+            Purpose::Read => Error::AccessDenied { place, identity },
+            Purpose::Write | Purpose::Delete => Error::PushDenied { place, identity },
         }
     }
 

@@ -6,7 +6,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{Error, Executor};
+use super::{error::Error, executor::Executor};
 use crate::api::{
     CHAIN_LABEL, LINK_LABEL, MANAGED_BY, MANAGED_BY_LABEL, SUPERSEDED,
     build::{ImageBuild, ImageBuildSpec},

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{Api, ResourceExt, api::PostParams};
 
-use super::{Error, Executor};
+use super::{error::Error, executor::Executor};
 use crate::{
     api::{BUILD_UID_LABEL, build::ImageBuild},
     outcome::pod::observe,
@@ -107,6 +107,6 @@ async fn stands(live: Option<&ImageBuild>, only_if: &Intent, build_uid: &str, po
 }
 
 /// Whether a pod is that of a build.
-pub(super) fn is_of(pod: &Pod, build_uid: &str) -> bool {
+fn is_of(pod: &Pod, build_uid: &str) -> bool {
     pod.labels().get(BUILD_UID_LABEL).is_some_and(|uid| uid == build_uid)
 }

@@ -5,26 +5,44 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::ResourceExt;
+use serde::Deserialize;
 
 use crate::{
-    api::{ATTEMPT_LABEL, JOB_ANNOTATION},
+    api::{ATTEMPT_LABEL, JOB_ANNOTATION, STAGING_ANNOTATION},
     outcome::pod::observe,
     plan::{
         build::OwnPod,
         image::Repository,
-        job::Job,
         observed::{Observation, State},
     },
 };
 
-/// In our copies of pods alone, in the place of the job: the repository that it pushes to.
-const STAGING: &str = "staging";
+/// What is read of a job, of whatever format it is.
+#[derive(Deserialize)]
+struct Job {
+    staging: Staging,
+}
 
-/// Removes from a pod what nobody reads. Of its job only the staging repository stays.
+#[derive(Deserialize)]
+struct Staging {
+    repository: String,
+}
+
+/// The repository that a pod was told to push to. A pod keeps running while the operator is upgraded, so this must not
+/// depend on the format of its job. Pods of earlier versions have no annotation, and name the repository in their job.
+fn staging(pod: &Pod) -> Option<String> {
+    if let Some(repository) = pod.annotations().get(STAGING_ANNOTATION) {
+        return Some(repository.clone());
+    }
+    let job: Job = serde_json::from_str(pod.annotations().get(JOB_ANNOTATION)?).ok()?;
+    Some(job.staging.repository)
+}
+
+/// Removes from a pod all that is not read. Of its annotations only the staging repository stays.
 pub fn prune(pod: &mut Pod) {
-    let staging = pod.annotations().get(JOB_ANNOTATION).and_then(|job| Job::parse(job).ok());
+    let staging = staging(pod);
     pod.metadata.managed_fields = None;
-    pod.metadata.annotations = staging.map(|job| [(STAGING.to_owned(), job.staging.repository)].into());
+    pod.metadata.annotations = staging.map(|repository| [(STAGING_ANNOTATION.to_owned(), repository)].into());
     let Some(spec) = pod.spec.take() else { return };
     // What a container may have explains why it failed, and a container is large.
     let well = pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Succeeded"));
@@ -71,7 +89,7 @@ impl Seen {
             uid: pod.uid().unwrap_or_default(),
             attempt: attempt.unwrap_or_default(),
             created: pod.creation_timestamp().map_or(Timestamp::MIN, |time| time.0),
-            staging: pod.annotations().get(STAGING).and_then(|text| text.parse().ok()),
+            staging: pod.annotations().get(STAGING_ANNOTATION).and_then(|text| text.parse().ok()),
             node_down: None,
             observation: observe(pod),
         }
@@ -151,6 +169,31 @@ mod tests {
         let spec = pod.spec.unwrap();
         assert!(spec.volumes.is_none() && spec.containers[0].image.is_none() && spec.containers[0].env.is_none());
         assert!(pod.metadata.annotations.is_none() && pod.metadata.managed_fields.is_none());
+    }
+
+    #[test]
+    fn the_staging_repository_is_read_of_pods_of_every_version() {
+        let earlier = json!({"format": 1, "build": "b", "staging": {"repository": "r.example/old", "tag": "t"}});
+        let unknown = json!({"format": 77, "staging": {"repository": "r.example/new", "more": {}}, "unknown": []});
+        let moved = json!({"format": 78, "pushTo": "r.example/elsewhere"});
+        let (job, annotation) = (JOB_ANNOTATION, STAGING_ANNOTATION);
+        for (annotations, expected) in [
+            (json!({annotation: "r.example/a", job: moved.to_string()}), Some("r.example/a")),
+            (json!({annotation: "r.example/a", job: earlier.to_string()}), Some("r.example/a")),
+            (json!({job: earlier.to_string()}), Some("r.example/old")),
+            (json!({job: unknown.to_string()}), Some("r.example/new")),
+            (json!({job: moved.to_string()}), None),
+            (json!({job: "no JSON"}), None),
+            (json!({}), None),
+        ] {
+            let mut pod: Pod = serde_json::from_value(json!({"metadata": {"annotations": annotations}})).unwrap();
+            prune(&mut pod);
+            let once = pod.clone();
+            prune(&mut pod);
+            assert_eq!(pod, once, "{annotations}");
+            let read = Seen::of(&pod).staging().map(ToString::to_string);
+            assert_eq!(read.as_deref(), expected, "{annotations}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use k8s_openapi::{
 };
 use tokio::time::Instant;
 
-use super::Times;
+use super::times::Times;
 
 /// What follows from a look at the lease.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,6 +8,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, ResourceExt};
 
+use super::used::Used;
 use crate::{
     api::condition::Reason,
     plan::{access, failure::Failure, object::ObjectKind},
@@ -96,13 +97,10 @@ impl Reader {
         &self,
         namespace: &str,
         name: Option<&str>,
-    ) -> Result<(registry::Credentials, Option<String>), (Failure, Option<String>)> {
-        let Some(name) = name else { return Ok((registry::Credentials::default(), None)) };
-        let read = self.secret(namespace, name).await.map_err(|trouble| (trouble, None))?;
-        match read.registry() {
-            Ok(credentials) => Ok((credentials, read.version)),
-            Err(trouble) => Err((trouble, read.version)),
-        }
+    ) -> Result<Used<registry::Credentials>, Used<Failure>> {
+        let Some(name) = name else { return Ok(Used::without_secret(registry::Credentials::default())) };
+        let read = self.secret(namespace, name).await?;
+        read.used(read.registry())
     }
 
     /// The credentials for git in a Secret, and its version.
@@ -114,20 +112,24 @@ impl Reader {
         namespace: &str,
         name: Option<&str>,
         url: &str,
-    ) -> Result<(Option<git::Credentials>, Option<String>), (Failure, Option<String>)> {
-        let Some(name) = name else { return Ok((None, None)) };
-        let read = self.secret(namespace, name).await.map_err(|trouble| (trouble, None))?;
-        match git::Credentials::of_secret(url, |key| read.text(key)) {
-            Ok(credentials) => Ok((Some(credentials), read.version)),
-            Err(key) => Err((
-                Failure::new(Reason::KeyNotFound, format!("{} has no key «{key}»: add it", read.place)),
-                read.version,
-            )),
-        }
+    ) -> Result<Used<Option<git::Credentials>>, Used<Failure>> {
+        let Some(name) = name else { return Ok(Used::without_secret(None)) };
+        let read = self.secret(namespace, name).await?;
+        let missing = |key| Failure::new(Reason::KeyNotFound, format!("{} has no key «{key}»: add it", read.place));
+        read.used(git::Credentials::of_secret(url, |key| read.text(key)).map(Some).map_err(missing))
     }
 }
 
 impl Read {
+    /// What came of reading something of it, with its version.
+    fn used<T>(&self, outcome: Result<T, Failure>) -> Result<Used<T>, Used<Failure>> {
+        let secret_version = self.version.clone();
+        match outcome {
+            Ok(outcome) => Ok(Used { outcome, secret_version }),
+            Err(outcome) => Err(Used { outcome, secret_version }),
+        }
+    }
+
     fn text(&self, key: &str) -> Option<String> {
         self.values.get(key).and_then(|value| String::from_utf8(value.0.clone()).ok())
     }

@@ -14,7 +14,13 @@ use futures::{
 use kube::{Api, Client};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Change, Guarded, Options, Source, Watchable, Watched, watch};
+use super::{
+    change::Change,
+    guarded::Guarded,
+    options::{Options, Watchable},
+    source::{Source, Watched},
+    stream::watch,
+};
 
 /// What one stream of a group watches: its options, its label, its objects. Called once per stream.
 pub type Describe<Key, K> = fn(&Key) -> (Options<K>, String, Box<dyn FnOnce(Client) -> Api<Guarded<K>>>);

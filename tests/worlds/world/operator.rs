@@ -14,7 +14,7 @@ use imagechain::{
         condition::Reason,
     },
     plan::{
-        build,
+        access, build,
         chain::{self, BuildFacts, Claim, OtherChain, Promotion},
         dependency::Versions,
         failure::{Failure, Gate},
@@ -84,36 +84,24 @@ impl World {
     }
 
     fn decide_chain(&self, object: &ImageChain, memory: &Operator, now: Timestamp) -> chain::Plan {
-        let generation = object.metadata.generation.unwrap();
-        let previous = object.status.clone().unwrap_or_default();
-        let valid = match validate::chain(object) {
-            Ok(valid) => valid,
-            Err(problems) => return chain::invalid(&previous, generation, now, &problems),
-        };
         let uid = object.uid().unwrap();
-        let builds: BTreeMap<_, _> =
-            self.builds_of(&uid).into_iter().map(|build| (build.name.clone(), build)).collect();
+        let builds = self.builds_of(&uid).into_iter().map(|build| (build.name.clone(), build));
         let claims: Vec<_> = self.chains.values().map(|chain| Claim::of(chain)).collect();
-        let empty = BTreeMap::new();
-        chain::decide(&chain::Scene {
-            uid: &uid,
-            generation,
-            deleting: object.metadata.deletion_timestamp.is_some(),
-            chain: &valid,
-            written: &object.spec,
-            previous: &previous,
-            request: chain::request(object.annotations()),
-            builds: &builds,
-            profiles: &self.profile_facts(),
-            config_maps: &self.config_map_facts(),
-            chains: &self.chains.iter().map(|(name, chain)| (name.clone(), OtherChain::of(chain))).collect(),
-            answers: memory.answers.get(&about(object)).unwrap_or(&empty),
-            promotions: &memory.promotions,
-            strangers: &memory.strangers,
-            taken: &chain::taken(&Claim::of(object), &claims),
+        let facts = chain::Facts {
+            generation: object.metadata.generation.unwrap(),
+            previous: object.status.clone().unwrap_or_default(),
+            builds: builds.collect(),
+            profiles: self.profile_facts(),
+            config_maps: self.config_map_facts(),
+            chains: self.chains.iter().map(|(name, chain)| (name.clone(), OtherChain::of(chain))).collect(),
+            answers: memory.answers.get(&about(object)).cloned().unwrap_or_default(),
+            promotions: memory.promotions.clone(),
+            strangers: memory.strangers.clone(),
+            taken: chain::taken(&Claim::of(object), &claims),
             since: memory.since,
             now,
-        })
+        };
+        facts.decide(object)
     }
 
     pub fn builds_of(&self, chain_uid: &str) -> Vec<BuildFacts> {
@@ -125,14 +113,8 @@ impl World {
     }
 
     fn profile_facts(&self) -> BTreeMap<String, ProfileFact> {
-        let facts = self.profiles.iter().map(|(name, profile)| {
-            let fact = match validate::profile(profile) {
-                Ok(valid) => ProfileFact::Usable(Box::new(valid)),
-                Err(problems) => ProfileFact::Invalid(format!("{problems:?}")),
-            };
-            (name.clone(), fact)
-        });
-        facts.collect()
+        let fact = |profile| access::profile_fact(Some(profile));
+        self.profiles.iter().map(|(name, profile)| (name.clone(), fact(profile))).collect()
     }
 
     fn config_map_facts(&self) -> BTreeMap<String, ConfigMapFact> {

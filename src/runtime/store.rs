@@ -56,12 +56,12 @@ struct Inner<K> {
 
 /// Objects of one kind, by key and by the groups that they belong to.
 #[derive(Debug)]
-pub struct Kept<K> {
+pub struct Store<K> {
     inner: Mutex<Inner<K>>,
     groups: fn(&K) -> BTreeSet<String>,
 }
 
-impl<K: Resource + Debug> Kept<K> {
+impl<K: Resource + Debug> Store<K> {
     /// Nothing yet. `groups` names what an object belongs to, such as its owner's UID.
     #[must_use]
     pub fn new(groups: fn(&K) -> BTreeSet<String>) -> Self {
@@ -172,11 +172,11 @@ mod tests {
         ConfigMap { metadata, ..ConfigMap::default() }
     }
 
-    fn kept() -> Kept<ConfigMap> {
-        Kept::new(|map| map.labels().get("owner").cloned().into_iter().collect())
+    fn kept() -> Store<ConfigMap> {
+        Store::new(|map| map.labels().get("owner").cloned().into_iter().collect())
     }
 
-    fn version(kept: &Kept<ConfigMap>, name: &str) -> Option<String> {
+    fn version(kept: &Store<ConfigMap>, name: &str) -> Option<String> {
         kept.get(&Key::new("a", name))?.resource_version()
     }
 

@@ -22,7 +22,7 @@ fn played() -> Played {
     let prune = Options::<ConfigMap>::new("maps").prune;
     let metrics = Metrics::default();
     let copy = Copy { store, writer, metrics, name: "maps", stream: "maps".to_owned(), prune };
-    Played { copy, health: health::Stream::new("maps".to_owned(), Need::Always) }
+    Played { copy, health: health::Stream::new("maps".to_owned(), health::Need::Always) }
 }
 
 fn map(name: &str) -> serde_json::Value {

@@ -1,6 +1,6 @@
-//! What is to be looked at, and when. Of one object at most one look is under way; what is asked for meanwhile
-//! is one more look afterwards. Of two that are due, one of which something is known to have changed goes before one
-//! that is looked at since this process has just begun: with thousands of objects that takes a while.
+//! The work queue of one kind: which objects are to be reconciled, and when. At most one reconcile of an object runs; all
+//! that is enqueued meanwhile is one more afterwards. Of two objects that are due, one that is known to have changed comes
+//! before one that is enqueued since this process has just begun: with thousands of objects that takes a while.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -12,21 +12,21 @@ use std::{
 use tokio::time::Instant;
 use tokio::{sync::Notify, time::timeout};
 
-use crate::runtime::clock;
+use super::clock;
 
 /// As long as nothing is due.
 const LONG: Duration = Duration::from_hours(1);
 
-/// Which of two objects that are due is looked at first.
+/// Which of two objects that are due is reconciled first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rank {
+pub enum Priority {
     /// There is something to be done, as far as is known.
     First,
     /// It seems to be at rest.
     Last,
 }
 
-/// Objects with the time of their next look; the earlier wins.
+/// Objects with the time of their next reconcile; the earlier wins.
 #[derive(Debug)]
 pub struct Queue<K> {
     inner: Mutex<Inner<K>>,
@@ -35,10 +35,10 @@ pub struct Queue<K> {
 
 #[derive(Debug)]
 struct Inner<K> {
-    times: HashMap<K, (Rank, Instant)>,
-    order: BTreeMap<Rank, BTreeSet<(Instant, K)>>,
-    /// Those under way, with the next look if one was asked for.
-    running: HashMap<K, Option<(Rank, Instant)>>,
+    times: HashMap<K, (Priority, Instant)>,
+    order: BTreeMap<Priority, BTreeSet<(Instant, K)>>,
+    /// Those that are being reconciled, with the next time if they were enqueued meanwhile.
+    running: HashMap<K, Option<(Priority, Instant)>>,
 }
 
 impl<K> Default for Queue<K> {
@@ -49,27 +49,27 @@ impl<K> Default for Queue<K> {
 }
 
 impl<K: Clone + Eq + Hash + Ord> Queue<K> {
-    /// Asks for a look as soon as possible.
+    /// Enqueues an object, as soon as possible.
     pub fn add(&self, key: K) {
-        self.add_ranked(key, Rank::First);
+        self.add_with_priority(key, Priority::First);
     }
 
-    /// Asks for a look as soon as what goes before it allows.
-    pub fn add_ranked(&self, key: K, rank: Rank) {
-        self.add_at(key, rank, clock::monotonic());
+    /// Enqueues an object, behind those of a higher priority.
+    pub fn add_with_priority(&self, key: K, priority: Priority) {
+        self.add_at(key, priority, clock::monotonic());
     }
 
-    /// Asks for a look after a pause.
+    /// Enqueues an object after a pause.
     pub fn add_after(&self, key: K, pause: Duration) {
-        self.add_at(key, Rank::First, clock::monotonic() + pause.min(LONG * 24 * 365));
+        self.add_at(key, Priority::First, clock::monotonic() + pause.min(LONG * 24 * 365));
     }
 
-    fn add_at(&self, key: K, rank: Rank, at: Instant) {
-        self.lock().add(key, (rank, at));
+    fn add_at(&self, key: K, priority: Priority, at: Instant) {
+        self.lock().add(key, (priority, at));
         self.changed.notify_one();
     }
 
-    /// The next object whose time has come. It is under way until [`Queue::done`]. For one task alone; what it
+    /// The next object whose time has come. It is being reconciled until [`Queue::done`]. For one task alone; what it
     /// waits for is not lost when it is dropped.
     pub async fn next(&self) -> K {
         loop {
@@ -78,12 +78,12 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
                 Ok(key) => return key,
                 Err(until) => until.map_or(LONG, |until| until.saturating_duration_since(now)),
             };
-            // Either way it is looked again.
+            // Either way the queue is read again.
             let _ = timeout(wait, self.changed.notified()).await;
         }
     }
 
-    /// The look at an object has ended.
+    /// The reconcile of an object has ended.
     pub fn done(&self, key: &K) {
         let mut inner = self.lock();
         if let Some(Some(again)) = inner.running.remove(key) {
@@ -111,22 +111,22 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
 }
 
 impl<K: Clone + Eq + Hash + Ord> Inner<K> {
-    /// The earlier time and the higher rank win.
-    fn add(&mut self, key: K, (rank, at): (Rank, Instant)) {
+    /// The earlier time and the higher priority win.
+    fn add(&mut self, key: K, (priority, at): (Priority, Instant)) {
         if let Some(again) = self.running.get_mut(&key) {
-            *again = Some(again.map_or((rank, at), |(other, earlier)| (other.min(rank), earlier.min(at))));
+            *again = Some(again.map_or((priority, at), |(other, earlier)| (other.min(priority), earlier.min(at))));
             return;
         }
         let before = self.times.get(&key).copied();
-        let (rank, at) = before.map_or((rank, at), |(other, earlier)| (other.min(rank), earlier.min(at)));
-        if before == Some((rank, at)) {
+        let (priority, at) = before.map_or((priority, at), |(other, earlier)| (other.min(priority), earlier.min(at)));
+        if before == Some((priority, at)) {
             return;
         }
         if let Some((other, later)) = before {
             self.order.entry(other).or_default().remove(&(later, key.clone()));
         }
-        self.times.insert(key.clone(), (rank, at));
-        self.order.entry(rank).or_default().insert((at, key));
+        self.times.insert(key.clone(), (priority, at));
+        self.order.entry(priority).or_default().insert((at, key));
     }
 
     /// The first that is due; else when the first will be.
@@ -166,7 +166,7 @@ mod tests {
     async fn what_is_at_rest_lets_others_go_first() {
         let queue = Queue::default();
         for key in ["a", "b", "c"] {
-            queue.add_ranked(key, Rank::Last);
+            queue.add_with_priority(key, Priority::Last);
         }
         queue.add_after("d", SECOND);
         queue.add("c");
@@ -175,9 +175,9 @@ mod tests {
         assert_eq!(next().await, Ok("a"), "what is not due does not count");
         tokio::time::advance(SECOND).await;
         assert_eq!((next().await, next().await), (Ok("d"), Ok("b")));
-        queue.add_ranked("b", Rank::Last);
+        queue.add_with_priority("b", Priority::Last);
         queue.add("b");
-        queue.add_ranked("e", Rank::Last);
+        queue.add_with_priority("e", Priority::Last);
         queue.done(&"b");
         assert_eq!((next().await, next().await), (Ok("b"), Ok("e")), "so does what is asked for meanwhile");
         assert!(queue.is_empty());

@@ -1,6 +1,4 @@
-//! The one loop for all kinds: takes what is due, looks at it, and notes when to look again.
-
-mod queue;
+//! The worker of each kind: takes what is due from the work queue, reconciles it, and enqueues it again if that is wanted.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,23 +6,22 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-pub use queue::{Queue, Rank};
-
 use super::{
     backoff::Backoff,
-    cache::Key,
     clock,
     execute::Error,
     lease::Claim,
     metrics::{Metrics, Outcome},
+    queue::Queue,
+    store::Key,
 };
 
-/// How soon it is looked again at what another has changed meanwhile.
+/// How soon an object is reconciled again that another has changed meanwhile.
 const SOON: Duration = Duration::from_millis(200);
 
-/// When to look again, if nothing changes before.
+/// When to reconcile again, if no watch event comes before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum Requeue {
     /// Never.
     Idle,
     /// At this time.
@@ -33,7 +30,7 @@ pub enum Next {
     After(Duration),
 }
 
-impl Next {
+impl Requeue {
     /// At a time, if there is one.
     #[must_use]
     pub fn at(time: Option<Timestamp>) -> Self {
@@ -56,99 +53,93 @@ impl Next {
     }
 }
 
-/// What is driven: one look at one object.
+/// Reconciles the objects of one kind.
 pub trait Reconcile: Send + Sync + 'static {
     /// The kind, for logs and metrics.
     const KIND: &'static str;
 
-    /// Looks at an object: gathers facts, decides, executes.
+    /// Reconciles an object: gathers facts, decides, executes.
     ///
     /// # Errors
-    /// The API server did not do what it was asked: the object is looked at again, after a pause that grows.
-    fn reconcile(&self, key: &Key) -> impl Future<Output = Result<Next, Error>> + Send;
+    /// The API server did not do what it was asked: the object is reconciled again, after a pause that grows.
+    fn reconcile(&self, key: &Key) -> impl Future<Output = Result<Requeue, Error>> + Send;
 }
 
-/// What is due of one kind, and what failed the last time.
-#[derive(Debug, Default)]
-pub struct Work {
+/// The worker of one kind.
+pub struct Worker<R> {
+    /// What reconciles.
+    pub reconciler: R,
     /// What is due.
-    pub queue: Queue<Key>,
-    backoff: Backoff<Key>,
-}
-
-/// The loop of one kind.
-pub struct Drive<R> {
-    /// What looks.
-    pub reconciler: Arc<R>,
-    /// What is due.
-    pub work: Arc<Work>,
-    /// Nothing is looked at by whoever may not write.
+    pub queue: Arc<Queue<Key>>,
+    /// What failed the last time.
+    pub backoff: Backoff<Key>,
+    /// Without the right to write nothing is reconciled.
     pub claim: Claim,
-    /// Where looks are counted.
+    /// Where reconciles are counted.
     pub metrics: Metrics,
-    /// How many objects are looked at at once.
-    pub workers: usize,
+    /// How many objects are reconciled at once.
+    pub most: usize,
 }
 
-impl<R: Reconcile> Drive<R> {
+impl<R: Reconcile> Worker<R> {
     /// Goes on until `end` comes; what is under way then is finished.
     ///
     /// # Errors
-    /// A look panicked.
+    /// A reconcile panicked.
     pub async fn run(self, end: CancellationToken) -> Result<(), JoinError> {
         let this = Arc::new(self);
-        let mut looks = JoinSet::new();
+        let mut reconciles = JoinSet::new();
         loop {
             tokio::select! {
                 () = end.cancelled() => break,
-                Some(ended) = looks.join_next(), if !looks.is_empty() => ended?,
-                key = this.work.queue.next(), if looks.len() < this.workers => {
-                    looks.spawn(Arc::clone(&this).look(key));
+                Some(ended) = reconciles.join_next(), if !reconciles.is_empty() => ended?,
+                key = this.queue.next(), if reconciles.len() < this.most => {
+                    reconciles.spawn(Arc::clone(&this).reconcile(key));
                 }
             }
         }
-        while let Some(ended) = looks.join_next().await {
+        while let Some(ended) = reconciles.join_next().await {
             ended?;
         }
         Ok(())
     }
 
-    async fn look(self: Arc<Self>, key: Key) {
+    async fn reconcile(self: Arc<Self>, key: Key) {
         let begin = clock::monotonic();
-        // When the claim is gained, everything is looked at anyway.
+        // When the claim is gained, everything is enqueued anyway.
         if self.claim.is_current() {
             let result = self.reconciler.reconcile(&key).await;
             self.metrics.reconciled(R::KIND, outcome(&result), begin.elapsed());
-            self.follow(&key, result);
+            self.requeue(&key, result);
         }
-        self.work.queue.done(&key);
-        self.metrics.queued(R::KIND, self.work.queue.len());
-        self.metrics.backing_off(R::KIND, self.work.backoff.len());
+        self.queue.done(&key);
+        self.metrics.queued(R::KIND, self.queue.len());
+        self.metrics.backing_off(R::KIND, self.backoff.len());
     }
 
-    fn follow(&self, key: &Key, result: Result<Next, Error>) {
+    fn requeue(&self, key: &Key, result: Result<Requeue, Error>) {
         let (kind, namespace, name) = (R::KIND, &key.namespace, &key.name);
         let pause = match result {
             Ok(next) => {
                 tracing::debug!(kind, namespace, name, ?next, "looked at");
-                self.work.backoff.clear(key);
+                self.backoff.clear(key);
                 next.pause()
             }
             Err(Error::Conflict) => Some(SOON),
             Err(Error::NotLeader) => None,
             Err(error) => {
-                let pause = self.work.backoff.failed(key.clone());
+                let pause = self.backoff.failed(key.clone());
                 tracing::warn!(kind, namespace, name, %error, "tried again in {pause:?}");
                 Some(pause)
             }
         };
         if let Some(pause) = pause {
-            self.work.queue.add_after(key.clone(), pause);
+            self.queue.add_after(key.clone(), pause);
         }
     }
 }
 
-fn outcome(result: &Result<Next, Error>) -> Outcome {
+fn outcome(result: &Result<Requeue, Error>) -> Outcome {
     match result {
         Ok(_) => Outcome::Done,
         Err(error) => error.outcome(),
