@@ -4,14 +4,15 @@
 #![allow(clippy::expect_used, clippy::panic)]
 
 // Alone, since the rest of tests/support needs kube, which takes long to link.
+#[allow(dead_code)]
 #[path = "support/sources.rs"]
 mod sources;
 
 use std::{fmt, fs, ops::RangeInclusive, path::Path};
 
-use sources::Source;
+use sources::{Source, is_for_tests, test_files_of, test_module};
 use syn::{
-    Attribute, Block, ImplItemFn, Item, ItemFn, ItemMod, Signature, TraitItemFn,
+    Block, ImplItemFn, ItemFn, ItemMod, Signature, TraitItemFn,
     spanned::Spanned,
     visit::{self, Visit},
 };
@@ -99,24 +100,6 @@ fn file(source: &Source) -> Measured {
 fn lines_in_tests(source: &Source) -> usize {
     let modules = source.syntax.items.iter().filter_map(test_module);
     modules.map(|module| length(&lines_of(module))).sum()
-}
-
-/// The files that a file declares for tests alone: `#[cfg(test)] mod …;`.
-fn test_files_of(source: &Source) -> Vec<Vec<String>> {
-    let modules = source.syntax.items.iter().filter_map(test_module).filter(|module| module.content.is_none());
-    modules.map(|module| [source.module.as_slice(), &[module.ident.to_string()]].concat()).collect()
-}
-
-fn test_module(item: &Item) -> Option<&ItemMod> {
-    match item {
-        Item::Mod(module) if is_for_tests(&module.attrs) => Some(module),
-        _ => None,
-    }
-}
-
-fn is_for_tests(attributes: &[Attribute]) -> bool {
-    let says_test = |attribute: &Attribute| attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"));
-    attributes.iter().any(|attribute| attribute.path().is_ident("cfg") && says_test(attribute))
 }
 
 fn functions(source: &Source) -> Vec<Measured> {

@@ -1,16 +1,17 @@
 //! The admission policies of the chart, on a real API server, as the users whom they hold back.
 
+use imagechain::api::{JOB_ANNOTATION, PROFILE_LABEL};
 use kube::{
     Client,
     api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
-use crate::support::chart::{
-    BUILDS, Chart, OPERATOR_IMAGE, answer, api, assert_refused, create, digest, eventually, merged, values,
+use crate::support::{
+    attempts::{self, TENANT, profiles},
+    chart::{BUILDS, Chart, OPERATOR_IMAGE, answer, api, assert_refused, create, digest, eventually, merged},
 };
 
-const TENANT: &str = "team-a";
 const ALICE: &str = "alice";
 const NO_USE: &str = "may not use the BuildProfile «";
 
@@ -82,45 +83,58 @@ fn chain_build(name: &str) -> Value {
     )
 }
 
-/// A build pod as the operator makes it.
-fn pod(name: &str) -> Value {
-    let image = format!("registry.example:5000/builder@{}", digest('a'));
-    let stage = |name: &str, image: &str| json!({"name": name, "image": image});
-    // Root of its container, with the capabilities that files need.
-    let tenants = |name: &str| {
-        let capabilities = json!({"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]});
-        merged(stage(name, &image), &json!({"securityContext": {"privileged": false, "capabilities": capabilities}}))
-    };
-    json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {
-            "name": name, "namespace": BUILDS,
-            "labels": {"imagechain.dev/profile": "docker", "imagechain.dev/build": "b"},
-            "annotations": {"imagechain.dev/spec": "{}"},
-        },
-        "spec": {
-            "automountServiceAccountToken": false,
-            "enableServiceLinks": false,
-            "restartPolicy": "Never",
-            "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-            "initContainers": [
-                stage("source", OPERATOR_IMAGE),
-                {
-                    "name": "engine", "image": image, "restartPolicy": "Always",
-                    "securityContext": {"privileged": true, "seccompProfile": {"type": "Unconfined"}},
-                },
-                tenants("build"),
-                tenants("verify"),
-            ],
-            "containers": [stage("publish", &image)],
-            "volumes": [
-                {"name": "workspace", "emptyDir": {}},
-                {"name": "secrets", "secret": {"secretName": "s"}},
-                {"name": "certificates", "configMap": {"name": "c"}},
-                {"name": "spec", "downwardAPI": {"items": []}},
-            ],
-        },
-    })
+/// The pod of an attempt that uses all of a recipe, as the operator renders it: one that is admitted
+/// ([`every_pod_that_is_rendered_is_admitted`]).
+fn pod() -> Value {
+    attempts::full_by("docker").pod()
+}
+
+/// A container of a pod, the main one among them.
+fn container<'p>(pod: &'p mut Value, name: &str) -> &'p mut Value {
+    let spec = pod["spec"].as_object_mut().expect("a spec");
+    let lists = spec.iter_mut().filter(|(list, _)| ["initContainers", "containers"].contains(&list.as_str()));
+    let mut containers = lists.flat_map(|(_, list)| list.as_array_mut().expect("containers"));
+    containers.find(|container| container["name"] == name).expect("a container")
+}
+
+/// The pod with a change of one of its containers.
+fn with(mut pod: Value, name: &str, change: &Value) -> Value {
+    let container = container(&mut pod, name);
+    *container = merged(container.take(), change);
+    pod
+}
+
+/// The pod without one of its init containers.
+fn without(mut pod: Value, name: &str) -> Value {
+    let containers = pod["spec"]["initContainers"].as_array_mut().expect("containers");
+    let before = containers.len();
+    containers.retain(|container| container["name"] != name);
+    assert_eq!(containers.len(), before - 1, "{name}");
+    pod
+}
+
+/// The pod with one more container.
+fn with_extra(mut pod: Value, list: &str, name: &str) -> Value {
+    let extra = json!({"name": name, "image": OPERATOR_IMAGE});
+    pod["spec"][list].as_array_mut().expect("containers").push(extra);
+    pod
+}
+
+/// The pod with another source of one of its volumes.
+fn with_volume(mut pod: Value, name: &str, source: Value) -> Value {
+    let mut volumes = pod["spec"]["volumes"].as_array_mut().expect("volumes").iter_mut();
+    let volume = volumes.find(|volume| volume["name"] == name).expect("a volume");
+    *volume = merged(source, &json!({"name": name}));
+    pod
+}
+
+fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().expect("a name")
+}
+
+/// The chart with the profiles of all variants.
+fn values() -> Value {
+    json!({"profiles": profiles()})
 }
 
 /// A cluster with a tenant: a person and a `ServiceAccount` who may do all that tenants may, and use nothing.
@@ -148,20 +162,17 @@ async fn in_force(client: &Client, object: &Value, sentence: &str) {
 }
 
 async fn patch(client: &Client, object: &Value, patch: &Value) -> Result<(), String> {
-    let name = object["metadata"]["name"].as_str().expect("a name");
-    let patched = api(client, object).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+    let patched = api(client, object).patch(name_of(object), &PatchParams::default(), &Patch::Merge(patch)).await;
     answer(patched).map(drop)
 }
 
 async fn apply(client: &Client, object: &Value) -> Result<(), String> {
-    let name = object["metadata"]["name"].as_str().expect("a name");
     let parameters = PatchParams { dry_run: true, ..PatchParams::apply("kubectl") };
-    answer(api(client, object).patch(name, &parameters, &Patch::Apply(object)).await).map(drop)
+    answer(api(client, object).patch(name_of(object), &parameters, &Patch::Apply(object)).await).map(drop)
 }
 
 async fn delete(client: &Client, object: &Value) -> Result<(), String> {
-    let name = object["metadata"]["name"].as_str().expect("a name");
-    answer(api(client, object).delete(name, &DeleteParams::default()).await).map(drop)
+    answer(api(client, object).delete(name_of(object), &DeleteParams::default()).await).map(drop)
 }
 
 /// G1; SEC1, SEC14.
@@ -234,11 +245,14 @@ async fn who_may_no_longer_use_a_profile_can_still_delete() {
     create(&person, &single, false).await.expect("a build");
 
     delete(&chart.admin, &grant).await.expect("a deletion");
-    let suspend = json!({"spec": {"suspend": true}});
-    eventually("use is revoked", async || match patch(&person, &shop, &suspend).await {
-        Err(message) if message.contains(NO_USE) => Ok(()),
-        // Back to what it was, for the next attempt.
-        other => Err(format!("{other:?}; {:?}", patch(&person, &shop, &json!({"spec": {"suspend": false}})).await)),
+    // Every attempt is a change: what a policy has not yet refused is there already.
+    let mut suspend = false;
+    eventually("use is revoked", async || {
+        suspend = !suspend;
+        match patch(&person, &shop, &json!({"spec": {"suspend": suspend}})).await {
+            Err(message) if message.contains(NO_USE) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
     })
     .await;
 
@@ -259,36 +273,15 @@ async fn who_may_no_longer_use_a_profile_can_still_delete() {
 /// What of a pod is changed, and the sentence that refuses it.
 fn mutated_pods() -> Vec<(&'static str, Value, &'static str)> {
     let builder = "must run the builder image of the BuildProfile «docker»";
-    let at = |list: &str, index: usize, change: &Value| {
-        let mut pod = pod("mutated");
-        let container = &mut pod["spec"][list][index];
-        *container = merged(container.clone(), change);
-        pod
-    };
-    let spec = |change: Value| merged(pod("mutated"), &json!({"spec": change}));
-    let volume = |source: Value| {
-        let mut pod = pod("mutated");
-        pod["spec"]["volumes"][0] = merged(source, &json!({"name": "workspace"}));
-        pod
-    };
-    let profile =
-        |name: Value| merged(pod("mutated"), &json!({"metadata": {"labels": {"imagechain.dev/profile": name}}}));
-    let privileged = json!({"securityContext": {"privileged": true}});
+    let at = |name: &str, change: &Value| with(pod(), name, change);
+    let spec = |change: Value| merged(pod(), &json!({"spec": change}));
+    let volume = |source: Value| with_volume(pod(), "workspace", source);
+    let profile = |name: Value| merged(pod(), &json!({"metadata": {"labels": {PROFILE_LABEL: name}}}));
+    // The API server's own rules come first: what is privileged may not be kept from more rights.
+    let privileged = json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": true}});
     let volumes = "emptyDir, secret, configMap and downwardAPI";
     let defaults = "only the container engine may add capabilities";
-    let mut extra = pod("mutated");
-    extra["spec"]["initContainers"]
-        .as_array_mut()
-        .expect("containers")
-        .push(json!({"name": "extra", "image": OPERATOR_IMAGE}));
-    let mut second = pod("mutated");
-    second["spec"]["containers"]
-        .as_array_mut()
-        .expect("containers")
-        .push(json!({"name": "second", "image": OPERATOR_IMAGE}));
-    let mut disguised = pod("mutated");
-    disguised["spec"]["containers"][0] = json!({"name": "engine", "image": "registry.example:5000/builder:1"});
-    disguised["spec"]["initContainers"].as_array_mut().expect("containers").remove(1);
+    let disguised = with(without(pod(), "engine"), "publish", &json!({"name": "engine"}));
     vec![
         ("hostPID", spec(json!({"hostPID": true})), "must not share the PID"),
         ("hostIPC", spec(json!({"hostIPC": true})), "must not share the PID"),
@@ -304,23 +297,15 @@ fn mutated_pods() -> Vec<(&'static str, Value, &'static str)> {
             volumes,
         ),
         ("a claim", volume(json!({"persistentVolumeClaim": {"claimName": "c"}})), volumes),
-        ("a privileged build", at("initContainers", 2, &privileged), "only the container engine may be privileged"),
-        ("a privileged verify", at("initContainers", 3, &privileged), "only the container engine may be privileged"),
-        ("a privileged source", at("initContainers", 0, &privileged), "only the container engine may be privileged"),
-        ("a privileged publish", at("containers", 0, &privileged), "only the container engine may be privileged"),
-        (
-            "capabilities",
-            at("initContainers", 2, &json!({"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}})),
-            defaults,
-        ),
-        (
-            "no seccomp",
-            at("initContainers", 2, &json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}})),
-            defaults,
-        ),
+        ("a privileged build", at("build", &privileged), "only the container engine may be privileged"),
+        ("a privileged verify", at("verify", &privileged), "only the container engine may be privileged"),
+        ("a privileged source", at("source", &privileged), "only the container engine may be privileged"),
+        ("a privileged publish", at("publish", &privileged), "only the container engine may be privileged"),
+        ("capabilities", at("build", &json!({"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}})), defaults),
+        ("no seccomp", at("build", &json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}})), defaults),
         (
             "another SELinux type",
-            at("initContainers", 2, &json!({"securityContext": {"seLinuxOptions": {"type": "spc_t"}}})),
+            at("build", &json!({"securityContext": {"seLinuxOptions": {"type": "spc_t"}}})),
             defaults,
         ),
         (
@@ -338,42 +323,30 @@ fn mutated_pods() -> Vec<(&'static str, Value, &'static str)> {
             spec(json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}})),
             defaults,
         ),
-        (
-            "a port of the node",
-            at("containers", 0, &json!({"ports": [{"containerPort": 1, "hostPort": 1}]})),
-            "open a port",
-        ),
-        ("another container", extra, "the containers of a build pod are"),
-        ("another main container", second, "the containers of a build pod are"),
+        ("a port of the node", at("publish", &json!({"ports": [{"containerPort": 1, "hostPort": 1}]})), "open a port"),
+        ("another container", with_extra(pod(), "initContainers", "extra"), "the containers of a build pod are"),
+        ("another main container", with_extra(pod(), "containers", "second"), "the containers of a build pod are"),
         ("the main container called engine", disguised, "the containers of a build pod are"),
-        (
-            "another source",
-            at("initContainers", 0, &json!({"image": "evil.example/imagechain:0.1.0"})),
-            "the operator's image",
-        ),
+        ("another source", at("source", &json!({"image": "evil.example/imagechain:0.1.0"})), "the operator's image"),
         (
             "the builder as source",
-            at("initContainers", 0, &json!({"image": "registry.example:5000/builder:1"})),
+            at("source", &json!({"image": "registry.example:5000/builder:1"})),
             "the operator's image",
         ),
-        ("another builder", at("initContainers", 2, &json!({"image": "evil.example/builder:1"})), builder),
-        ("another tag", at("initContainers", 2, &json!({"image": "registry.example:5000/builder:2"})), builder),
+        ("another builder", at("build", &json!({"image": "evil.example/builder:1"})), builder),
+        ("another tag", at("build", &json!({"image": "registry.example:5000/builder:2"})), builder),
         (
             "a longer name",
-            at("initContainers", 3, &json!({"image": format!("registry.example:5000/builder/x@{}", digest('a'))})),
+            at("verify", &json!({"image": format!("registry.example:5000/builder/x@{}", digest('a'))})),
             builder,
         ),
         (
             "a name that only looks alike",
-            at("initContainers", 3, &json!({"image": format!("registryxexample:5000/builder@{}", digest('a'))})),
+            at("verify", &json!({"image": format!("registryxexample:5000/builder@{}", digest('a'))})),
             builder,
         ),
-        ("half a digest", at("containers", 0, &json!({"image": "registry.example:5000/builder@sha256:aa"})), builder),
-        (
-            "another engine",
-            at("initContainers", 1, &json!({"image": "evil.example/engine"})),
-            "must run the engine image",
-        ),
+        ("half a digest", at("publish", &json!({"image": "registry.example:5000/builder@sha256:aa"})), builder),
+        ("another engine", at("engine", &json!({"image": "evil.example/engine"})), "must run the engine image"),
         ("no profile", profile(Value::Null), "there is no BuildProfile «»"),
         ("a profile that is not there", profile(json!("missing")), "there is no BuildProfile «missing»"),
         ("a toleration", spec(json!({"tolerations": [{"operator": "Exists"}]})), "tolerations must be among"),
@@ -381,24 +354,38 @@ fn mutated_pods() -> Vec<(&'static str, Value, &'static str)> {
     ]
 }
 
-/// A pod of the pinned profile, with the images given.
+/// A pod of the pinned profile, with the images given, which also says more of its node than the profile does.
 fn pinned_pod(builder: &str, engine: &str) -> Value {
-    let mut pod = merged(
-        pod("pinned"),
-        &json!({
-            "metadata": {"labels": {"imagechain.dev/profile": "pinned"}},
-            "spec": {
-                "nodeSelector": {"builds": "yes", "kubernetes.io/arch": "amd64"},
-                "tolerations": [{"key": "builds", "operator": "Exists", "effect": "NoSchedule"}],
-            },
-        }),
-    );
-    for index in [2, 3] {
-        pod["spec"]["initContainers"][index]["image"] = json!(builder);
+    let of_builder = ["build", "verify", "publish"].map(|name| (name, builder));
+    let images = of_builder.into_iter().chain([("engine", engine)]);
+    let pod =
+        images.fold(attempts::full_by("pinned").pod(), |pod, (name, image)| with(pod, name, &json!({"image": image})));
+    merged(pod, &json!({"spec": {"nodeSelector": {"kubernetes.io/arch": "amd64"}}}))
+}
+
+/// G3: what the gates ask for is what the operator makes.
+#[tokio::test]
+async fn every_pod_that_is_rendered_is_admitted() {
+    let chart = tenants_cluster().await;
+    let operator = chart.operator().await;
+    // Otherwise all would be admitted.
+    in_force(&chart.admin, &pod(), "only the operator makes pods").await;
+    for profile in profiles().as_object().expect("profiles").keys() {
+        let other = with(attempts::full_by(profile).pod(), "build", &json!({"image": "evil.example/builder"}));
+        in_force(&operator, &other, &format!("must run the builder image of the BuildProfile «{profile}»")).await;
     }
-    pod["spec"]["containers"][0]["image"] = json!(builder);
-    pod["spec"]["initContainers"][1]["image"] = json!(engine);
-    pod
+    let all = attempts::all();
+    for variant in &all {
+        let what = &variant.what;
+        let maker = if variant.is_of_chain { &operator } else { &chart.admin };
+        let build = create(maker, &variant.build(), true).await;
+        build.unwrap_or_else(|error| panic!("{what}: a build that cannot be: {error}"));
+        let pod = variant.pod();
+        assert_eq!(pod["metadata"]["namespace"], BUILDS, "{what}");
+        let made = create(&operator, &pod, true).await;
+        made.unwrap_or_else(|error| panic!("{what}: the operator's pod is refused: {error}"));
+    }
+    println!("{} rendered pods admitted", all.len());
 }
 
 /// G3; SEC5.
@@ -406,25 +393,21 @@ fn pinned_pod(builder: &str, engine: &str) -> Value {
 async fn pods_have_the_shape_of_their_profile_even_with_the_operators_token() {
     let chart = tenants_cluster().await;
     let operator = chart.operator().await;
-    in_force(&chart.admin, &pod("first"), "only the operator makes pods").await;
+    in_force(&chart.admin, &pod(), "only the operator makes pods").await;
     let of_profile = pinned_pod("registry.example/other", "debian:13");
     in_force(&operator, &of_profile, "must run the builder image of the BuildProfile «pinned»").await;
-    let of_profile = merged(of_profile, &json!({"metadata": {"labels": {"imagechain.dev/profile": "docker"}}}));
+    let of_profile = merged(of_profile, &json!({"metadata": {"labels": {PROFILE_LABEL: "docker"}}}));
     in_force(&operator, &of_profile, "must run the builder image of the BuildProfile «docker»").await;
     for (what, mutated, sentence) in &mutated_pods() {
         assert_refused(what, create(&operator, mutated, true).await, sentence);
     }
     println!("{} mutated pods refused", mutated_pods().len());
 
-    create(&operator, &pod("good"), true).await.expect("a pod as it should be");
-    let mut tagged = pod("tagged");
-    for container in [2, 3] {
-        tagged["spec"]["initContainers"][container]["image"] = json!("registry.example:5000/builder:1");
-    }
+    create(&operator, &pod(), true).await.expect("a pod as it should be");
+    let written = json!({"image": "registry.example:5000/builder:1"});
+    let tagged = with(with(pod(), "build", &written), "verify", &written);
     create(&operator, &tagged, true).await.expect("the image as the profile names it");
-    let mut untested = pod("untested");
-    untested["spec"]["initContainers"].as_array_mut().expect("containers").remove(3);
-    create(&operator, &untested, true).await.expect("a pod without tests");
+    create(&operator, &without(pod(), "verify"), true).await.expect("a pod without tests");
 
     // A profile with a digest stands for that digest, and Docker's short names for what they mean.
     let (pinned, debian) = (format!("registry.example/builder@{}", digest('a')), format!("debian@{}", digest('b')));
@@ -477,28 +460,27 @@ async fn pods_run_where_their_profile_says_and_never_change() {
     chart.service_account(BUILDS, "default").await;
     chart.service_account("other-builds", "default").await;
     let operator = chart.operator().await;
-    let elsewhere = merged(pod("elsewhere"), &json!({"metadata": {"namespace": "other-builds"}}));
+    let elsewhere = merged(pod(), &json!({"metadata": {"namespace": "other-builds"}}));
     in_force(&operator, &elsewhere, "pods of the BuildProfile «docker» run in namespace imagechain-builds").await;
 
-    let mut running = pod("running");
-    running["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "1"}});
+    let running = pod();
     create(&operator, &running, false).await.expect("a pod");
     let never = "what a build pod runs never changes";
     let mut image = running["spec"]["containers"].clone();
     image[0]["image"] = json!("registry.example:5000/builder:1");
-    let annotation = json!({"metadata": {"annotations": {"imagechain.dev/spec": "{\"evil\": true}"}}});
-    let label = json!({"metadata": {"labels": {"imagechain.dev/profile": "pinned"}}});
+    let annotation = json!({"metadata": {"annotations": {JOB_ANNOTATION: "{\"evil\": true}"}}});
+    let label = json!({"metadata": {"labels": {PROFILE_LABEL: "pinned"}}});
     for (what, change, sentence) in [
         ("another image", json!({"spec": {"containers": image}}), never),
         ("another deadline", json!({"spec": {"activeDeadlineSeconds": 1}}), never),
-        ("another spec for the runner", annotation, "labels and annotations of a build pod never change"),
+        ("another job for the runner", annotation, "labels and annotations of a build pod never change"),
         ("another profile", label, "labels and annotations of a build pod never change"),
     ] {
         assert_refused(what, patch(&chart.admin, &running, &change).await, sentence);
     }
-    let resize = json!({"spec": {"containers": [{"name": "publish", "resources": {"requests": {"cpu": "2"}}}]}});
+    let resize = json!({"spec": {"containers": [{"name": "publish", "resources": {"requests": {"cpu": "500m"}}}]}});
     let resized = api(&chart.admin, &running)
-        .patch_subresource("resize", "running", &PatchParams::default(), &Patch::Strategic(&resize))
+        .patch_subresource("resize", name_of(&running), &PatchParams::default(), &Patch::Strategic(&resize))
         .await;
     assert_refused("a resize", answer(resized), never);
     // What Kubernetes does to delete and to collect garbage still works.
@@ -546,7 +528,7 @@ async fn nobody_enters_a_build_pod_without_breakglass() {
         ])
         .await;
     let operator = chart.operator().await;
-    let running = pod("running");
+    let running = pod();
     create(&operator, &running, false).await.expect("a pod");
     let intruder = chart.account(TENANT, "robot").await;
     let paths = [
@@ -556,13 +538,12 @@ async fn nobody_enters_a_build_pod_without_breakglass() {
         ("POST", "portforward"),
         ("GET", "proxy/"),
     ];
+    let there = format!("{BUILDS}/pods/{}", name_of(&running));
     let into = |pod: &str, path: &str| format!("{pod}/{path}");
     let sentence = "nobody enters a build pod";
-    eventually("the policy", async || {
-        match connect(&intruder, "POST", &into(&format!("{BUILDS}/pods/running"), paths[0].1)).await {
-            Err(message) if message.contains(sentence) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
+    eventually("the policy", async || match connect(&intruder, "POST", &into(&there, paths[0].1)).await {
+        Err(message) if message.contains(sentence) => Ok(()),
+        other => Err(format!("{other:?}")),
     })
     .await;
     let debugger = |privileged: bool| {
@@ -572,13 +553,13 @@ async fn nobody_enters_a_build_pod_without_breakglass() {
         }]}})
     };
     let debug = async |client: &Client, of: &Value, privileged: bool| {
-        let name = of["metadata"]["name"].as_str().expect("a name");
         let parameters = PatchParams { dry_run: true, ..PatchParams::default() };
         let change = Patch::Strategic(debugger(privileged));
-        answer(api(client, of).patch_subresource("ephemeralcontainers", name, &parameters, &change).await).map(drop)
+        answer(api(client, of).patch_subresource("ephemeralcontainers", name_of(of), &parameters, &change).await)
+            .map(drop)
     };
     for (verb, path) in paths {
-        let answer = connect(&intruder, verb, &into(&format!("{BUILDS}/pods/running"), path)).await;
+        let answer = connect(&intruder, verb, &into(&there, path)).await;
         assert_refused(path, answer, sentence);
         // It is the namespace that protects: elsewhere the same rights reach the pod, which has no node yet.
         let answer = connect(&intruder, verb, &into(&format!("{TENANT}/pods/ordinary"), path)).await;
@@ -593,7 +574,7 @@ async fn nobody_enters_a_build_pod_without_breakglass() {
     eventually("breakglass is granted", async || debug(&rescuer, &running, false).await).await;
     assert_refused("a privileged one", debug(&rescuer, &running, true).await, "must be neither privileged");
     for (verb, path) in paths {
-        let message = connect(&rescuer, verb, &into(&format!("{BUILDS}/pods/running"), path)).await;
+        let message = connect(&rescuer, verb, &into(&there, path)).await;
         let message = message.expect_err("there is no kubelet");
         assert!(!message.contains(sentence) && !message.contains("forbidden"), "{path}: {message}");
     }

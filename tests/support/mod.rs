@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod apiserver;
+pub mod attempts;
 pub mod chart;
 pub mod cluster;
 pub mod crash;
