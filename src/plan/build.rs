@@ -16,13 +16,14 @@ mod attempts;
 mod message;
 mod pods;
 mod result;
+mod terms;
 mod verdict;
 
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-pub use pods::{POD_PENDING, PUBLISH_TIMEOUT, SOURCE_TIMEOUT};
+pub use terms::{POD_PENDING, PUBLISH_TIMEOUT, SOURCE_TIMEOUT};
 
 use super::{
     dependency::Versions,
@@ -163,7 +164,7 @@ impl Intent {
 pub fn decide(scene: &Scene<'_>) -> Plan {
     let now = Timestamp::from_second(scene.now.as_second()).unwrap_or(scene.now);
     let scene = Scene { now, ..scene.clone() };
-    let mut next = Next::new(&scene);
+    let mut next = Planner::new(&scene);
     next.tidy();
     if scene.previous.finished_at.is_some() {
         return next.plan();
@@ -191,7 +192,7 @@ pub fn wants_pod(scene: &Scene<'_>) -> bool {
 }
 
 /// A status in the making, with the actions that go with it.
-struct Next<'s, 'a> {
+struct Planner<'s, 'a> {
     scene: &'s Scene<'a>,
     status: ImageBuildStatus,
     actions: Vec<Action>,
@@ -199,7 +200,7 @@ struct Next<'s, 'a> {
     wake: Option<Timestamp>,
 }
 
-impl<'s, 'a> Next<'s, 'a> {
+impl<'s, 'a> Planner<'s, 'a> {
     fn new(scene: &'s Scene<'a>) -> Self {
         let status = ImageBuildStatus { observed_generation: scene.generation, ..scene.previous.clone() };
         Self { scene, status, actions: Vec::new(), confirm: None, wake: None }

@@ -5,11 +5,7 @@
 
 use imagechain::{
     api::{build::ImageBuild, chain::ImageChain, profile::BuildProfile},
-    plan::{
-        image::Reference,
-        valid::{ValidProfile, ValidPublish},
-        validate,
-    },
+    plan::{image::Reference, recipe::Destination, valid::ValidProfile, validate},
     render::{self, Attempt, Target},
 };
 use serde::de::DeserializeOwned;
@@ -178,7 +174,7 @@ impl Variant {
         validate::profile(&typed::<BuildProfile>(profile)).expect("a profile")
     }
 
-    fn valid_publish(&self) -> Option<ValidPublish> {
+    fn valid_publish(&self) -> Option<Destination> {
         let publish = self.publish.as_ref()?;
         let link =
             json!({"name": LINK, "build": self.spec["build"], "publish": publish, "from": self.spec.get("from")});
@@ -194,7 +190,7 @@ impl Variant {
         let parent = self.spec.get("from").map(|_| format!("registry.example/debian@{}", digest('b')));
         json!({
             "key": "a".repeat(64), "parent": parent, "revision": "c".repeat(40), "files": "d".repeat(64),
-            "platform": profile.platform, "builder": resolved(&profile.builder), "engine": resolved(&profile.engine),
+            "platform": profile.platform, "builder": resolved(&profile.builder), "engine": resolved(&profile.engine_image),
         })
     }
 }

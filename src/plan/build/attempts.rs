@@ -2,7 +2,7 @@
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
-use super::{Action, Intent, Next, Plan, later, pods::POD_PENDING};
+use super::{Action, Intent, Plan, Planner, later, terms::POD_PENDING};
 use crate::{
     api::{
         build::{Attempt, Lacked, Outcome},
@@ -22,7 +22,7 @@ use crate::{
 /// the 40 that a status holds.
 const MOST_LACKING: u32 = 10;
 
-impl Next<'_, '_> {
+impl Planner<'_, '_> {
     pub(super) fn pod_name(&self, attempt: i32) -> String {
         name::pod(self.scene.name, self.scene.uid, attempt.unsigned_abs())
     }

@@ -1,6 +1,6 @@
 //! What people are told: what happened, and the line that shows more.
 
-use super::{Next, OwnPod};
+use super::{OwnPod, Planner};
 use crate::{
     api::build::{Attempt, Container},
     plan::{
@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-impl Next<'_, '_> {
+impl Planner<'_, '_> {
     /// Why an attempt failed, as long as it is known, with the line that shows more while its pod is there.
     pub(super) fn told(&self, attempt: &Attempt) -> String {
         let message = attempt.message.as_deref().unwrap_or("nobody says why");

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Action, Next, OwnPod, Plan, later, verdict};
+use super::{
+    Action, OwnPod, Plan, Planner, later,
+    terms::{POD_PENDING, PUBLISH_TIMEOUT, SOURCE_TIMEOUT},
+    verdict,
+};
 use crate::{
     api::{
         build::{Attempt, Container, ImageBuildStatus, Outcome, Stage, StageStatus},
@@ -16,12 +20,6 @@ use crate::{
 /// How long the operator waits for the runner, which ends a stage in time by itself, and for the kubelet,
 /// which ends a pod at its deadline.
 const GRACE: Duration = Duration::from_mins(1);
-/// How long fetching the source may take.
-pub const SOURCE_TIMEOUT: Duration = Duration::from_mins(10);
-/// How long pushing the image may take.
-pub const PUBLISH_TIMEOUT: Duration = Duration::from_mins(30);
-/// What is said as long as no stage has begun and nobody says why.
-pub const POD_PENDING: &str = "the pod waits for its node and images";
 /// After so long without an answer, a node is taken for dead, and what ran on it for lost. As long as
 /// Kubernetes itself waits before it evicts (`tolerationSeconds` of the taint `unreachable`).
 const NODE_PATIENCE: Duration = Duration::from_mins(5);
@@ -45,7 +43,7 @@ impl OwnPod<'_> {
     }
 }
 
-impl<'a> Next<'_, 'a> {
+impl<'a> Planner<'_, 'a> {
     /// The pod of the attempt that is open.
     pub(super) fn open_pod(&self) -> Option<&'a OwnPod<'a>> {
         let attempt = self.status.attempts.last()?;

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Next, Plan, verdict};
+use super::{Plan, Planner, verdict};
 use crate::{
     api::{
         build::{Container, Outcome, Stage},
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-impl<'s> Next<'s, '_> {
+impl<'s> Planner<'s, '_> {
     fn conditions(&self) -> Conditions<'s> {
         Conditions::new(&self.scene.previous.conditions, self.scene.generation, self.scene.now)
     }

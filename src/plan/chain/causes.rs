@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::{BuildFacts, BuildState, Scene, facts};
+use super::{
+    facts::{self, BuildFacts, BuildState},
+    scene::Scene,
+};
 use crate::{
     api::build::{Cause, CauseKind, Inputs},
     plan::{

@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Action, BuildFacts, BuildState, Scene, view::View};
+use super::{
+    facts::{BuildFacts, BuildState},
+    planner::Action,
+    scene::Scene,
+    view::View,
+};
 
 /// The deletions of those builds of each link that are beyond its history. A build that is wanted, the last
 /// that was verified, and the one that is published, are kept besides; and all of a link of which it is not

@@ -1,7 +1,8 @@
 //! What a link is to be built from, or what is lacking.
 
 use super::{
-    Next, circle,
+    facts::circle,
+    planner::Planner,
     view::{Hold, View, known},
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     },
 };
 
-impl<'a> Next<'_, 'a> {
+impl<'a> Planner<'_, 'a> {
     /// What a link is to be built from now; its key is still missing.
     pub(super) fn inputs(&mut self, view: &mut View<'a>) -> Result<Inputs, Hold> {
         // All is asked before the first that is missing ends it: one round of look-ups for all.

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    Action, BuildFacts, BuildState, Next, Promotion, Scene, causes, facts,
+    causes,
+    facts::{self, BuildFacts, BuildState},
+    planner::{Action, Planner},
+    scene::{Promotion, Scene},
     view::{Hold, Judgement, View, Wanted, is_at, known},
 };
 use crate::{
@@ -95,7 +98,7 @@ fn snapshot(
     })
 }
 
-impl<'a> Next<'_, 'a> {
+impl<'a> Planner<'_, 'a> {
     /// Looks at a link, after those before it.
     pub(super) fn look(&mut self, index: usize) {
         let Some(mut view) = self.blank(index) else { return };

@@ -2,7 +2,12 @@
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
-use super::{Next, Plan, Scene, history, view::View};
+use super::{
+    history,
+    planner::{Plan, Planner},
+    scene::Scene,
+    view::View,
+};
 use crate::{
     api::{
         chain::{ImageChainStatus, LONGEST_LINK_MESSAGE, LinkState, LinkStatus},
@@ -33,7 +38,7 @@ pub fn invalid(previous: &ImageChainStatus, generation: i64, now: Timestamp, pro
     Plan { lookups: Vec::new(), actions: Vec::new(), status, wake: None }
 }
 
-impl Next<'_, '_> {
+impl Planner<'_, '_> {
     /// The plan with its status.
     pub(super) fn finish(mut self) -> Plan {
         let prune = history::prune(self.scene, &self.views);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::BuildFacts;
+use super::facts::BuildFacts;
 use crate::{
     api::{
         build::Inputs,

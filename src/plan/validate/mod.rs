@@ -3,6 +3,7 @@
 //! The API server refuses most of them before; but files are checked without one (`imagechain validate`),
 //! and what an older schema let in is still stored.
 
+mod label;
 pub mod problem;
 mod profile;
 pub mod schema;
@@ -22,6 +23,7 @@ use crate::api::{
     chain::{ImageChain, ImageChainSpec, Link},
 };
 
+use label::check_label;
 use problem::{Problem, Problems};
 pub use profile::profile;
 
@@ -87,13 +89,6 @@ pub fn build(object: &ImageBuild) -> Result<ValidBuild, Vec<Problem>> {
         recipe,
     });
     problems.finish(valid)
-}
-
-/// The names of builds and profiles become values of labels on pods.
-fn check_label(name: &str, problems: &mut Problems) {
-    if name.len() > 63 {
-        problems.add("metadata.name", "must have 63 characters at most: it becomes the value of a label on pods");
-    }
 }
 
 fn check_numbers(spec: &ImageChainSpec, problems: &mut Problems) {

@@ -9,7 +9,10 @@ use crate::{
         duration,
         image::{Reference, Repository},
         valid::{ValidProfile, ValidStaging},
-        validate::problem::{Problem, Problems},
+        validate::{
+            label::check_label,
+            problem::{Problem, Problems},
+        },
     },
 };
 
@@ -26,7 +29,7 @@ const LEAST_STORAGE: u64 = 1 << 30;
 pub fn profile(object: &BuildProfile) -> Result<ValidProfile, Vec<Problem>> {
     let mut problems = Problems::default();
     let spec = &object.spec;
-    super::check_label(&object.name_any(), &mut problems);
+    check_label(&object.name_any(), &mut problems);
     let builder = problems.take("spec.images.builder", spec.images.builder.0.parse::<Reference>());
     let engine_image = match &spec.images.engine {
         Some(engine) => problems.take("spec.images.engine", engine.0.parse::<Reference>()),
