@@ -1,4 +1,4 @@
-//! One look at a build: facts, decision, and what follows from it.
+//! Reconciles builds: facts, decision, and what follows from it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -38,7 +38,7 @@ use crate::{
     render::Target,
 };
 
-/// How soon a build is looked at again that waits for what no watch shows: rights, labels, Secrets of the
+/// How soon a build is reconciled again that waits for what no watch shows: rights, labels, Secrets of the
 /// execution namespace.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long it is not tried again to make a pod that the API server does not take.
@@ -62,7 +62,7 @@ struct Memory {
     in_the_way: HashMap<String, (Obstacle, Instant)>,
 }
 
-/// What looks at builds.
+/// The reconciler of builds.
 #[derive(Debug)]
 pub struct Builds {
     context: Arc<Context>,
@@ -76,7 +76,7 @@ impl Reconcile for Builds {
         match self.context.stores.builds.get(key) {
             // It goes, and the sweep deletes its pods when it is gone.
             Some(build) if build.metadata.deletion_timestamp.is_some() => Ok(Requeue::Idle),
-            Some(build) => Box::pin(self.look(&build)).await,
+            Some(build) => Box::pin(self.reconcile_build(&build)).await,
             None => {
                 self.context.stores.named.need(User::Build(key.clone()), [].into());
                 self.context.places.forget(key);
@@ -90,13 +90,13 @@ impl Reconcile for Builds {
 type Checked = Option<Gate<Ready>>;
 
 impl Builds {
-    /// What looks at the builds of a context.
+    /// A reconciler that remembers nothing yet.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
         Self { context, memory: Mutex::default() }
     }
 
-    async fn look(&self, object: &ImageBuild) -> Result<Requeue, Error> {
+    async fn reconcile_build(&self, object: &ImageBuild) -> Result<Requeue, Error> {
         let valid = match validate::build(object) {
             Ok(valid) => valid,
             // Its result stands, whatever is thought of its object by now.
@@ -114,7 +114,7 @@ impl Builds {
         references::subscribe_build(&self.context.stores.named, object, &valid);
         match gather::build(&self.context, (object, &valid, inputs), pods).await? {
             Some(facts) => self.follow(object, &valid, &facts).await,
-            // The watch that it waits for asks for the next look.
+            // An event of the watch that it waits for enqueues it before.
             None => Ok(Requeue::After(AGAIN)),
         }
     }

@@ -1,4 +1,4 @@
-//! One look at a chain: facts, decision, and what follows from it.
+//! Reconciles chains: facts, decision, and what follows from it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,15 +27,15 @@ use crate::{
     },
 };
 
-/// So long a look waits for answers: most come within it, and the status is written once. What takes longer is
-/// looked at again when it comes.
+/// So long a reconcile waits for answers: most come within it, and the status is written once. An answer that takes longer
+/// enqueues the chain when it comes.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How soon a chain is looked at again of which nothing was published, since it could not be read or has changed.
+/// How soon a chain is reconciled again of which nothing was published, since it could not be read or has changed.
 const GIVEN_UP: Duration = Duration::from_secs(1);
-/// How soon a chain is looked at again whose failures no watch will mend.
+/// How soon a chain is reconciled again that waits for what no watch shows.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// What looks at chains.
+/// The reconciler of chains.
 #[derive(Debug)]
 pub struct Chains(pub Arc<Context>);
 
@@ -44,7 +44,7 @@ impl Reconcile for Chains {
 
     async fn reconcile(&self, key: &Key) -> Result<Requeue, Error> {
         if let Some(chain) = self.0.stores.chains.get(key) {
-            return Box::pin(self.look(&chain)).await;
+            return Box::pin(self.reconcile_chain(&chain)).await;
         }
         self.0.stores.named.need(User::Chain(key.clone()), [].into());
         Ok(Requeue::Idle)
@@ -52,7 +52,7 @@ impl Reconcile for Chains {
 }
 
 impl Chains {
-    async fn look(&self, chain: &Arc<ImageChain>) -> Result<Requeue, Error> {
+    async fn reconcile_chain(&self, chain: &Arc<ImageChain>) -> Result<Requeue, Error> {
         let (context, scope) = (&self.0, scope(chain));
         let mut plan = decide(context, chain, &scope);
         if !plan.lookups.is_empty() {

@@ -1,4 +1,4 @@
-//! One look at a profile: whether it is valid, and its execution namespace is there.
+//! Reconciles profiles: whether each is valid, and its execution namespace is there.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{api::profile::BuildProfile, plan::access};
 
-/// What looks at profiles.
+/// The reconciler of profiles.
 #[derive(Debug)]
 pub struct Profiles(pub Arc<Context>);
 

@@ -1,5 +1,5 @@
-//! Pods that are left over: those of builds that are gone. Pods live in another namespace than their build, so
-//! that no owner reference can take them along; their Secrets go with them.
+//! Garbage collection of pods that are left over: those of builds that are gone. Pods live in another namespace than
+//! their build, so that no owner reference can take them along; their Secrets go with them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::{context::Context, execute::Error, health::State, store::Key};
 use crate::api::{BUILD_LABEL, BUILD_NAMESPACE_LABEL, BUILD_UID_LABEL, build::ImageBuild};
 
-/// How often all pods are looked at.
+/// How often all pods are checked.
 const EVERY: Duration = Duration::from_mins(3);
 
-/// Sweeps now and then until `end` comes. Everything else is looked at too then: what no watch tells of, such
+/// Sweeps now and then until `end` comes. Everything else is enqueued too then: what no watch tells of, such
 /// as a right that was granted, is noticed at last.
 pub async fn run(context: Arc<Context>, end: CancellationToken) {
     while timeout(EVERY, end.cancelled()).await.is_err() {
