@@ -1,4 +1,4 @@
-//! One look at a build: facts, decision, and what follows from it.
+//! Reconciles builds: facts, decision, and what follows from it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     clock,
+    context::Context,
     execute::{Error, Made},
     gates::{self, Ready},
     gather::{self, BuildFacts, Seen, prune_pod},
@@ -20,7 +21,6 @@ use super::{
     references,
     store::Key,
     worker::{Reconcile, Requeue},
-    world::World,
 };
 use crate::{
     api::{
@@ -38,7 +38,7 @@ use crate::{
     render::Target,
 };
 
-/// How soon a build is looked at again that waits for what no watch shows: rights, labels, Secrets of the
+/// How soon a build is reconciled again that waits for what no watch shows: rights, labels, Secrets of the
 /// execution namespace.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long it is not tried again to make a pod that the API server does not take.
@@ -62,10 +62,10 @@ struct Memory {
     in_the_way: HashMap<String, (Obstacle, Instant)>,
 }
 
-/// What looks at builds.
+/// The reconciler of builds.
 #[derive(Debug)]
 pub struct Builds {
-    world: Arc<World>,
+    context: Arc<Context>,
     memory: Mutex<Memory>,
 }
 
@@ -73,13 +73,13 @@ impl Reconcile for Builds {
     const KIND: &'static str = "ImageBuild";
 
     async fn reconcile(&self, key: &Key) -> Result<Requeue, Error> {
-        match self.world.builds.get(key) {
+        match self.context.stores.builds.get(key) {
             // It goes, and the sweep deletes its pods when it is gone.
             Some(build) if build.metadata.deletion_timestamp.is_some() => Ok(Requeue::Idle),
-            Some(build) => Box::pin(self.look(&build)).await,
+            Some(build) => Box::pin(self.reconcile_build(&build)).await,
             None => {
-                self.world.named.need(User::Build(key.clone()), [].into());
-                self.world.places.forget(key);
+                self.context.stores.named.need(User::Build(key.clone()), [].into());
+                self.context.places.forget(key);
                 Ok(Requeue::Idle)
             }
         }
@@ -90,13 +90,13 @@ impl Reconcile for Builds {
 type Checked = Option<Gate<Ready>>;
 
 impl Builds {
-    /// What looks at the builds of a world.
+    /// A reconciler that remembers nothing yet.
     #[must_use]
-    pub fn new(world: Arc<World>) -> Self {
-        Self { world, memory: Mutex::default() }
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context, memory: Mutex::default() }
     }
 
-    async fn look(&self, object: &ImageBuild) -> Result<Requeue, Error> {
+    async fn reconcile_build(&self, object: &ImageBuild) -> Result<Requeue, Error> {
         let valid = match validate::build(object) {
             Ok(valid) => valid,
             // Its result stands, whatever is thought of its object by now.
@@ -110,11 +110,11 @@ impl Builds {
             let message = "single builds do not run in this version: make an ImageChain with one link of it";
             return self.refuse(object, Failure::new(Reason::SpecInvalid, message)).await;
         };
-        let pods = gather::pods(&self.world, &object.uid().unwrap_or_default()).await?;
-        references::subscribe_build(&self.world.named, object, &valid);
-        match gather::build(&self.world, (object, &valid, inputs), pods).await? {
+        let pods = gather::pods(&self.context, &object.uid().unwrap_or_default()).await?;
+        references::subscribe_build(&self.context.stores.named, object, &valid);
+        match gather::build(&self.context, (object, &valid, inputs), pods).await? {
             Some(facts) => self.follow(object, &valid, &facts).await,
-            // The watch that it waits for asks for the next look.
+            // An event of the watch that it waits for enqueues it before.
             None => Ok(Requeue::After(AGAIN)),
         }
     }
@@ -143,18 +143,18 @@ impl Builds {
         }
         self.complete_pods(facts).await?;
         if !plan.actions.iter().any(|action| matches!(action, Action::CreatePod { .. })) && !is_held(&checked) {
-            self.world.places.leave(&valid.profile, &Key::of(object));
+            self.context.places.leave(&valid.profile, &Key::of(object));
         }
         Ok(requeue(&plan, &checked, taken))
     }
 
     /// Whether the copy of the pods can be believed.
     fn sees_pods(&self, facts: &BuildFacts<'_>, attempts: usize) -> bool {
-        let (state, synced) = self.world.pods_in(&facts.execution_namespace);
+        let (state, synced) = self.context.stores.pods_in(&facts.execution_namespace);
         // Before the first attempt there is none to be seen: whoever asks is told what is wrong.
         synced
             || (attempts == 0 && (state == State::Forbidden || facts.execution_namespace.is_empty()))
-            || (attempts == 0 && self.world.labels(&facts.execution_namespace).is_none())
+            || (attempts == 0 && self.context.stores.labels(&facts.execution_namespace).is_none())
     }
 
     /// What stands before the attempt that would begin now; nothing if none would.
@@ -173,13 +173,13 @@ impl Builds {
         if let Some(Obstacle::Refused(message)) = in_the_way {
             return Ok(Some(Gate::Closed(Failure::new(Reason::ExecutionNamespaceNotReady, message))));
         }
-        gates::pass(&self.world, facts, number).await.map(Some)
+        gates::pass(&self.context, facts, number).await.map(Some)
     }
 
     /// The live read before an attempt is declared over by the absence or silence of its pod.
     async fn confirms(&self, facts: &BuildFacts<'_>, plan: &Plan) -> Result<bool, Error> {
         let Some(name) = &plan.confirm else { return Ok(true) };
-        let pods: Api<Pod> = Api::namespaced(self.world.client.clone(), &facts.execution_namespace);
+        let pods: Api<Pod> = Api::namespaced(self.context.client.clone(), &facts.execution_namespace);
         let live = pods.get_opt(name).await?;
         let version = live.filter(|pod| facts.is_of(pod)).and_then(|pod| pod.resource_version());
         Ok(version.as_deref() == facts.version_of(name))
@@ -187,17 +187,17 @@ impl Builds {
 
     /// Writes the status if it is another; the answer is then the object after that.
     async fn write_status(&self, object: &ImageBuild, status: &ImageBuildStatus) -> Result<Option<ImageBuild>, Error> {
-        let world = &self.world;
-        let builds: Api<ImageBuild> = Api::namespaced(world.client.clone(), &object.namespace().unwrap_or_default());
+        let context = &self.context;
+        let builds: Api<ImageBuild> = Api::namespaced(context.client.clone(), &object.namespace().unwrap_or_default());
         let previous = object.status.clone().unwrap_or_default();
-        let written = world.execute.write_status(&builds, object, object.status.as_ref(), status).await?;
+        let written = context.writer.write_status(&builds, object, object.status.as_ref(), status).await?;
         let Some(written) = written else { return Ok(None) };
-        world.builds.wrote(object.resource_version().as_deref(), written.clone());
-        world.tell_chain(Some(object), &written);
+        context.stores.builds.wrote(object.resource_version().as_deref(), written.clone());
+        context.queues.notify_chain(&context.stores, Some(object), &written);
         let events = event::of_build(&previous, status);
         if !events.is_empty() {
-            let (execute, written) = (world.execute.clone(), written.clone());
-            tokio::spawn(async move { execute.tell(&written, &events).await });
+            let (writer, written) = (context.writer.clone(), written.clone());
+            tokio::spawn(async move { writer.tell(&written, &events).await });
         }
         Ok(Some(written))
     }
@@ -217,8 +217,8 @@ impl Builds {
             // The plan makes none without having asked.
             (Action::CreatePod { .. }, _) => Ok(()),
             (Action::DeletePod { name, uid, force }, _) => {
-                let pods: Api<Pod> = Api::namespaced(self.world.client.clone(), &facts.execution_namespace);
-                self.world.execute.delete(&pods, name, uid, *force).await
+                let pods: Api<Pod> = Api::namespaced(self.context.client.clone(), &facts.execution_namespace);
+                self.context.writer.delete(&pods, name, uid, *force).await
             }
         }
     }
@@ -231,14 +231,14 @@ impl Builds {
         ready: &Ready,
     ) -> Result<(), Error> {
         let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-        let attempt = facts.attempt(&ready.profile, &ready.target, number, &self.world.operator_image);
-        match self.world.execute.create_pod(&attempt, only_if, is_live.then_some(object)).await? {
+        let attempt = facts.attempt(&ready.profile, &ready.target, number, &self.context.operator_image);
+        match self.context.writer.create_pod(&attempt, only_if, is_live.then_some(object)).await? {
             Made::Ours(pod) => {
                 tracing::info!(namespace, build = name, pod = pod.name_any(), "an attempt");
                 let mut known = pod.as_ref().clone();
                 prune_pod(&mut known);
-                self.world.pods.wrote(None, known);
-                self.world.execute.ensure_secret(&attempt, &pod, &ready.found).await?;
+                self.context.stores.pods.wrote(None, known);
+                self.context.writer.ensure_secret(&attempt, &pod, &ready.found).await?;
                 self.memory().complete.insert(pod.uid().unwrap_or_default());
                 Ok(())
             }
@@ -271,13 +271,13 @@ impl Builds {
         pod: &Seen,
         (profile, target): (&crate::plan::valid::ValidProfile, &Target),
     ) -> Result<(), Error> {
-        let attempt = facts.attempt(profile, target, pod.attempt().unsigned_abs(), &self.world.operator_image);
+        let attempt = facts.attempt(profile, target, pod.attempt().unsigned_abs(), &self.context.operator_image);
         // What is missing now is told by the kubelet, and then by the timeout of the pod.
-        let Gate::Open(found) = gates::read(&self.world, &attempt).await? else { return Ok(()) };
-        let pods: Api<Pod> = Api::namespaced(self.world.client.clone(), &pod.namespace);
+        let Gate::Open(found) = gates::read(&self.context, &attempt).await? else { return Ok(()) };
+        let pods: Api<Pod> = Api::namespaced(self.context.client.clone(), &pod.namespace);
         match pods.get_opt(&pod.name).await? {
             Some(live) if live.uid().as_deref() == Some(pod.uid()) => {
-                self.world.execute.ensure_secret(&attempt, &live, &found).await
+                self.context.writer.ensure_secret(&attempt, &live, &found).await
             }
             _ => Ok(()),
         }

@@ -16,6 +16,8 @@ use super::{
     builds::Builds,
     chains::Chains,
     client::{self, Cluster},
+    context::Context,
+    events::{self, Event},
     execute::Executor,
     gather::{prune_build, prune_chain, prune_pod},
     health::Health,
@@ -27,12 +29,11 @@ use super::{
     queue::Queue,
     serve::{Endpoints, Server},
     store::Key,
+    stores::Stores,
     supervisor::{self, Supervisor},
     sweep,
-    triggers::{self, News},
-    watch::{Options, Source, Watchable, group, watch},
+    watch::{Change, Options, Source, Watchable, group, watch},
     worker::{Reconcile, Worker},
-    world::{Parts, World},
 };
 use crate::api::{MANAGED_BY, MANAGED_BY_LABEL, build::ImageBuild, chain::ImageChain, profile::BuildProfile};
 
@@ -127,46 +128,46 @@ async fn identity(client: &Client) -> kube::Result<String> {
 
 /// Begins with all tasks.
 fn begin(supervisor: &mut Supervisor, source: &Source, settings: &Settings, claim: &Claim, user: String) {
-    let (world, news, synced) = world(source, settings, claim, user);
+    let (context, events, synced) = context(source, settings, claim, user);
     supervisor.service("the watches", {
-        let world = Arc::clone(&world);
+        let context = Arc::clone(&context);
         async move {
-            triggers::follow(world, news).await;
+            events::follow(context, events).await;
             Err::<Infallible, _>("all watches ended")
         }
     });
-    let works = world.works.clone();
-    let taken = take_over(Arc::clone(&world), claim.clone(), Arc::clone(&synced));
+    let queues = context.queues.clone();
+    let taken = take_over(Arc::clone(&context), claim.clone(), Arc::clone(&synced));
     let loops = Loops { claim: claim.clone(), metrics: source.metrics.clone(), workers: settings.workers, synced };
-    supervisor.worker("chains", |end| loops.clone().run(Chains(Arc::clone(&world)), works.chains, end));
-    supervisor.worker("builds", |end| loops.clone().run(Builds::new(Arc::clone(&world)), works.builds, end));
-    supervisor.worker("profiles", |end| loops.clone().run(Profiles(Arc::clone(&world)), works.profiles, end));
+    supervisor.worker("chains", |end| loops.clone().run(Chains(Arc::clone(&context)), queues.chains, end));
+    supervisor.worker("builds", |end| loops.clone().run(Builds::new(Arc::clone(&context)), queues.builds, end));
+    supervisor.worker("profiles", |end| loops.clone().run(Profiles(Arc::clone(&context)), queues.profiles, end));
     supervisor.worker("the sweep", |end| async move {
-        sweep::run(world, end).await;
+        sweep::run(context, end).await;
         Ok::<_, Infallible>(())
     });
     supervisor.service("the takeover", taken);
 }
 
-/// How long nothing is done between two looks at whether the copies of all kinds are complete.
+/// How long nothing is done before it is checked again whether the stores of all kinds are complete.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Looks at everything whenever this process has become the leader. Of builds that went while nobody led, no watch
-/// tells: their pods are swept.
-async fn take_over(world: Arc<World>, mut claim: Claim, synced: Synced) -> Result<Infallible, &'static str> {
+/// Enqueues everything whenever this process has become the leader. No watch event tells of builds that were deleted while
+/// there was no leader: their pods are swept.
+async fn take_over(context: Arc<Context>, mut claim: Claim, synced: Synced) -> Result<Infallible, &'static str> {
     while claim.gained().await {
-        world.look_at_all();
-        while claim.is_current() && !(synced() && sweep::sees_pods(&world)) {
+        context.queues.enqueue_all(&context.stores);
+        while claim.is_current() && !(synced() && sweep::sees_pods(&context)) {
             let _ = timeout(LOOK, claim.lost()).await;
         }
-        sweep::all(&world).await;
+        sweep::all(&context).await;
         claim.lost().await;
     }
     // The lease is released: the process ends.
     std::future::pending().await
 }
 
-/// Whether the copies of all kinds are complete.
+/// Whether the stores of all kinds are complete.
 type Synced = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What the loops of all kinds share.
@@ -196,13 +197,13 @@ impl Loops {
     }
 }
 
-/// The world, what it hears of, and whether it has heard of everything once.
-fn world(
+/// The context, its watch events, and whether all of its stores were complete once.
+fn context(
     source: &Source,
     settings: &Settings,
     claim: &Claim,
     user: String,
-) -> (Arc<World>, BoxStream<'static, News>, Synced) {
+) -> (Arc<Context>, BoxStream<'static, Event>, Synced) {
     let (named, of_named) = Named::new(source);
     let (pod_streams, of_pods) = group(source.clone(), |namespace: &String| {
         let own = format!("{MANAGED_BY_LABEL}={MANAGED_BY}");
@@ -211,41 +212,40 @@ fn world(
         (options, namespace.clone(), Box::new(move |client| Api::namespaced(client, &place)))
     });
     let reader = Reader::new(source.client.clone(), user);
-    let world = Arc::new(World::new(Parts {
-        client: source.client.clone(),
-        execute: Executor::new(source.client.clone(), claim.clone(), source.metrics.clone(), settings.identity.clone()),
-        lookups: Lookups::new(reader, settings.scratch.clone()),
-        pod_streams,
-        named,
-        operator_image: settings.image.clone(),
-    }));
+    let context = Arc::new(Context::new(
+        source.client.clone(),
+        Stores::new(pod_streams, named),
+        Lookups::new(reader, settings.scratch.clone()),
+        Executor::new(source.client.clone(), claim.clone(), source.metrics.clone(), settings.identity.clone()),
+        settings.image.clone(),
+    ));
     let options = Options::<ImageChain> { prune: prune_chain, ..Options::new("imagechains") };
-    let (chains, of_chains) = all(source, &options, News::Chain);
+    let (chains, of_chains) = all(source, &options, Event::Chain);
     let options = Options::<ImageBuild> { prune: prune_build, ..Options::new("imagebuilds") };
-    let (builds, of_builds) = all(source, &options, News::Build);
-    let (profiles, of_profiles) = all(source, &Options::<BuildProfile>::new("buildprofiles"), News::Profile);
+    let (builds, of_builds) = all(source, &options, Event::Build);
+    let (profiles, of_profiles) = all(source, &Options::<BuildProfile>::new("buildprofiles"), Event::Profile);
     let options = Options { prune: prune_namespace, ..Options::new("namespaces") };
-    let (namespaces, of_namespaces) = all(source, &options, News::Namespace);
+    let (namespaces, of_namespaces) = all(source, &options, Event::Namespace);
     let options = Options { prune: prune_node, ..Options::new("nodes") };
-    let (nodes, of_nodes) = all(source, &options, News::Node);
-    let of_pods = of_pods.map(|(namespace, change)| News::Pod(namespace, change)).boxed();
-    let of_named = of_named.map(News::Named).boxed();
+    let (nodes, of_nodes) = all(source, &options, Event::Node);
+    let of_pods = of_pods.map(|(namespace, change)| Event::Pod(namespace, change)).boxed();
+    let of_named = of_named.map(Event::Named).boxed();
     let streams = [of_chains, of_builds, of_profiles, of_namespaces, of_nodes, of_pods, of_named];
     let synced = move || [&chains, &builds, &profiles, &namespaces, &nodes].iter().all(|stream| stream.is_synced());
-    (world, futures::stream::select_all(streams).boxed(), Arc::new(synced))
+    (context, futures::stream::select_all(streams).boxed(), Arc::new(synced))
 }
 
-/// All objects of a kind, as news.
+/// All objects of a kind, as events.
 fn all<K: Watchable>(
     source: &Source,
     options: &Options<K>,
-    news: impl Fn(super::watch::Change<K>) -> News + Send + 'static,
-) -> (super::health::Stream, BoxStream<'static, News>) {
+    event: impl Fn(Change<K>) -> Event + Send + 'static,
+) -> (super::health::Stream, BoxStream<'static, Event>) {
     let (watched, changes) = watch(source, options, "", Api::all);
-    (watched.health, boxed(changes.map(news)))
+    (watched.health, boxed(changes.map(event)))
 }
 
-fn boxed(stream: impl Stream<Item = News> + Send + 'static) -> BoxStream<'static, News> {
+fn boxed(stream: impl Stream<Item = Event> + Send + 'static) -> BoxStream<'static, Event> {
     stream.boxed()
 }
 

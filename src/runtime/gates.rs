@@ -15,11 +15,11 @@ use k8s_openapi::{
 use kube::{Api, Client, ResourceExt, api::PostParams, core::PartialObjectMeta};
 
 use super::{
+    context::Context,
     execute::Error,
     gather::{BuildFacts, Seen},
     health::State,
     store::Key,
-    world::World,
 };
 use crate::{
     api::{BUILD_LABEL, BUILD_NAMESPACE_LABEL, GROUP, PROFILE_LABEL, build::ImageBuild, condition::Reason},
@@ -74,50 +74,51 @@ fn gate<T>(passed: Result<T, Stop>) -> Result<Gate<T>, Error> {
 ///
 /// # Errors
 /// The API server does not answer.
-pub async fn pass(world: &World, facts: &BuildFacts<'_>, number: u32) -> Result<Gate<Ready>, Error> {
-    gate(all(world, facts, number).await)
+pub async fn pass(context: &Context, facts: &BuildFacts<'_>, number: u32) -> Result<Gate<Ready>, Error> {
+    gate(all(context, facts, number).await)
 }
 
 /// What an attempt needs of Secrets and `ConfigMap`s, with the gates that are on reading it.
 ///
 /// # Errors
 /// The API server does not answer.
-pub async fn read(world: &World, attempt: &Attempt<'_>) -> Result<Gate<Found>, Error> {
-    gate(required(&world.client, world.lookups.reader.user(), attempt).await)
+pub async fn read(context: &Context, attempt: &Attempt<'_>) -> Result<Gate<Found>, Error> {
+    gate(required(&context.client, context.user(), attempt).await)
 }
 
 /// The slot among the builds that run at once comes last: a build that waits for something else takes none.
-async fn all(world: &World, facts: &BuildFacts<'_>, number: u32) -> Result<Ready, Stop> {
+async fn all(context: &Context, facts: &BuildFacts<'_>, number: u32) -> Result<Ready, Stop> {
     let build = facts.object;
-    access::check_suspend(world.chain_of(build).is_some_and(|chain| chain.spec.suspend))?;
+    access::check_suspend(context.stores.chain_of(build).is_some_and(|chain| chain.spec.suspend))?;
     let profile = access::check_profile(Some(&facts.profile), &facts.valid.profile)?;
-    check_namespaces(world, build, &profile).await?;
+    check_namespaces(context, build, &profile).await?;
     let no_target = || {
         let message = "the build has no place to push to: let its profile name a staging repository";
         Failure::new(Reason::StagingMissing, message)
     };
     let target = facts.target.clone().ok_or_else(no_target)?;
-    let attempt = facts.attempt(&profile, &target, number, &world.operator_image);
-    let found = required(&world.client, world.lookups.reader.user(), &attempt).await?;
-    check_slot(world, build, &profile)?;
+    let attempt = facts.attempt(&profile, &target, number, &context.operator_image);
+    let found = required(&context.client, context.user(), &attempt).await?;
+    check_slot(context, build, &profile)?;
     Ok(Ready { profile, target, found })
 }
 
 /// The namespaces: that of the pods, and gate G2 on that of the build.
-async fn check_namespaces(world: &World, build: &ImageBuild, profile: &ValidProfile) -> Result<(), Stop> {
+async fn check_namespaces(context: &Context, build: &ImageBuild, profile: &ValidProfile) -> Result<(), Stop> {
     let (execution, namespace) = (&profile.execution_namespace, build.namespace().unwrap_or_default());
     let (name, account) = (&build.spec.profile.0, &build.spec.service_account_name.0);
-    access::check_execution(execution, world.labels(execution).as_ref())?;
-    if world.pods_in(execution).0 == State::Forbidden {
+    access::check_execution(execution, context.stores.labels(execution).as_ref())?;
+    if context.stores.pods_in(execution).0 == State::Forbidden {
         let message =
             format!("the operator may not watch pods in {execution}: add it to executionNamespaces of the chart");
         return Err(Failure::new(Reason::ExecutionNamespaceNotReady, message).into());
     }
-    let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(world.client.clone());
+    let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(context.client.clone());
     // Side by side: the next link of a chain waits for both.
-    let may_use = may_use(&world.client, &namespace, account, name);
+    let may_use = may_use(&context.client, &namespace, account, name);
     let (live, may_use) = try_join(namespaces.get(&namespace), may_use).await?;
-    let allowed = world.profiles.get(&Key::new("", name)).map(|profile| profile.spec.allowed_namespaces.clone());
+    let allowed =
+        context.stores.profiles.get(&Key::new("", name)).map(|profile| profile.spec.allowed_namespaces.clone());
     access::check_namespace(name, &allowed.unwrap_or_default(), &namespace, live.labels())?;
     Ok(access::check_use(name, &namespace, account, may_use)?)
 }
@@ -201,17 +202,17 @@ fn forbidden(user: &str, namespace: &str, object: &ObjectRef) -> Failure {
     }
 }
 
-fn check_slot(world: &World, build: &ImageBuild, profile: &ValidProfile) -> Result<(), Failure> {
+fn check_slot(context: &Context, build: &ImageBuild, profile: &ValidProfile) -> Result<(), Failure> {
     let name = &build.spec.profile.0;
     let Some(limit) = profile.max_concurrent else { return Ok(()) };
     let created = build.creation_timestamp().map_or(Timestamp::MAX, |time| time.0);
-    let admitted = world.places.admit(name, limit, (&Key::of(build), created), &running(world, name));
+    let admitted = context.places.admit(name, limit, (&Key::of(build), created), &running(context, name));
     access::check_slot(name, Some(limit), admitted)
 }
 
 /// The builds with a profile whose pods run.
-fn running(world: &World, profile: &str) -> BTreeSet<Key> {
-    let pods = world.pods.all();
+fn running(context: &Context, profile: &str) -> BTreeSet<Key> {
+    let pods = context.stores.pods.all();
     let of_profile = pods.iter().filter(|pod| pod.labels().get(PROFILE_LABEL).is_some_and(|name| name == profile));
     let live = of_profile.filter(|pod| Seen::of(pod).runs());
     live.filter_map(|pod| Some(Key::new(pod.labels().get(BUILD_NAMESPACE_LABEL)?, pod.labels().get(BUILD_LABEL)?)))

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use kube::ResourceExt;
 
 use super::{
+    context::Context,
     lookups::Scope,
     named::{Named, Object, User},
     store::Key,
-    world::World,
 };
 use crate::{
     api::{build::ImageBuild, chain::ImageChain, condition::Reason},
@@ -43,26 +43,26 @@ pub fn watched(dependency: &Dependency, namespace: &str) -> Option<Object> {
 }
 
 /// Watches what a chain needs: its `ConfigMap`s, and the Secrets for lack of which something failed.
-pub fn subscribe_chain(world: &World, chain: &ImageChain, scope: &Scope) {
+pub fn subscribe_chain(context: &Context, chain: &ImageChain, scope: &Scope) {
     let namespace = chain.namespace().unwrap_or_default();
     let object = |kind, name: &str| Object { kind, key: Key::new(&namespace, name) };
     let maps = config_map_sources(&chain.spec).into_iter().map(|name| object(ObjectKind::ConfigMap, &name));
-    let secrets = lacking_secrets(world, scope).into_iter().map(|(secret, ..)| object(ObjectKind::Secret, &secret));
-    world.named.need(User::Chain(Key::of(chain)), maps.chain(secrets).collect());
+    let secrets = lacking_secrets(context, scope).into_iter().map(|(secret, ..)| object(ObjectKind::Secret, &secret));
+    context.stores.named.need(User::Chain(Key::of(chain)), maps.chain(secrets).collect());
 }
 
 /// Forgets failures for lack of a Secret that is another now: it is asked again.
-pub fn forget_mended(world: &World, chain: &ImageChain, scope: &Scope) {
+pub fn forget_mended(context: &Context, chain: &ImageChain, scope: &Scope) {
     let namespace = chain.namespace().unwrap_or_default();
-    for (secret, reason, used) in lacking_secrets(world, scope) {
+    for (secret, reason, used) in lacking_secrets(context, scope) {
         let object = Object { kind: ObjectKind::Secret, key: Key::new(&namespace, &secret) };
-        let Known::Value(now) = world.named.version(&object) else { continue };
+        let Known::Value(now) = context.stores.named.version(&object) else { continue };
         // To be allowed to see that there is none is news as well.
-        let granted = reason == Reason::AccessNotGranted && !world.named.is_forbidden(&object);
+        let granted = reason == Reason::AccessNotGranted && !context.stores.named.is_forbidden(&object);
         if granted || now != used {
             let uses_it = |subject: &Subject| secret_of(subject) == Some(&secret);
-            world.answers.forget(scope, |subject, answer| answer.result.is_err() && uses_it(subject));
-            world.promotions.forget(scope, |promotion, answer| {
+            context.remote.answers.forget(scope, |subject, answer| answer.result.is_err() && uses_it(subject));
+            context.remote.promotions.forget(scope, |promotion, answer| {
                 answer.result.is_err() && promotion.destination.secret() == Some(&secret)
             });
         }
@@ -70,10 +70,10 @@ pub fn forget_mended(world: &World, chain: &ImageChain, scope: &Scope) {
 }
 
 /// The Secrets that failed questions used, with the reasons, and the versions that they had.
-fn lacking_secrets(world: &World, scope: &Scope) -> Vec<(String, Reason, Option<String>)> {
-    let asked = world.answers.lacking(scope).into_iter();
+fn lacking_secrets(context: &Context, scope: &Scope) -> Vec<(String, Reason, Option<String>)> {
+    let asked = context.remote.answers.lacking(scope).into_iter();
     let asked = asked.filter_map(|(subject, reason, version)| Some((secret_of(&subject)?.to_owned(), reason, version)));
-    let promoted = world.promotions.lacking(scope).into_iter();
+    let promoted = context.remote.promotions.lacking(scope).into_iter();
     let promoted = promoted
         .filter_map(|(promotion, reason, version)| Some((promotion.destination.secret()?.to_owned(), reason, version)));
     asked.chain(promoted).collect()

@@ -31,7 +31,7 @@ use crate::{
         valid::{ValidBuild, ValidProfile},
     },
     render::{Attempt, Target},
-    runtime::{clock, execute::Error, references::watched, store::Key, world::World},
+    runtime::{clock, context::Context, execute::Error, references::watched, store::Key},
 };
 
 /// How long the pods of a build may live, and how long they are kept after a good and after a bad end.
@@ -160,18 +160,18 @@ impl Facts<'_> {
 /// # Errors
 /// The API server does not answer.
 pub async fn build<'a>(
-    world: &World,
+    context: &Context,
     (object, valid, inputs): (&'a ImageBuild, &'a ValidBuild, &'a Inputs),
     pods: Vec<Seen>,
 ) -> Result<Option<Facts<'a>>, Error> {
-    let profile = world.profile(&valid.profile);
+    let profile = context.stores.profile(&valid.profile);
     let usable = access::usable(&profile);
-    let target = usable.and_then(|profile| target(world, object, profile));
+    let target = usable.and_then(|profile| target(context, object, profile));
     let execution_namespace = usable.map(|profile| profile.execution_namespace.clone());
     let execution_namespace = execution_namespace.or_else(|| Some(pods.first()?.namespace.clone()));
     let told = pods.iter().max_by_key(|pod| pod.attempt()).and_then(|pod| pod.staging().cloned());
     let staging = told.or_else(|| Some(target.as_ref()?.repository.clone()));
-    let Some(versions) = versions(world, object, valid, inputs, usable).await? else { return Ok(None) };
+    let Some(versions) = versions(context, object, valid, inputs, usable).await? else { return Ok(None) };
     Ok(Some(Facts {
         object,
         name: object.name_any(),
@@ -193,13 +193,13 @@ pub async fn build<'a>(
 ///
 /// # Errors
 /// The API server does not answer.
-pub async fn pods(world: &World, uid: &str) -> Result<Vec<Seen>, Error> {
+pub async fn pods(context: &Context, uid: &str) -> Result<Vec<Seen>, Error> {
     let mut pods = Vec::new();
-    for pod in world.pods.members(uid) {
+    for pod in context.stores.pods.members(uid) {
         let seen = Seen::of(&pod);
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).filter(|_| seen.runs());
         let down = match node {
-            Some(node) => down_since(world, node).await?,
+            Some(node) => down_since(context, node).await?,
             None => None,
         };
         pods.push(seen.on_node_down(down));
@@ -208,21 +208,21 @@ pub async fn pods(world: &World, uid: &str) -> Result<Vec<Seen>, Error> {
 }
 
 /// Since when a node does not answer. One that the watch has not shown is asked for: it may be new.
-async fn down_since(world: &World, name: &str) -> Result<Option<Timestamp>, Error> {
-    if let Some(node) = world.nodes.get(&Key::new("", name)) {
+async fn down_since(context: &Context, name: &str) -> Result<Option<Timestamp>, Error> {
+    if let Some(node) = context.stores.nodes.get(&Key::new("", name)) {
         return Ok(node::down_since(Some(&node)));
     }
-    let live = Api::<Node>::all(world.client.clone()).get_opt(name).await?;
+    let live = Api::<Node>::all(context.client.clone()).get_opt(name).await?;
     Ok(node::down_since(live.as_ref()))
 }
 
 /// Where a build pushes. Where its profile has no staging repository, that is where its link is published.
-fn target(world: &World, build: &ImageBuild, profile: &ValidProfile) -> Option<Target> {
-    Target::of(profile, publish_of(world, build).as_ref())
+fn target(context: &Context, build: &ImageBuild, profile: &ValidProfile) -> Option<Target> {
+    Target::of(profile, publish_of(context, build).as_ref())
 }
 
-fn publish_of(world: &World, build: &ImageBuild) -> Option<Destination> {
-    let (chain, reference) = (world.chain_of(build)?, build.spec.chain_ref.as_ref()?);
+fn publish_of(context: &Context, build: &ImageBuild) -> Option<Destination> {
+    let (chain, reference) = (context.stores.chain_of(build)?, build.spec.chain_ref.as_ref()?);
     let link = chain.spec.links.iter().find(|link| link.name == reference.link)?;
     Destination::of(link.publish.as_ref()?)
 }
@@ -230,7 +230,7 @@ fn publish_of(world: &World, build: &ImageBuild) -> Option<Destination> {
 /// The versions of all that a build names; `None` as long as one is not known. Of a build that has ended none is
 /// needed.
 async fn versions(
-    world: &World,
+    context: &Context,
     object: &ImageBuild,
     valid: &ValidBuild,
     inputs: &Inputs,
@@ -245,10 +245,12 @@ async fn versions(
     for dependency in valid.recipe.dependencies(staging) {
         let version = match (watched(&dependency, &namespace), &dependency, profile) {
             (Some(object), ..) => {
-                let Known::Value(version) = world.named.version(&object) else { return Ok(None) };
+                let Known::Value(version) = context.stores.named.version(&object) else { return Ok(None) };
                 version
             }
-            (None, Dependency::Object(secret), Some(profile)) => staging_version(world, profile, &secret.name).await?,
+            (None, Dependency::Object(secret), Some(profile)) => {
+                staging_version(context, profile, &secret.name).await?
+            }
             _ => Some(fixed(&dependency, inputs)),
         };
         versions.insert(dependency, version);
@@ -257,8 +259,8 @@ async fn versions(
 }
 
 /// The version of a Secret of an execution namespace, which the operator may get but not watch.
-async fn staging_version(world: &World, profile: &ValidProfile, secret: &str) -> Result<Option<String>, Error> {
-    let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(world.client.clone(), &profile.execution_namespace);
+async fn staging_version(context: &Context, profile: &ValidProfile, secret: &str) -> Result<Option<String>, Error> {
+    let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(context.client.clone(), &profile.execution_namespace);
     match secrets.get_opt(secret).await {
         Ok(found) => Ok(found.and_then(|found| found.resource_version())),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),

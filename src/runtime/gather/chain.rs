@@ -12,7 +12,7 @@ use crate::{
         object::ObjectKind,
         resolve::ConfigMapFact,
     },
-    runtime::{clock, lookups::Scope, store::Key, world::World},
+    runtime::{clock, context::Context, lookups::Scope, store::Key},
 };
 
 /// What the answers of a chain are about.
@@ -27,35 +27,35 @@ pub fn scope(chain: &ImageChain) -> Scope {
 
 /// What is known of a chain at this moment.
 #[must_use]
-pub fn chain(world: &World, chain: &ImageChain) -> Facts {
+pub fn chain(context: &Context, chain: &ImageChain) -> Facts {
     let scope = scope(chain);
     let namespace = chain.namespace().unwrap_or_default();
     let others = chain.spec.links.iter().any(|link| link.from.as_ref().is_some_and(|from| from.chain.is_some()));
-    let others = if others { world.chains.members(&namespace) } else { Vec::new() };
-    let profiles = chain.spec.profiles.iter().map(|name| (name.to_string(), world.profile(&name.0)));
+    let others = if others { context.stores.chains.members(&namespace) } else { Vec::new() };
+    let profiles = chain.spec.profiles.iter().map(|name| (name.to_string(), context.stores.profile(&name.0)));
     Facts {
         generation: scope.generation,
         previous: chain.status.clone().unwrap_or_default(),
-        builds: world.facts_of(&scope.uid),
+        builds: context.stores.facts_of(&scope.uid),
         profiles: profiles.collect(),
-        config_maps: config_maps(world, chain),
+        config_maps: config_maps(context, chain),
         chains: others.iter().map(|other| (other.name_any(), OtherChain::of(other))).collect(),
-        answers: world.answers.answers(&scope),
-        promotions: world.promotions.answers(&scope),
-        strangers: world.strangers(chain),
-        taken: world.taken(chain),
-        since: world.since,
+        answers: context.remote.answers.answers(&scope),
+        promotions: context.remote.promotions.answers(&scope),
+        strangers: context.stores.strangers(chain),
+        taken: context.stores.taken(chain),
+        since: context.since,
         now: clock::now(),
     }
 }
 
 /// The `ConfigMap`s that are sources of a chain.
-fn config_maps(world: &World, chain: &ImageChain) -> BTreeMap<String, ConfigMapFact> {
+fn config_maps(context: &Context, chain: &ImageChain) -> BTreeMap<String, ConfigMapFact> {
     let namespace = chain.namespace().unwrap_or_default();
     let fact = |name: String| {
-        let user = world.lookups.reader.user();
+        let user = context.user();
         let what_to_do = || access::forbidden(user, &namespace, ObjectKind::ConfigMap, &name).message;
-        let fact = world.named.config_map(&Key::new(&namespace, &name), what_to_do);
+        let fact = context.stores.named.config_map(&Key::new(&namespace, &name), what_to_do);
         (name, fact)
     };
     chain::config_map_sources(&chain.spec).into_iter().map(fact).collect()

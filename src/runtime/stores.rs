@@ -1,66 +1,36 @@
-//! All that the controller knows and works with, shared by the looks at all kinds.
+//! Copies of what is in the cluster, and all that is asked of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use k8s_openapi::{
-    api::core::v1::{Namespace, Node, Pod},
-    jiff::Timestamp,
-};
-use kube::{Client, ResourceExt, core::PartialObjectMeta};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use kube::{ResourceExt, core::PartialObjectMeta};
 
 use super::{
     claims::Claims,
-    clock,
-    execute::Executor,
     health::State,
-    lookups::{LookupCache, Lookups},
     named::Named,
-    places::Places,
-    queue::{Priority, Queue},
     store::{Key, Store},
     watch::Group,
 };
 use crate::{
-    api::{BUILD_UID_LABEL, build::ImageBuild, chain::ImageChain, profile::BuildProfile},
+    api::{BUILD_UID_LABEL, EXECUTION_LABEL, build::ImageBuild, chain::ImageChain, profile::BuildProfile},
     plan::{
         access::{self, Labels},
-        chain::{BuildFacts, Claim, Promotion, is_at_rest},
-        lookup::Subject,
+        chain::{BuildFacts, Claim},
         recipe::OutputKey,
         resolve::ProfileFact,
     },
 };
 
-/// What is due, of each kind.
-#[derive(Clone, Debug, Default)]
-pub struct Works {
-    /// Chains.
-    pub chains: Arc<Queue<Key>>,
-    /// Builds.
-    pub builds: Arc<Queue<Key>>,
-    /// Profiles.
-    pub profiles: Arc<Queue<Key>>,
-}
-
 /// The facts of a build, with the version that they are of.
 type Known = (Option<String>, Arc<BuildFacts>);
 
-/// What the controller knows and works with.
-pub struct World {
-    /// Reads that no cache can answer.
-    pub client: Client,
-    /// Writes.
-    pub execute: Executor,
-    /// Asks registries and git servers.
-    pub lookups: Lookups,
-    /// What they said.
-    pub answers: LookupCache<Subject>,
-    /// What became of promotions.
-    pub promotions: LookupCache<Promotion>,
+/// The stores of all kinds, and what was found out from them.
+#[derive(Debug)]
+pub struct Stores {
     /// Chains, by namespace, and by the chains that they stand on.
     pub chains: Store<ImageChain>,
     /// Builds, by the UID of their chain.
@@ -77,72 +47,19 @@ pub struct World {
     pub pod_streams: Group<String, Pod>,
     /// Single objects of tenants.
     pub named: Named,
-    /// The places that profiles limit.
-    pub places: Places,
-    /// What is due.
-    pub works: Works,
-    /// The operator's own image.
-    pub operator_image: String,
     /// Facts of builds by UID.
     facts: Mutex<HashMap<String, Known>>,
     /// The tags that chains claim.
     claims: Claims,
     /// Builds that have the name of a chain's, but are not the chain's.
     strangers: Mutex<BTreeSet<Key>>,
-    /// Since when this process looks at the cluster.
-    pub since: Timestamp,
 }
 
-impl Works {
-    /// Asks for a look at a chain. One that is known already has changed; of another its status tells whether that
-    /// is urgent.
-    pub(super) fn look_at_chain(&self, chain: &ImageChain, is_known: bool) {
-        self.chains.add_with_priority(Key::of(chain), priority(!is_known && is_at_rest(chain)));
-    }
-
-    /// The same of a build.
-    pub(super) fn look_at_build(&self, build: &ImageBuild, is_known: bool) {
-        self.builds.add_with_priority(Key::of(build), priority(!is_known && build.is_finished()));
-    }
-}
-
-const fn priority(is_at_rest: bool) -> Priority {
-    if is_at_rest { Priority::Last } else { Priority::First }
-}
-
-impl fmt::Debug for World {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("World").finish_non_exhaustive()
-    }
-}
-
-/// What a world is made with.
-pub struct Parts {
-    /// Reads that no cache can answer.
-    pub client: Client,
-    /// Writes.
-    pub execute: Executor,
-    /// Asks registries and git servers.
-    pub lookups: Lookups,
-    /// The watches of the namespaces that pods are in.
-    pub pod_streams: Group<String, Pod>,
-    /// Single objects of tenants.
-    pub named: Named,
-    /// The operator's own image.
-    pub operator_image: String,
-}
-
-impl World {
-    /// A world in which nothing is known yet.
+impl Stores {
+    /// Stores that are empty.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
-        let Parts { client, execute, lookups, pod_streams, named, operator_image } = parts;
+    pub fn new(pod_streams: Group<String, Pod>, named: Named) -> Self {
         Self {
-            client,
-            execute,
-            lookups,
-            answers: LookupCache::default(),
-            promotions: LookupCache::default(),
             chains: Store::new(groups),
             builds: Store::new(|build: &ImageBuild| {
                 build.spec.chain_ref.iter().map(|owner| owner.uid.clone()).collect()
@@ -153,13 +70,9 @@ impl World {
             nodes: Store::new(|_| BTreeSet::new()),
             pod_streams,
             named,
-            places: Places::default(),
-            works: Works::default(),
-            operator_image,
             facts: Mutex::default(),
             claims: Claims::default(),
             strangers: Mutex::default(),
-            since: clock::now(),
         }
     }
 
@@ -229,12 +142,17 @@ impl World {
         self.all_facts().remove(uid);
     }
 
-    /// Notes what a chain claims and holds, as the cache has it. Where that is not what it was, whoever claims some of
-    /// the same tags looks again.
-    pub fn claim(&self, key: &Key) {
-        for rival in self.claims.note(key, || self.chains.get(key).map(|chain| Claim::of(&chain))) {
-            self.works.chains.add(rival);
-        }
+    /// The chains that have links that stand on links of this one.
+    #[must_use]
+    pub fn dependents(&self, chain: &ImageChain) -> Vec<Arc<ImageChain>> {
+        self.chains.members(&standing_on(&chain.namespace().unwrap_or_default(), &chain.name_any()))
+    }
+
+    /// Notes what a chain claims and holds, as its store has it. Where that is not what it was, the answer is which
+    /// chains claim some of the same tags.
+    #[must_use]
+    pub fn claim(&self, key: &Key) -> BTreeSet<Key> {
+        self.claims.note(key, || self.chains.get(key).map(|chain| Claim::of(&chain)))
     }
 
     /// The tags of a chain that belong to other chains.
@@ -246,17 +164,12 @@ impl World {
     /// Every namespace that pods may be in: those that profiles name, and those that are labelled so.
     pub fn keep_pod_streams(&self) {
         let named = self.profiles.all().into_iter().map(|profile| profile.spec.execution_namespace.to_string());
-        let labelled = self.namespaces.all().into_iter().filter(|namespace| {
-            namespace.labels().get(crate::api::EXECUTION_LABEL).is_some_and(|label| label == "true")
-        });
+        let labelled = self
+            .namespaces
+            .all()
+            .into_iter()
+            .filter(|namespace| namespace.labels().get(EXECUTION_LABEL).is_some_and(|label| label == "true"));
         self.pod_streams.keep(&named.chain(labelled.map(|namespace| namespace.name_any())).collect());
-    }
-
-    /// Asks for a look at everything.
-    pub fn look_at_all(&self) {
-        self.chains.all().iter().for_each(|chain| self.works.look_at_chain(chain, false));
-        self.builds.all().iter().for_each(|build| self.works.look_at_build(build, false));
-        self.profiles.all().iter().for_each(|profile| self.works.profiles.add(Key::of(profile.as_ref())));
     }
 
     fn all_facts(&self) -> MutexGuard<'_, HashMap<String, Known>> {
@@ -265,7 +178,7 @@ impl World {
 }
 
 /// The group of the chains that stand on links of one, by its namespace and name.
-pub(super) fn standing_on(namespace: &str, name: &str) -> String {
+fn standing_on(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}")
 }
 
