@@ -1,7 +1,8 @@
 //! Recipes: what a link, or a single build, is built on, how it is built, tested and published.
 //!
 //! One recipe has one type: `T` in [`Steps`] is a template as long as placeholders are in it, and a text in the job of
-//! an attempt. A build tool is one file here, an arm in each `match` of [`steps`]; a test step likewise in [`verify`].
+//! an attempt. A build tool is one file here and a line in the list of [`steps`]; a test step is one file and an arm in
+//! each `match` of [`verify`].
 
 pub mod command;
 mod definition;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     fields::Fields,
-    packer::Packer,
+    packer,
     tool::Tool,
     values::Values,
     variables::{SecretKey, Variables},
@@ -37,12 +37,58 @@ pub struct Steps<T> {
     pub verify: Vec<Verify<T>>,
 }
 
-/// How something is built.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub enum Build<T> {
+/// Declares the build tools, each by its type and by the module that has it. The field of the spec has the name of the
+/// module. A tool has `validate` and `fill` and is a [`Tool`]; nothing else here knows which tools there are.
+macro_rules! build_tools {
+    ($($(#[$doc:meta])+ $tool:ident = $module:ident,)+) => {
+        /// How something is built.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        pub enum Build<T> {
+            $($(#[$doc])+ $tool($module::$tool<T>),)+
+        }
+
+        impl Build<Template> {
+            /// Validates what is written. `None` where something is wrong that leaves no valid form.
+            pub fn validate(written: &BuildStep, mut fields: Fields<'_>) -> Option<Self> {
+                let mut found = Vec::new();
+                $(if let Some(tool) = &written.$module {
+                    found.push($module::$tool::validate(tool, fields.below(stringify!($module))).map(Self::$tool));
+                })+
+                if found.len() != 1 {
+                    fields.add(exactly_one(&[$(stringify!($module)),+]));
+                    return None;
+                }
+                found.pop().flatten()
+            }
+
+            fn fill(&self, values: &Values) -> Build<String> {
+                match self {
+                    $(Self::$tool(tool) => Build::$tool(tool.fill(values)),)+
+                }
+            }
+        }
+
+        impl<T> Build<T> {
+            fn tool(&self) -> &dyn Tool<T> {
+                match self {
+                    $(Self::$tool(tool) => tool,)+
+                }
+            }
+        }
+    };
+}
+
+build_tools! {
     /// By packer.
-    Packer(Packer<T>),
+    Packer = packer,
+}
+
+fn exactly_one(tools: &[&str]) -> String {
+    match tools {
+        [only] => format!("set {only}: it is the one way to build so far"),
+        _ => format!("set exactly one of {}", tools.join(", ")),
+    }
 }
 
 /// A file with values of Secrets, for one stage.
@@ -63,31 +109,6 @@ pub enum SecretContent<'a> {
     Json(&'a BTreeMap<String, SecretKey>),
     /// One value, as it is.
     Value(&'a SecretKey),
-}
-
-impl Build<Template> {
-    /// Validates what is written. `None` where something is wrong that leaves no valid form.
-    pub fn validate(written: &BuildStep, mut fields: Fields<'_>) -> Option<Self> {
-        let Some(packer) = &written.packer else {
-            fields.add("set packer: it is the one way to build so far");
-            return None;
-        };
-        Packer::validate(packer, fields.below("packer")).map(Self::Packer)
-    }
-
-    fn fill(&self, values: &Values) -> Build<String> {
-        match self {
-            Self::Packer(packer) => Build::Packer(packer.fill(values)),
-        }
-    }
-}
-
-impl<T> Build<T> {
-    fn tool(&self) -> &dyn Tool<T> {
-        match self {
-            Self::Packer(packer) => packer,
-        }
-    }
 }
 
 impl Steps<Template> {

@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 use super::marker::Marker;
 use crate::{
-    api::condition::Reason,
+    api::{condition::Reason, profile},
     plan::failure::Failure,
     runner::{
         context::Context,
@@ -36,6 +36,8 @@ pub(crate) struct Docker<'c> {
 impl<'c> Docker<'c> {
     /// The engine of the stage. `config` is the folder of credentials.
     pub(crate) const fn of(context: &'c Context, config: Option<&'c str>) -> Self {
+        // A second kind of engine does not compile until it is chosen here.
+        let profile::Engine::Docker = context.job.engine;
         Self { context, config }
     }
 

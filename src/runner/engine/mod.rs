@@ -32,7 +32,7 @@ use crate::{
     plan::{failure::Failure, job::Job},
 };
 
-/// The engine of a build, as stages use it. Stages make it by `Engine::of` alone: that is where a job will choose the
+/// The engine of a build, as stages use it. Stages make it by `Engine::of` alone: that is where a job chooses the
 /// kind of engine. A second kind is a file beside `docker.rs`, and this name then an enum of both.
 pub(super) type Engine<'c> = Docker<'c>;
 
