@@ -104,13 +104,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::{
-        common::{RelativePath, Text},
-        recipe::{Command, Packer},
-    };
+    use crate::api::{common::Text, recipe::Command};
 
     fn build(template: &str) -> BuildStep {
-        BuildStep { packer: Some(Packer { template: RelativePath::from(template), ..Packer::default() }) }
+        serde_json::from_value(json!({"packer": {"template": template}})).unwrap()
     }
 
     fn ingredients(build: &BuildStep) -> Ingredients<'_> {

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     fields::Fields,
-    packer,
     tool::Tool,
     values::Values,
     variables::{SecretKey, Variables},
@@ -45,7 +44,7 @@ macro_rules! build_tools {
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "camelCase", deny_unknown_fields)]
         pub enum Build<T> {
-            $($(#[$doc])+ $tool($module::$tool<T>),)+
+            $($(#[$doc])+ $tool(super::$module::$tool<T>),)+
         }
 
         impl Build<Template> {
@@ -53,7 +52,7 @@ macro_rules! build_tools {
             pub fn validate(written: &BuildStep, mut fields: Fields<'_>) -> Option<Self> {
                 let mut found = Vec::new();
                 $(if let Some(tool) = &written.$module {
-                    found.push($module::$tool::validate(tool, fields.below(stringify!($module))).map(Self::$tool));
+                    found.push(super::$module::$tool::validate(tool, fields.below(stringify!($module))).map(Self::$tool));
                 })+
                 if found.len() != 1 {
                     fields.add(exactly_one(&[$(stringify!($module)),+]));
