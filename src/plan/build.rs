@@ -66,7 +66,7 @@ pub struct Scene<'a> {
     pub pods: &'a [OwnPod<'a>],
     /// Whether a stranger's object has the name of the pod that is wanted next.
     pub name_taken: bool,
-    /// All that the build names ([`super::dependency::of_build`]), with its present version. It must be whole
+    /// All that the build names ([`super::recipe::Recipe::dependencies`]), with its present version. It must be whole
     /// whenever an attempt may begin: a version that was not looked up yet would seem to change.
     pub dependencies: &'a Versions,
     /// What somebody, or a newer change, says who ends it.
