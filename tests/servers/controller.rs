@@ -2,6 +2,7 @@
 //! a real registry and git server. Only the kubelet is played.
 
 mod upgrade;
+mod versions;
 
 use std::{fs, process::Command};
 

@@ -52,20 +52,6 @@ use crate::support::{
 const HANGS: Duration = Duration::from_mins(4);
 
 impl Tenant<'_> {
-    /// Waits until the controller has looked at all that came before: at a chain that comes later. What it
-    /// would do on account of the last change, it has done by then.
-    async fn settled(&self) {
-        let mut chain = self.chain(&["later"]);
-        chain["metadata"] = json!({"generateName": "later-", "namespace": self.namespace});
-        chain["spec"]["suspend"] = json!(true);
-        let chain: ImageChain = serde_json::from_value(chain).expect("a chain");
-        let made = self.api::<ImageChain>().create(&PostParams::default(), &chain).await.expect("a chain");
-        let held =
-            |chain: Option<&ImageChain>| chain.is_some_and(|chain| is(chain, "Ready", "Unknown", Some("Suspended")));
-        self.wait(self.api::<ImageChain>(), &made.name_any(), "a later chain is held", held).await;
-        self.api::<ImageChain>().delete(&made.name_any(), &DeleteParams::default()).await.expect("a deletion");
-    }
-
     /// The builds of a link.
     async fn builds_of(&self, link: &str) -> Vec<ImageBuild> {
         let is_of = |build: &ImageBuild| build.spec.chain_ref.as_ref().is_some_and(|chain| chain.link.0 == link);

@@ -58,9 +58,14 @@ impl Operator {
 
     /// Starts the program. What it logs is added to a file.
     pub fn start(kubeconfig: &Path, log: &Path, flags: &[&str]) -> Self {
+        Self::of(Path::new(env!("CARGO_BIN_EXE_imagechain")), kubeconfig, log, flags)
+    }
+
+    /// The same with a program of another version.
+    pub fn of(program: &Path, kubeconfig: &Path, log: &Path, flags: &[&str]) -> Self {
         let log = fs::File::options().create(true).append(true).open(log).expect("a log");
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_imagechain"), "controller", "--kubeconfig"]);
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(["controller", "--kubeconfig"]);
         command.arg(kubeconfig).args(["--image", OPERATOR_IMAGE, "--listen", "127.0.0.1:0", "--namespace", SYSTEM]);
         command.args(["--log", "info,imagechain=debug"]).args(flags).stderr(log);
         let (give, take) = channel();
@@ -138,6 +143,11 @@ impl Cluster {
         Operator::start(&self.kubeconfig, &self.kubeconfig.with_extension("log"), flags)
     }
 
+    /// A program of another version.
+    pub fn operator_of(&self, program: &Path) -> Operator {
+        Operator::of(program, &self.kubeconfig, &self.kubeconfig.with_extension("log"), &[])
+    }
+
     /// What it logged last.
     pub fn log(&self) -> String {
         last_of(&self.kubeconfig.with_extension("log"))
@@ -146,25 +156,50 @@ impl Cluster {
     /// The operator's writes about a namespace and the pods of some builds, by verb, resource and answer, from
     /// the audit log.
     pub fn writes(&self, namespace: &str, builds: &[String]) -> BTreeMap<String, usize> {
-        let log = self.chart.server.started().expect("our own").audit_log().expect("a log");
         let mut counts = BTreeMap::new();
-        for line in log.lines() {
-            let event: Value = serde_json::from_str(line).unwrap_or_default();
-            let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let name = text("/objectRef/name");
-            let about = text("/objectRef/namespace") == namespace
+        for event in self.own_writes() {
+            let name = text(&event, "/objectRef/name");
+            let about = text(&event, "/objectRef/namespace") == namespace
                 || builds.iter().any(|build| name.starts_with(build.as_str()));
-            let ours = text("/user/username") == format!("system:serviceaccount:{SYSTEM}:{NAME}");
-            let is_write = ["create", "patch", "update", "delete"].contains(&text("/verb").as_str());
-            if ours && about && is_write && text("/stage") == "ResponseComplete" {
-                let sub = text("/objectRef/subresource");
-                let resource = [text("/objectRef/resource"), sub].join("/");
+            if about {
+                let resource = [text(&event, "/objectRef/resource"), text(&event, "/objectRef/subresource")].join("/");
                 let code = event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or_default();
-                *counts.entry(format!("{} {} {code}", text("/verb"), resource.trim_end_matches('/'))).or_default() += 1;
+                let verb = text(&event, "/verb");
+                *counts.entry(format!("{verb} {} {code}", resource.trim_end_matches('/'))).or_default() += 1;
             }
         }
         counts
     }
+
+    /// How often the operator, of whatever version, has made each pod, from the audit log.
+    pub fn pods_made(&self) -> BTreeMap<String, usize> {
+        let is_made = |event: &Value| {
+            (text(event, "/verb"), text(event, "/objectRef/resource"), text(event, "/objectRef/subresource"))
+                == ("create", "pods", "")
+                && event.pointer("/responseStatus/code").and_then(Value::as_u64) == Some(201)
+        };
+        let mut counts = BTreeMap::new();
+        for event in self.own_writes().iter().filter(|event| is_made(event)) {
+            *counts.entry(text(event, "/objectRef/name").to_owned()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The operator's writes, as the audit log has them.
+    fn own_writes(&self) -> Vec<Value> {
+        let log = self.chart.server.started().expect("our own").audit_log().expect("a log");
+        let is_own = |event: &Value| {
+            text(event, "/user/username") == format!("system:serviceaccount:{SYSTEM}:{NAME}")
+                && ["create", "patch", "update", "delete"].contains(&text(event, "/verb"))
+                && text(event, "/stage") == "ResponseComplete"
+        };
+        let events = log.lines().map(|line| serde_json::from_str(line).unwrap_or_default());
+        events.filter(is_own).collect()
+    }
+}
+
+fn text<'e>(event: &'e Value, pointer: &str) -> &'e str {
+    event.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The last of a log.

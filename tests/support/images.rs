@@ -17,6 +17,16 @@ pub struct Pushed {
     pub media_type: &'static str,
 }
 
+/// The configuration of an image of one layer.
+fn config(content: &[u8]) -> String {
+    json!({"architecture": "amd64", "os": "linux", "about": Digest::of(content).to_string()}).to_string()
+}
+
+/// The ID of an image of one layer, pushed or not.
+pub fn image_id(content: &[u8]) -> Digest {
+    Digest::of(config(content).as_bytes())
+}
+
 /// A repository, as somebody sees it who pushes images: by plain HTTP.
 pub struct Pusher {
     http: Client,
@@ -43,8 +53,7 @@ impl Pusher {
 
     /// Pushes an image of one layer.
     pub async fn image(&self, content: &[u8], tag: &str) -> Pushed {
-        let config = json!({"architecture": "amd64", "os": "linux", "about": Digest::of(content).to_string()});
-        let config = self.blob(config.to_string().as_bytes()).await;
+        let config = self.blob(config(content).as_bytes()).await;
         let layer = self.blob(content).await;
         let manifest = json!({"schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": [layer]});
         let image = config["digest"].as_str().map(|digest| digest.parse().expect("a digest"));

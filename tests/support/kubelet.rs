@@ -10,11 +10,11 @@ use std::{
 use futures::StreamExt;
 use imagechain::{
     api::{
-        JOB_ANNOTATION,
+        ATTEMPT_LABEL, JOB_ANNOTATION,
         build::{Stage, Verification},
         condition::Reason,
     },
-    plan::{job::Job, observed::Report},
+    plan::observed::Report,
 };
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
@@ -29,8 +29,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{
-    images::Pusher,
-    statuses::{failed, status},
+    images::{Pusher, image_id},
+    statuses::{failed, in_words_before, status},
 };
 
 /// What a pod does.
@@ -42,6 +42,10 @@ pub enum Script {
     Fail(Stage, Reason),
     /// It builds on and on, until it is told something else.
     Hold,
+    /// The same in another stage.
+    HoldAt(Stage),
+    /// It waits for its node, until another script counts.
+    Pend,
     /// The first attempt ends with this status, the next ones succeed.
     First(Value),
     /// It ends with this status, every time.
@@ -50,18 +54,43 @@ pub enum Script {
     Vanish,
 }
 
+impl Script {
+    fn holds_at(&self) -> Option<Stage> {
+        match self {
+            Self::Hold => Some(Stage::Build),
+            Self::HoldAt(stage) => Some(*stage),
+            _ => None,
+        }
+    }
+}
+
+/// Whose runner a pod has, and so how its stages report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runner {
+    /// That of the present version.
+    Present,
+    /// That of the version before ([`in_words_before`]).
+    Before,
+}
+
 /// The scripts by chain and link, the latest of which counts.
 #[derive(Clone)]
 pub struct Kubelet {
     scripts: Arc<watch::Sender<HashMap<(String, String), Script>>>,
     /// The names of the pods that were seen, in order.
     seen: Arc<Mutex<Vec<String>>>,
+    /// That of the pods which are seen from now on.
+    runner: Arc<Mutex<Runner>>,
 }
 
 impl Kubelet {
     /// Plays all pods of a namespace, on a thread of its own, as long as the process lives.
     pub fn start(client: impl FnOnce() -> Client + Send + 'static, namespace: &'static str) -> Self {
-        let kubelet = Self { scripts: Arc::new(watch::Sender::default()), seen: Arc::default() };
+        let kubelet = Self {
+            scripts: Arc::new(watch::Sender::default()),
+            seen: Arc::default(),
+            runner: Arc::new(Mutex::new(Runner::Present)),
+        };
         let player = kubelet.clone();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -78,6 +107,11 @@ impl Kubelet {
         });
     }
 
+    /// From now on, pods that appear have this runner.
+    pub fn runner(&self, runner: Runner) {
+        *self.runner.lock().expect("a runner") = runner;
+    }
+
     /// The pods of the builds of a chain that were ever there, by name.
     pub fn pods_of(&self, prefix: &str) -> Vec<String> {
         self.seen.lock().expect("pods").iter().filter(|name| name.starts_with(prefix)).cloned().collect()
@@ -90,50 +124,149 @@ impl Kubelet {
             let Ok(Event::Apply(pod) | Event::InitApply(pod)) = event else { continue };
             if known.insert(pod.uid()) {
                 self.seen.lock().expect("pods").push(pod.name_any());
-                tokio::spawn(self.clone().play(pods.clone(), pod));
+                // A stranger's pod does nothing.
+                let Some(work) = Work::of(&pod) else { continue };
+                let runner = *self.runner.lock().expect("a runner");
+                let scripts = self.scripts.subscribe();
+                tokio::spawn(Player { pods: pods.clone(), pod, work, runner, scripts }.play());
             }
         }
     }
+}
 
-    async fn play(self, pods: Api<Pod>, pod: Pod) {
-        let label = |name: &str| pod.labels().get(name).cloned().unwrap_or_default();
-        let place = (label("imagechain.dev/buildNamespace"), label("imagechain.dev/link"));
-        // A stranger's pod does nothing.
-        let Some(job) = pod.annotations().get(JOB_ANNOTATION) else { return };
-        let job = Job::parse(job).expect("a job");
-        let mut scripts = self.scripts.subscribe();
-        let script = scripts.borrow_and_update().get(&place).cloned();
-        if let Some(Script::First(status) | Script::Always(status)) = script
+/// What a pod is to do. It is read from JSON and labels, not by our types: a pod of another version is played, too.
+struct Work {
+    attempt: i32,
+    /// Where it pushes: registry, repository and tag.
+    staging: (String, String, String),
+    /// How many test steps there are.
+    steps: usize,
+    /// What the image is a function of, as of a build that can be repeated.
+    content: String,
+}
+
+impl Work {
+    fn of(pod: &Pod) -> Option<Self> {
+        let job: Value = serde_json::from_str(pod.annotations().get(JOB_ANNOTATION)?).expect("a job");
+        let text = |pointer: &str| job.pointer(pointer).and_then(Value::as_str).expect("a text").to_owned();
+        let (staging, tag) = (text("/staging/repository"), text("/staging/tag"));
+        let (registry, repository) = staging.split_once('/').expect("a repository");
+        // The steps, as the version before wrote them and as the present one does.
+        let made_from = ["/chain", "/link", "/files", "/parent/reference", "/packer", "/verify", "/steps"];
+        let steps = job.pointer("/steps/verify").or_else(|| job.get("verify")).and_then(Value::as_array);
+        Some(Self {
+            attempt: pod.labels()[ATTEMPT_LABEL].parse().expect("a number"),
+            staging: (registry.to_owned(), repository.to_owned(), tag),
+            steps: steps.expect("steps").len(),
+            content: json!(made_from.map(|pointer| job.pointer(pointer))).to_string(),
+        })
+    }
+
+    /// What the stages report where all goes well, as far as they are known without a push.
+    fn reports(&self) -> [Report; 4] {
+        let image = Some(image_id(self.content.as_bytes()).to_string());
+        let of = |stage| Report { content: image.clone(), ..report(stage) };
+        let step = |number: usize| Verification {
+            step: format!("{number} test"),
+            passed: true,
+            tests: Some(1),
+            failures: Some(0),
+            seconds: 1,
+        };
+        let verify = Report { verification: (1..=self.steps).map(step).collect(), ..of(Stage::Verify) };
+        [report(Stage::Source), of(Stage::Build), verify, of(Stage::Publish)]
+    }
+
+    /// The status while a stage runs.
+    fn running(&self, stage: Stage) -> Value {
+        let before = self.reports().into_iter().take_while(|report| report.stage != stage);
+        let ended = before.map(|report| (report.stage, Some(report)));
+        status("Running", &ended.chain([(stage, None)]).collect::<Vec<_>>())
+    }
+
+    /// Pushes the image, and reports it.
+    async fn succeeded(&self) -> Value {
+        let (registry, repository, tag) = &self.staging;
+        let pushed = Pusher::new(registry, repository, None).image(self.content.as_bytes(), tag).await;
+        let [source, build, verify, publish] = self.reports();
+        let publish = Report {
+            repository: Some(format!("{registry}/{repository}")),
+            digest: Some(pushed.digest.to_string()),
+            size: Some(1),
+            ..publish
+        };
+        status("Succeeded", &[source, build, verify, publish].map(|report| (report.stage, Some(report))))
+    }
+}
+
+/// A pod that is played.
+struct Player {
+    pods: Api<Pod>,
+    pod: Pod,
+    work: Work,
+    runner: Runner,
+    scripts: watch::Receiver<HashMap<(String, String), Script>>,
+}
+
+impl Player {
+    async fn play(mut self) {
+        let mut script = self.script_after(|script| *script == Script::Pend).await;
+        if let Script::First(status) | Script::Always(status) = &script
             && status["phase"] == "Pending"
-            && job.attempt == 1
+            && self.work.attempt == 1
         {
-            return write(&pods, &pod, status).await;
+            return self.write(status.clone()).await;
         }
-        if !has_secrets(&pods, &pod).await {
+        if !has_secrets(&self.pods, &self.pod).await {
             return;
         }
-        write(&pods, &pod, status("Running", &[(Stage::Source, None)])).await;
-        let source = Some(report(Stage::Source));
-        write(&pods, &pod, status("Running", &[(Stage::Source, source.clone()), (Stage::Build, None)])).await;
-        let script = loop {
-            let script = scripts.borrow_and_update().get(&place).cloned().unwrap_or(Script::Succeed);
-            if script != Script::Hold || pods.get_opt(&pod.name_any()).await.expect("an answer").is_none() {
-                break script;
+        for stage in [Stage::Source, Stage::Build, Stage::Verify, Stage::Publish] {
+            script = self.script_after(|_| false).await;
+            // The last two are over at once, unless they are held.
+            if matches!(stage, Stage::Source | Stage::Build) || script.holds_at() == Some(stage) {
+                self.write(self.work.running(stage)).await;
+                script = self.script_after(|script| script.holds_at() == Some(stage)).await;
             }
-            // A pod that is deleted meanwhile plays on for nobody.
-            let _ = tokio::time::timeout(Duration::from_secs(5), scripts.changed()).await;
-        };
+        }
         let end = match script {
             Script::Fail(stage, reason) => failed(stage, reason),
-            Script::First(status) if job.attempt == 1 => status,
+            Script::First(status) if self.work.attempt == 1 => status,
             Script::Always(status) => status,
-            Script::Vanish if job.attempt == 1 => {
+            Script::Vanish if self.work.attempt == 1 => {
                 let parameters = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
-                return drop(pods.delete(&pod.name_any(), &parameters).await.expect("a deletion"));
+                return drop(self.pods.delete(&self.pod.name_any(), &parameters).await.expect("a deletion"));
             }
-            _ => succeeded(&job).await,
+            _ => self.work.succeeded().await,
         };
-        write(&pods, &pod, end).await;
+        self.write(end).await;
+    }
+
+    /// The script that counts, once it is none that holds the pod.
+    async fn script_after(&mut self, holds: impl Fn(&Script) -> bool) -> Script {
+        let label = |name: &str| self.pod.labels().get(name).cloned().unwrap_or_default();
+        let place = (label("imagechain.dev/buildNamespace"), label("imagechain.dev/link"));
+        loop {
+            let script = self.scripts.borrow_and_update().get(&place).cloned().unwrap_or(Script::Succeed);
+            if !holds(&script) || self.pods.get_opt(&self.pod.name_any()).await.expect("an answer").is_none() {
+                return script;
+            }
+            // A deleted pod plays on to its end.
+            let _ = tokio::time::timeout(Duration::from_secs(5), self.scripts.changed()).await;
+        }
+    }
+
+    /// Writes a status; of a pod that is gone nothing.
+    async fn write(&self, status: Value) {
+        let status = match self.runner {
+            Runner::Present => status,
+            Runner::Before => in_words_before(status),
+        };
+        let body = Patch::Merge(json!({"metadata": {"uid": self.pod.uid()}, "status": status}));
+        match self.pods.patch_status(&self.pod.name_any(), &PatchParams::default(), &body).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => {}
+            Err(error) => panic!("the kubelet: {error}"),
+        }
     }
 }
 
@@ -158,41 +291,4 @@ async fn has_secrets(pods: &Api<Pod>, pod: &Pod) -> bool {
 /// A stage that says that all went well.
 pub(super) fn report(stage: Stage) -> Report {
     Report { stage, failure: None, content: None, repository: None, digest: None, size: None, verification: vec![] }
-}
-
-/// Pushes an image that is a function of what it is made from, as a build does that can be repeated, and
-/// reports it.
-async fn succeeded(job: &Job) -> Value {
-    let (registry, repository) = job.staging.repository.split_once('/').expect("a repository");
-    let parent = job.parent.as_ref().map(|parent| parent.reference.clone());
-    let content = json!([job.chain, job.link, job.files, parent, job.steps]).to_string();
-    let pushed = Pusher::new(registry, repository, None).image(content.as_bytes(), &job.staging.tag).await;
-    let image = pushed.image.map(|image| image.to_string());
-    let of = |stage| Report { content: image.clone(), ..report(stage) };
-    let step = |number: usize| Verification {
-        step: format!("{number} test"),
-        passed: true,
-        tests: Some(1),
-        failures: Some(0),
-        seconds: 1,
-    };
-    let verify = Report { verification: (1..=job.steps.verify.len()).map(step).collect(), ..of(Stage::Verify) };
-    let publish = Report {
-        repository: Some(job.staging.repository.clone()),
-        digest: Some(pushed.digest.to_string()),
-        size: Some(1),
-        ..of(Stage::Publish)
-    };
-    let stages = [report(Stage::Source), of(Stage::Build), verify, publish];
-    status("Succeeded", &stages.map(|report| (report.stage, Some(report))))
-}
-
-/// Writes a status; of a pod that is gone nothing.
-async fn write(pods: &Api<Pod>, pod: &Pod, status: Value) {
-    let body = Patch::Merge(json!({"metadata": {"uid": pod.uid()}, "status": status}));
-    match pods.patch_status(&pod.name_any(), &PatchParams::default(), &body).await {
-        Ok(_) => {}
-        Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => {}
-        Err(error) => panic!("the kubelet: {error}"),
-    }
 }

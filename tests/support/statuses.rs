@@ -1,7 +1,10 @@
 //! The statuses of build pods, as a kubelet and the stages would write them.
 
 use imagechain::{
-    api::{build::Stage, condition::Reason},
+    api::{
+        build::{Stage, Verification},
+        condition::Reason,
+    },
     plan::{failure::Failure, observed::Report},
 };
 use k8s_openapi::jiff::Timestamp;
@@ -88,6 +91,49 @@ pub fn status(phase: &str, stages: &[(Stage, Option<Report>)]) -> Value {
         stages.iter().filter(|(stage, _)| (*stage == Stage::Publish) == main).map(container).collect()
     };
     json!({"phase": phase, "startTime": now, "initContainerStatuses": of(false), "containerStatuses": of(true)})
+}
+
+/// The same status of a pod that the version before made: its stages report in the words of that version, which are
+/// written out here, since the present types may change. A release changes them to those of the one before it.
+pub fn in_words_before(mut status: Value) -> Value {
+    for list in ["initContainerStatuses", "containerStatuses"] {
+        for container in status.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let message = container.pointer_mut("/state/terminated/message");
+            if let Some(message) = message {
+                let report = serde_json::from_str(message.as_str().expect("a text")).expect("a report");
+                *message = json!(words_before(&report).to_string());
+            }
+        }
+    }
+    status
+}
+
+/// A report as commit 91cba78 writes it.
+fn words_before(report: &Report) -> Value {
+    let failure = report.failure.as_ref().map(|failure| {
+        present(json!({
+            "reason": failure.reason.to_string(), "message": failure.message, "task": failure.task,
+            "lacked": failure.missing.as_ref().map(ToString::to_string),
+        }))
+    });
+    let step = |step: &Verification| {
+        present(json!({
+            "step": step.step, "passed": step.passed, "tests": step.tests, "failures": step.failures,
+            "seconds": step.seconds,
+        }))
+    };
+    let steps: Vec<Value> = report.verification.iter().map(step).collect();
+    present(json!({
+        "stage": report.stage.container().name(), "failure": failure, "imageId": report.content,
+        "repository": report.repository, "digest": report.digest, "size": report.size,
+        "verification": (!steps.is_empty()).then_some(steps),
+    }))
+}
+
+/// Without what is null.
+fn present(mut object: Value) -> Value {
+    object.as_object_mut().expect("an object").retain(|_, value| !value.is_null());
+    object
 }
 
 fn terminated(reason: &str, code: i32) -> Value {

@@ -6,7 +6,7 @@ use imagechain::api::{build::ImageBuild, chain::ImageChain, condition::Reason};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     runtime::wait::{Condition, await_condition},
 };
 use serde::de::DeserializeOwned;
@@ -115,6 +115,20 @@ impl<'s> Tenant<'s> {
 
     pub async fn ready(&self) {
         self.wait_chain("ready", |chain| is(chain, "Ready", "True", None) && is(chain, "UpToDate", "True", None)).await;
+    }
+
+    /// Waits until the controller has looked at all that came before: at a chain that comes later. What it
+    /// would do on account of the last change, it has done by then.
+    pub async fn settled(&self) {
+        let mut chain = self.chain(&["later"]);
+        chain["metadata"] = json!({"generateName": "later-", "namespace": self.namespace});
+        chain["spec"]["suspend"] = json!(true);
+        let chain: ImageChain = serde_json::from_value(chain).expect("a chain");
+        let made = self.api::<ImageChain>().create(&PostParams::default(), &chain).await.expect("a chain");
+        let held =
+            |chain: Option<&ImageChain>| chain.is_some_and(|chain| is(chain, "Ready", "Unknown", Some("Suspended")));
+        self.wait(self.api::<ImageChain>(), &made.name_any(), "a later chain is held", held).await;
+        self.api::<ImageChain>().delete(&made.name_any(), &DeleteParams::default()).await.expect("a deletion");
     }
 
     pub async fn chain_now(&self) -> ImageChain {
