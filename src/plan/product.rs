@@ -7,10 +7,9 @@ use crate::api::{
 };
 
 /// The kind of a product. What is known by its content is decided by it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProductKind {
     /// A container image. Its content is the image ID: the digest of its configuration.
-    #[default]
     Image,
 }
 
