@@ -30,8 +30,6 @@ pub const JOB_FILE: &str = "/imagechain/job/job.json";
 pub const SECRETS: &str = "/imagechain/secrets";
 /// The folder of the engine's socket and of the marker that the engine leaves beside it.
 pub const ENGINE_FOLDER: &str = "/run/docker";
-/// The engine's socket.
-pub const ENGINE_SOCKET: &str = "/run/docker/docker.sock";
 /// Where the engine keeps images and containers.
 pub const GRAPH_ROOT: &str = "/var/lib/docker";
 

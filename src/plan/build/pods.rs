@@ -155,7 +155,7 @@ impl<'a> Planner<'_, 'a> {
             State::Running(stage) => self.running(*stage, pod),
             State::Failed(found) => match self.ends_by_itself(pod, found.container) {
                 Some((stage, until)) => self.let_end(stage, until),
-                None => self.fail(Failure { missing: None, ..found.clone() }),
+                None => self.fail(found.clone()),
             },
             State::Succeeded => self.judge(pod),
         }
