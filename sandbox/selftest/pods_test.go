@@ -30,7 +30,7 @@ func testPods(t *testing.T, cluster *kube) {
 	for name, test := range map[string]func(*testing.T, *kube){
 		"logs and exec":              testLogsAndExec,
 		"service and DNS":            testServiceAndDNS,
-		"outside":                    testOutside,
+		"debian":                     testDebian,
 		"native sidecar":             testNativeSidecar,
 		"systemd":                    testSystemd,
 		"out of memory":              testOutOfMemory,
@@ -92,11 +92,23 @@ func testServiceAndDNS(t *testing.T, cluster *kube) {
 	}
 }
 
-// testOutside reaches what is not on this machine, through the cluster's DNS and the host's network.
-func testOutside(t *testing.T, cluster *kube) {
+// testDebian reaches what is not on this machine, through the cluster's DNS and the host's network, and finds
+// Debian as its official images are: recommended packages come along, services are not started on installation.
+func testDebian(t *testing.T, cluster *kube) {
 	namespace := cluster.namespace(t)
-	cluster.apply(t, namespace, pod("apt", `image: "debian:12-slim"`, `command: [apt-get, update, -q, -o, "APT::Update::Error-Mode=any"]`))
-	cluster.succeeds(t, namespace, "apt")
+	images := map[string]string{"slim": "debian:12-slim", "whole": "debian:13"}
+	for name, image := range images {
+		cluster.apply(t, namespace, pod(name, `image: "`+image+`"`, `command:`, `- sh`, `- -euc`, `- |`,
+			`  apt-get update -q -o APT::Update::Error-Mode=any`,
+			`  apt-get install --simulate curl | grep '^Inst ca-certificates '`, // recommended by its library
+			`  test -z "$(ls /etc/*/*/*mmdebstrap* /etc/apt/sources.list 2>/dev/null)"`,
+			`  /usr/sbin/policy-rc.d || echo policy $?`))
+	}
+	for name, image := range images {
+		if log := cluster.succeeds(t, namespace, name); !strings.HasSuffix(log, "\npolicy 101\n") {
+			t.Errorf("%s:\n%s", image, log)
+		}
+	}
 }
 
 func testNativeSidecar(t *testing.T, cluster *kube) {

@@ -108,10 +108,15 @@ func makeMissing(missing []Base, printer *progress.Printer) error {
 }
 
 func (r Recipe) folder(cache string) (string, error) {
+	archive, err := r.archiveOfSettings()
+	if err != nil {
+		return "", err
+	}
 	text, err := json.Marshal(struct {
 		Recipe
 		Arguments []string
-	}{r, r.arguments("")})
+		Settings  []byte
+	}{r, r.arguments(""), archive})
 	sum := sha256.Sum256(text)
 	kind := ""
 	if r.Slim {
@@ -152,8 +157,16 @@ func (r Recipe) Build(work string) (v1.Image, error) {
 	if err := os.WriteFile(sources, []byte(r.Mirror.Sources(r.Suite)), 0o644); err != nil {
 		return nil, err
 	}
+	archive, err := r.archiveOfSettings()
+	if err != nil {
+		return nil, err
+	}
+	packed := filepath.Join(work, "settings.tar")
+	if err := os.WriteFile(packed, archive, 0o644); err != nil {
+		return nil, err
+	}
 	command := exec.Command("mmdebstrap", append(r.arguments(rootfs), sources)...)
-	command.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch.Unix()), "TMPDIR="+work)
+	command.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch.Unix()), "TMPDIR="+work, "SETTINGS="+packed)
 	// Its mounts go with it, whatever way it ends.
 	command.SysProcAttr = &unix.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
 	if text, err := command.CombinedOutput(); err != nil {
@@ -173,13 +186,14 @@ func (r Recipe) arguments(rootfs string) []string {
 	arguments := []string{
 		"--mode=root", "--variant=minbase", "--format=tar", "--quiet",
 		"--keyring=" + Keyring,
-		`--aptopt=APT::Install-Recommends "false"`,
+		// It would remove this file, which is to stay, and look for lists by the settings, whose hooks are for the image:
+		// here they would empty the machine's own cache. So the settings come last.
+		"--skip=chroot/policy-rc.d", "--skip=cleanup/apt/lists",
+		`--customize-hook=rm -rf "$1/etc/apt/sources.list" "$1"/var/lib/apt/lists/*`,
+		`--customize-hook=tar --extract --directory "$1" --file "$SETTINGS"`,
 	}
 	if r.Slim {
-		for _, folder := range []string{"man", "info", "locale", "doc", "groff", "lintian"} {
-			arguments = append(arguments, "--dpkgopt=path-exclude=/usr/share/"+folder+"/*")
-		}
-		arguments = append(arguments, "--dpkgopt=path-include=/usr/share/doc/*/copyright")
+		arguments = append(arguments, slimOptions()...)
 	}
 	return append(arguments, r.Suite, rootfs)
 }
