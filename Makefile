@@ -22,8 +22,8 @@ help: ## what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | column -t -s '	'
 
 .PHONY: demo
-demo: $(if $(OPERATOR_IMAGE),,release) ## a chain of three images, built, tested and published; KUBECONFIG=… REGISTRY=… for a cluster of your own
-	@$(sandbox) demo --program $(program)
+demo: ## a chain of three images, built, tested and published; KUBECONFIG=… REGISTRY=… for a cluster of your own
+	@$(sandbox) demo --program $(program) $(if $(OPERATOR_IMAGE),,--compile '$(MAKE) --no-print-directory release')
 
 .PHONY: sandbox
 sandbox: ## start a real one-node cluster, registry and git server; SANDBOX=1 for a second one

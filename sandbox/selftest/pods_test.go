@@ -329,7 +329,7 @@ func testReproducible(t *testing.T, _ *kube) {
 	}
 	var digests []string
 	for range 2 {
-		image, err := images.Recipe{Suite: "trixie", Slim: true, Mirror: mirror}.Build(t.TempDir())
+		image, err := images.Recipe{Suite: "trixie", Slim: true, Mirror: mirror}.Build(t.Context(), t.TempDir())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -46,6 +46,25 @@ func TestProgramsAreKeptRunningOnceEach(t *testing.T) {
 	}
 	kill(t, alone(t, keeper, "lasting").PID)
 	eventually(t, func() bool { return find(t, report, "lasting").Restarts == 2 })
+
+	// A program that is still being built is started once it has its name.
+	late, built := filepath.Join(folder, "late"), filepath.Join(folder, "unfinished")
+	if err := keeper.StartWhenThere(Program{Name: "late", Arguments: []string{late}}); err != nil {
+		t.Fatal(err)
+	}
+	if status := find(t, report, "late"); status.Ended != Awaited || status.PID != 0 {
+		t.Errorf("before it is there its status is %+v", status)
+	}
+	if err := os.WriteFile(built, []byte("#!/bin/sh\nexec sleep 600\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(built, late); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return find(t, report, "late").PID != 0 })
+	if status := alone(t, keeper, "late"); status.Restarts != 0 || status.Ended != "" {
+		t.Errorf("its first start is told as %+v", status)
+	}
 }
 
 // alone is the status of a program, of which one process runs.
