@@ -66,6 +66,8 @@ pub struct World {
     /// Tags and the digests that they were moved to by operators that crashed before they could write so: registry
     /// and API server have no common transaction.
     pub unrecorded: BTreeSet<(String, String)>,
+    /// Tags that somebody else has moved or deleted, and that no operator has moved since.
+    pub strayed: BTreeSet<String>,
     /// What happened, for tests to look at.
     pub log: Arc<Log>,
     versions: u64,
@@ -115,6 +117,7 @@ impl World {
             losses: Vec::new(),
             operators: vec![Operator::default()],
             unrecorded: BTreeSet::new(),
+            strayed: BTreeSet::new(),
             log: Arc::default(),
             versions: 0,
         };
@@ -224,6 +227,15 @@ impl World {
     /// Takes the repository back to earlier files.
     pub fn reset(&mut self, files: BTreeMap<String, u32>) {
         self.files = files;
+    }
+
+    /// Somebody with rights on the registry moves a tag to another image, or deletes it.
+    pub fn move_tag(&mut self, tag: &str, to: Option<&str>) {
+        match to {
+            Some(image) => drop(self.tags.insert(tag.to_owned(), digest(&[image]))),
+            None => drop(self.tags.remove(tag)),
+        }
+        self.strayed.insert(tag.to_owned());
     }
 
     /// The hash of the repository's present commit.
