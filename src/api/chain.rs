@@ -28,6 +28,8 @@ pub const LONGEST_LINK_MESSAGE: usize = 512;
     printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Links", type_ = "string", json_path = ".status.ready"),
     printcolumn(name = "UpToDate", type_ = "string", json_path = ".status.conditions[?(@.type==\"UpToDate\")].status"),
+    // Of a suspended chain that has something to build, nothing is said of `Ready`.
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Last image", type_ = "string", json_path = ".status.lastImage", priority = 1),
     validation = Rule::new("self.spec.links.all(l, size(self.metadata.name) + size(l.name) <= 50)")

@@ -61,7 +61,7 @@ impl<'a> Planner<'_, 'a> {
         let Some(promotion) = self.published_before(view, published) else { return };
         let answer = self.scene.promotions.get(&promotion);
         match answer.map(|answer| (&answer.result, answer.expires(None))) {
-            Some((Ok(Found::Presence(false)), _)) if !self.is_there(view, &promotion) => {
+            Some((Ok(Found::Presence(false)), _)) if !is_there(view, &promotion) => {
                 view.trouble = Some("its image is no longer in the registry".to_owned());
                 return;
             }
@@ -83,11 +83,6 @@ impl<'a> Planner<'_, 'a> {
         view.correction = Some(Correction { promotion, known });
     }
 
-    /// Whether an image that was missed once has been made anew since: else its build would be of no use any more.
-    fn is_there(&self, view: &View<'_>, promotion: &Promotion) -> bool {
-        view.current.as_ref().is_some_and(|current| current.reference.0 == promotion.staged)
-    }
-
     /// The promotion of what is published: of the last verified image, or of the build that it is from.
     fn published_before(&self, view: &View<'_>, published: &Published) -> Option<Promotion> {
         let is_published = |image: &Verified| of_reference(&image.reference.0) == published.digest.0;
@@ -102,6 +97,11 @@ impl<'a> Planner<'_, 'a> {
             destination: view.link.recipe.publish.clone()?,
         })
     }
+}
+
+/// Whether an image that was missed once has been made anew since: else its build would be of no use any more.
+fn is_there(view: &View<'_>, promotion: &Promotion) -> bool {
+    view.current.as_ref().is_some_and(|current| current.reference.0 == promotion.staged)
 }
 
 fn subject(profile: &str, destination: &Destination, published: &Published) -> Subject {

@@ -145,7 +145,8 @@ impl<'v, 'a> Summary<'v, 'a> {
     /// Whether a link that does not fail waits for the end of `suspend` alone: a suspended chain looks up, and its builds
     /// run to their end; nothing else goes on.
     fn is_held(&self, view: &View<'_>) -> bool {
-        self.suspended && !matches!(view.state, LinkState::Pending | LinkState::Building)
+        let goes_on = matches!(view.state, LinkState::Pending | LinkState::Building);
+        self.suspended && (!goes_on || view.reason == Some(Reason::Suspended))
     }
 
     fn furthest(&self, of: impl Fn(&&View<'_>) -> bool) -> Option<&'v View<'a>> {
