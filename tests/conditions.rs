@@ -17,7 +17,11 @@ fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
     let conditions = descriptions::<ConditionType>();
     for kind in ConditionType::ALL {
-        let polarity = if kind.is_abnormal_true() { "there only while true" } else { "always there" };
+        let polarity = match kind {
+            kind if kind.is_abnormal_true() => "there only while true",
+            ConditionType::Ready => "there, unless `suspend` holds all that is left to do",
+            _ => "always there",
+        };
         page.extend([format!("| `{kind}` | {} | {polarity} |\n", told(&conditions, &kind.to_string()))]);
     }
     page += "\n## Reasons\n";

@@ -168,6 +168,14 @@ fn argo_cd_is_tested_with_what_the_operator_writes() {
         let text = format!("# {}.\n{}", story.title, as_yaml(&object));
         differences.extend(differs(&format!("gitops/argocd/ImageChain/testdata/{}.yaml", story.name), &text));
     }
+    let denied = after(begun(), |world| {
+        world.outage.profile = true;
+        world.settle();
+    });
+    for build in denied.builds.values() {
+        let text = as_yaml(&serde_json::to_value(build).unwrap());
+        differences.extend(differs("gitops/argocd/ImageBuild/testdata/denied.yaml", &text));
+    }
     let failed = stories().into_iter().find(|story| story.name == "failed").unwrap().world;
     for build in failed.builds.values() {
         let link = &build.spec.chain_ref.as_ref().unwrap().link;

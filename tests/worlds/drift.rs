@@ -59,7 +59,7 @@ fn a_tag_that_somebody_moved_is_told_and_put_back() {
         let since = drifted(&world)[0].since.0;
         assert_eq!(
             condition(&world),
-            Some(("TagsOverwritten".to_owned(), format!("«base»: {told} since {since}; it is put back")))
+            Some(("TagsOverwritten".to_owned(), format!("«base»: {told} (since {since}); it is put back")))
         );
         assert_eq!(
             world.condition("shop", "Ready").0,

@@ -61,6 +61,30 @@ fn what_comes_in_time_is_no_failure() {
     assert_eq!((stalled.len(), world.condition("shop", "Ready").0), (0, "True".to_owned()));
 }
 
+/// A build counts for itself, and its link tells what it says.
+#[test]
+fn the_time_of_a_build_is_not_counted_twice() {
+    let mut world = World::new();
+    world.push(&["base"]);
+    world.apply("shop", chain(&[link("base", None)]));
+    world.outage.profile = true;
+    world.round();
+    world.round();
+    let since = world.builds.values().next().unwrap().status.as_ref().unwrap().lacking_since.clone().unwrap().0;
+    world.round();
+    assert_eq!(world.states("shop"), [("base".to_owned(), LinkState::Pending)]);
+    assert_eq!(world.condition("shop", "Ready"), ("Unknown".to_owned(), "ProfileNotAllowed".to_owned()));
+    world.now = world.next_wake().unwrap();
+    assert_eq!(world.now.as_second() - since.as_second(), 600);
+    world.round();
+    world.round();
+    assert_eq!(world.states("shop"), [("base".to_owned(), LinkState::Stalled)]);
+    assert_eq!(world.condition("shop", "Stalled"), ("True".to_owned(), "ProfileNotAllowed".to_owned()));
+    world.outage.profile = false;
+    world.settle();
+    assert_eq!(world.condition("shop", "Ready").0, "True");
+}
+
 #[test]
 fn a_refused_push_is_waited_for_as_well() {
     let mut world = World::new();

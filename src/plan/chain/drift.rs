@@ -119,6 +119,8 @@ fn subject(profile: &str, destination: &Destination, published: &Published) -> S
 /// A tag that leads elsewhere, with the time when that was seen first.
 fn drifted(stray: &Stray, at: Timestamp, before: &[DriftedTag]) -> DriftedTag {
     let before = before.iter().find(|each| each.tag.0 == stray.tag);
+    // As the API server keeps it: the message has it, too, and is not to be another one when it is read back.
+    let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
     DriftedTag {
         tag: Tag(stray.tag.clone()),
         leads_to: stray.leads_to.clone().map(Digest),
@@ -133,7 +135,7 @@ pub(super) fn told(scene: &Scene<'_>, views: &[View<'_>]) -> Option<String> {
         let published = view.published.iter();
         published.flat_map(|published| published.drifted.iter().map(move |each| (published, each))).map(
             move |(published, each)| {
-                format!("«{}»: {} since {}; {what_follows}", view.link.name, sentence(published, each), each.since.0)
+                format!("«{}»: {} (since {}); {what_follows}", view.link.name, sentence(published, each), each.since.0)
             },
         )
     });

@@ -80,6 +80,8 @@ pub struct Outage {
     pub registry: bool,
     /// Pushes are refused for lack of rights.
     pub push: bool,
+    /// Nobody may use the profile.
+    pub profile: bool,
 }
 
 /// What happened.
