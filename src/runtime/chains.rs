@@ -25,7 +25,7 @@ use crate::{
     },
     plan::{
         access,
-        chain::{Action, BuildFacts, Correction, Plan, Promotion},
+        chain::{Action, BuildFacts, Correction, Plan, Promotion, is_past},
         event,
         lookup::{Found, Subject},
         name,
@@ -212,6 +212,7 @@ impl Chains {
         // promotion must be made again.
         context.remote.promotions.forget(scope, |_, answer| answer.result == Ok(Found::Presence(true)));
         if let Some(written) = written? {
+            context.remote.answers.forget(scope, |subject, _| is_past(subject, &plan.status));
             self.tell(chain.status.as_ref(), &plan.status, &written);
             context.queues.enqueue_dependents(&context.stores, &written);
             context.stores.chains.wrote(chain.resource_version().as_deref(), written);

@@ -169,7 +169,7 @@ fn argo_cd_is_tested_with_what_the_operator_writes() {
         differences.extend(differs(&format!("gitops/argocd/ImageChain/testdata/{}.yaml", story.name), &text));
     }
     let denied = after(begun(), |world| {
-        world.outage.profile = true;
+        world.denied = true;
         world.settle();
     });
     for build in denied.builds.values() {

@@ -6,7 +6,11 @@ use imagechain::{
         chain::{DriftedTag, ImageChainStatus},
         condition::Reason,
     },
-    plan::event::{self, Event, Kind},
+    plan::{
+        chain::is_past,
+        event::{self, Event, Kind},
+        lookup::Subject,
+    },
 };
 use serde_json::json;
 
@@ -154,6 +158,23 @@ fn a_suspended_chain_tells_of_it_and_moves_nothing() {
     world.edit("shop", |spec| spec["suspend"] = json!(false));
     world.settle();
     assert_eq!((condition(&world), world.strayed.len()), (None, 0));
+}
+
+#[test]
+fn what_was_asked_about_an_earlier_move_is_forgotten() {
+    let mut world = settled("Correct");
+    let subject = Subject::Tags {
+        repository: "r.example/shop/base".to_owned(),
+        tags: ["1".to_owned()].into(),
+        digest: world.tags[TAG].clone(),
+        moved: world.status("shop").links.remove(0).published.unwrap().at.map(|at| at.0),
+        profile: "docker".to_owned(),
+        secret: None,
+    };
+    assert!(!is_past(&subject, &world.status("shop")));
+    world.push(&["base"]);
+    world.settle();
+    assert!(is_past(&subject, &world.status("shop")));
 }
 
 /// A look that was begun before our own move says nothing about what came of it, whatever it saw.

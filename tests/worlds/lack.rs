@@ -67,7 +67,7 @@ fn the_time_of_a_build_is_not_counted_twice() {
     let mut world = World::new();
     world.push(&["base"]);
     world.apply("shop", chain(&[link("base", None)]));
-    world.outage.profile = true;
+    world.denied = true;
     world.round();
     world.round();
     let since = world.builds.values().next().unwrap().status.as_ref().unwrap().lacking_since.clone().unwrap().0;
@@ -80,7 +80,7 @@ fn the_time_of_a_build_is_not_counted_twice() {
     world.round();
     assert_eq!(world.states("shop"), [("base".to_owned(), LinkState::Stalled)]);
     assert_eq!(world.condition("shop", "Stalled"), ("True".to_owned(), "ProfileNotAllowed".to_owned()));
-    world.outage.profile = false;
+    world.denied = false;
     world.settle();
     assert_eq!(world.condition("shop", "Ready").0, "True");
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::{
-        chain::{DriftPolicy, DriftedTag, LinkState, Published, Verified},
+        chain::{DriftPolicy, DriftedTag, ImageChainStatus, LinkState, Published, Verified},
         common::{Digest, Tag},
     },
     plan::{
@@ -114,6 +114,14 @@ fn subject(profile: &str, destination: &Destination, published: &Published) -> S
         profile: profile.to_owned(),
         secret: publish.secret.clone(),
     }
+}
+
+/// Whether a question is about an earlier move of tags than those that a status tells of: nobody asks it again.
+#[must_use]
+pub fn is_past(subject: &Subject, status: &ImageChainStatus) -> bool {
+    let Subject::Tags { digest, moved, .. } = subject else { return false };
+    let mut published = status.links.iter().filter_map(|link| link.published.as_ref());
+    !published.any(|each| each.digest.0 == *digest && each.at.as_ref().map(|at| at.0) == *moved)
 }
 
 /// A tag that leads elsewhere, with the time when that was seen first.

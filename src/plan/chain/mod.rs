@@ -23,6 +23,7 @@ mod report;
 mod scene;
 mod view;
 
+pub use drift::is_past;
 pub(in crate::plan) use drift::sentence;
 pub use facts::{BuildFacts, BuildState, OtherChain, OtherLink, circle, config_map_sources, is_at_rest, request};
 pub use outputs::{Claim, Owner, taken};

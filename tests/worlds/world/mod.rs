@@ -55,6 +55,8 @@ pub struct World {
     pub pushed: BTreeSet<String>,
     /// What cannot be reached.
     pub outage: Outage,
+    /// Whether nobody may use the profile.
+    pub denied: bool,
     /// The files of each commit.
     pub commits: Arc<BTreeMap<String, BTreeMap<String, u32>>>,
     /// The links, with the version of their files, that cannot be built.
@@ -80,8 +82,6 @@ pub struct Outage {
     pub registry: bool,
     /// Pushes are refused for lack of rights.
     pub push: bool,
-    /// Nobody may use the profile.
-    pub profile: bool,
 }
 
 /// What happened.
@@ -114,6 +114,7 @@ impl World {
             staged: BTreeSet::new(),
             pushed: BTreeSet::new(),
             outage: Outage::default(),
+            denied: false,
             commits: Arc::default(),
             broken: BTreeSet::new(),
             losses: Vec::new(),

@@ -393,7 +393,7 @@ impl World {
         if chain.is_some_and(|chain| chain.spec.suspend) {
             return Gate::Closed(Failure::new(Reason::Suspended, "spec.suspend is true"));
         }
-        if self.outage.profile {
+        if self.denied {
             return Gate::Closed(Failure::new(Reason::ProfileNotAllowed, "may not use the BuildProfile «docker»"));
         }
         Gate::Open(())
