@@ -222,6 +222,9 @@ pub struct ImageBuildStatus {
     /// What went wrong, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Since when something that it names is missing; absent while nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacking_since: Option<Time>,
     /// When it ended, well or not. From then on its result does not change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,

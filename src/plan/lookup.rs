@@ -43,6 +43,22 @@ pub enum Subject {
         /// The profile whose settings say how registries are reached.
         profile: String,
     },
+    /// Where published tags lead. It is about one move of them: what was seen before the next one says nothing of
+    /// that.
+    Tags {
+        /// The repository.
+        repository: String,
+        /// The tags.
+        tags: BTreeSet<String>,
+        /// The digest that they were moved to.
+        digest: String,
+        /// When they were moved there, as it was written down.
+        moved: Option<Timestamp>,
+        /// The profile whose settings say how registries are reached.
+        profile: String,
+        /// The Secret of the publication, in the namespace of the chain.
+        secret: Option<String>,
+    },
 }
 
 impl Subject {
@@ -51,8 +67,23 @@ impl Subject {
     pub fn profile(&self) -> Option<&str> {
         match self {
             Self::Git { .. } => None,
-            Self::Image { profile, .. } | Self::Artifact { profile, .. } => Some(profile),
+            Self::Image { profile, .. } | Self::Artifact { profile, .. } | Self::Tags { profile, .. } => Some(profile),
         }
+    }
+
+    /// The Secret of the chain's namespace that is used for it.
+    #[must_use]
+    pub fn secret(&self) -> Option<&str> {
+        match self {
+            Self::Git { secret, .. } | Self::Image { secret, .. } | Self::Tags { secret, .. } => secret.as_deref(),
+            Self::Artifact { .. } => None,
+        }
+    }
+
+    /// Whether nobody waits for the answer: what is decided without it is right, too.
+    #[must_use]
+    pub const fn is_check(&self) -> bool {
+        matches!(self, Self::Tags { .. })
     }
 
     /// What it is about, as it stands in a status.
@@ -62,6 +93,7 @@ impl Subject {
             Self::Git { url, revision, .. } => format!("git {url} {revision}"),
             Self::Image { reference, platform, .. } => format!("image {reference} {platform}"),
             Self::Artifact { reference, .. } => format!("artifact {reference}"),
+            Self::Tags { repository, .. } => format!("tags {repository}"),
         }
     }
 }
@@ -80,6 +112,17 @@ pub enum Found {
     Digest(String),
     /// Whether it is there.
     Presence(bool),
+    /// The tags that lead elsewhere.
+    Strays(Vec<Stray>),
+}
+
+/// A tag that does not lead where it was moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// The tag.
+    pub tag: String,
+    /// The digest that it leads to; `None` if it is gone.
+    pub leads_to: Option<String>,
 }
 
 /// An answer.
@@ -98,7 +141,7 @@ impl Answer {
     fn is_of(&self, found: &str) -> bool {
         match &self.result {
             Ok(Found::Commit { commit: text, .. } | Found::Digest(text)) => text == found,
-            Ok(Found::Presence(_)) | Err(_) => false,
+            Ok(Found::Presence(_) | Found::Strays(_)) | Err(_) => false,
         }
     }
 
@@ -220,6 +263,25 @@ impl<'a> Knowledge<'a> {
         }
     }
 
+    /// Which published tags lead elsewhere, and when that was seen; nothing where nobody has looked yet, or the registry
+    /// did not say. They are looked for as often as all else, the first time an interval after they were moved;
+    /// `again`: now, for a changed object or a new request. Without an interval, whoever begins looks once at what others
+    /// have moved.
+    pub fn strays(&mut self, subject: &Subject, moved: Timestamp, again: bool) -> Option<(&'a [Stray], Timestamp)> {
+        let answer = self.answers.get(subject);
+        let expires = match (answer, self.interval) {
+            (Some(answer), interval) => answer.expires(interval),
+            (None, _) if again => Some(Timestamp::MIN),
+            (None, Some(interval)) => moved.max(self.since).checked_add(interval).ok(),
+            (None, None) => (moved < self.since).then_some(Timestamp::MIN),
+        };
+        self.ask_at(subject, expires);
+        match answer {
+            Some(Answer { result: Ok(Found::Strays(strays)), at, .. }) => Some((strays, *at)),
+            _ => None,
+        }
+    }
+
     fn ask(&mut self, subject: &Subject) -> (Option<&'a Answer>, Option<&'a Lookup>) {
         self.ask_beside(subject, true)
     }
@@ -238,14 +300,17 @@ impl<'a> Knowledge<'a> {
             (None, Some(old)) => self.interval.and_then(|interval| old.at.0.max(self.since).checked_add(interval).ok()),
             (None, None) => Some(Timestamp::MIN),
         };
-        match expires {
-            Some(expires) if expires <= self.now => {
-                self.wanted.insert(subject.clone());
-            }
-            Some(expires) => self.wake = Some(self.wake.map_or(expires, |wake| wake.min(expires))),
+        self.ask_at(subject, expires);
+        (answer, old)
+    }
+
+    /// Notes when a subject is to be asked for.
+    fn ask_at(&mut self, subject: &Subject, time: Option<Timestamp>) {
+        match time {
+            Some(time) if time <= self.now => drop(self.wanted.insert(subject.clone())),
+            Some(time) => self.wake = Some(self.wake.map_or(time, |wake| wake.min(time))),
             None => {}
         }
-        (answer, old)
     }
 
     /// What was known before stands while the server does not answer; what it refuses does not.

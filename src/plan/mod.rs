@@ -13,6 +13,7 @@ pub mod image;
 pub mod invariant;
 pub mod job;
 pub mod key;
+pub mod lack;
 pub mod lookup;
 pub mod name;
 pub mod object;

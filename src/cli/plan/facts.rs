@@ -76,25 +76,46 @@ impl Inventory {
         inventory
     }
 
-    pub fn plans(&self, whom: &dyn Ask) -> impl Iterator<Item = ChainPlan> {
-        self.chains.iter().map(|chain| self.plan(chain, whom))
+    /// The plans of all chains that are asked about. What one of them builds, links of another may stand on: they are
+    /// gone through until nothing more follows, each time with what is known of the others.
+    pub fn plans(&self, whom: &dyn Ask) -> Vec<ChainPlan> {
+        let mut all: Vec<_> = self.chains.iter().map(|chain| (chain, self.guess(chain, whom))).collect();
+        let mut plans: Vec<ChainPlan> = Vec::new();
+        loop {
+            let next = all.iter_mut().map(|(chain, guess)| plan(chain, guess, &plans, whom)).collect();
+            if plans == next {
+                return plans;
+            }
+            plans = next;
+        }
     }
 
-    fn plan(&self, object: &ImageChain, whom: &dyn Ask) -> ChainPlan {
-        let blank = |problems: &[Problem]| ChainPlan {
-            namespace: object.namespace(),
-            name: object.name_any(),
-            steps: Vec::new(),
-            problems: texts(problems),
-            assumed: Vec::new(),
-        };
-        match validate::chain(object) {
-            Ok(valid) => {
-                let mut guess = Guess::new(self, object, &valid, whom);
-                let steps = guess.steps(object, &valid, whom);
-                ChainPlan { steps, assumed: guess.notes, ..blank(&[]) }
-            }
-            Err(problems) => blank(&problems),
+    fn guess(&self, object: &ImageChain, whom: &dyn Ask) -> Result<(ValidChain, Guess), Vec<Problem>> {
+        let valid = validate::chain(object)?;
+        let guess = Guess::new(self, object, &valid, whom);
+        Ok((valid, guess))
+    }
+}
+
+/// The plan of a chain, as far as the plans of the others are known.
+fn plan(
+    object: &ImageChain,
+    guess: &mut Result<(ValidChain, Guess), Vec<Problem>>,
+    known: &[ChainPlan],
+    whom: &dyn Ask,
+) -> ChainPlan {
+    let (namespace, name) = (object.namespace(), object.name_any());
+    match guess {
+        Ok((valid, guess)) => {
+            let others = known.iter().filter(|other| other.namespace == namespace && other.name != name);
+            let others = others.flat_map(|other| {
+                other.steps.iter().map(|step| ((other.name.clone(), step.link.clone()), step.verdict))
+            });
+            let steps = guess.steps(object, valid, &others.collect(), whom);
+            ChainPlan { namespace, name, steps, problems: Vec::new(), assumed: guess.notes.clone() }
+        }
+        Err(problems) => {
+            ChainPlan { namespace, name, steps: Vec::new(), problems: texts(problems), assumed: Vec::new() }
         }
     }
 }
@@ -170,9 +191,15 @@ impl Guess {
     }
 
     /// The steps of the chain, once all that they depend on was asked or assumed.
-    fn steps(&mut self, object: &ImageChain, valid: &ValidChain, whom: &dyn Ask) -> Vec<preview::Step> {
+    fn steps(
+        &mut self,
+        object: &ImageChain,
+        valid: &ValidChain,
+        others: &preview::Others,
+        whom: &dyn Ask,
+    ) -> Vec<preview::Step> {
         loop {
-            let (steps, plan) = preview::steps(&self.facts.scene(object, valid));
+            let (steps, plan) = preview::steps(&self.facts.scene(object, valid), others);
             let answers = &self.facts.answers;
             let wanted: Vec<_> = plan.lookups.into_iter().filter(|subject| !answers.contains_key(subject)).collect();
             if wanted.is_empty() {
@@ -202,6 +229,9 @@ impl Guess {
                 (format!("the image {reference} exists"), Found::Digest(format!("sha256:{}", "0".repeat(64))))
             }
             Subject::Artifact { reference, .. } => (format!("{reference} is still there"), Found::Presence(true)),
+            Subject::Tags { repository, .. } => {
+                (format!("the tags of {repository} lead where they were moved"), Found::Strays(Vec::new()))
+            }
         };
         if !self.notes.contains(&note) {
             self.notes.push(note);
