@@ -103,6 +103,10 @@ func settingsOf(t *testing.T, recipe Recipe) map[string]setting {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Go reads an archive without an end, too; tar does not.
+	if !bytes.HasSuffix(archive, make([]byte, 1024)) {
+		t.Error("the archive has no end")
+	}
 	found := map[string]setting{}
 	for reader := tar.NewReader(bytes.NewReader(archive)); ; {
 		header, err := reader.Next()

@@ -47,7 +47,9 @@ func (r Recipe) archiveOfSettings() ([]byte, error) {
 	if err := add(sourcesFile, []byte(r.Mirror.Stanzas(r.Suite))); err != nil {
 		return nil, err
 	}
-	return archive.Bytes(), writer.Close()
+	// Its end is written by this.
+	err = writer.Close()
+	return archive.Bytes(), err
 }
 
 func modeOf(name string) int64 {
