@@ -104,6 +104,7 @@ func testDebian(t *testing.T, cluster *kube) {
 			`  apt-get update -q -o APT::Update::Error-Mode=any`,
 			`  apt-get install --simulate curl | grep '^Inst ca-certificates '`, // recommended by its library
 			`  test -z "$(ls /etc/*/*/*mmdebstrap* /etc/apt/sources.list 2>/dev/null)"`,
+			`  test "$(ls /etc/apt/sources.list.d)" = debian.sources`,
 			`  /usr/sbin/policy-rc.d || echo policy $?`))
 	}
 	for name, image := range images {
