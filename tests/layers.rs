@@ -55,6 +55,7 @@ const LAYERS: &[Layer] = &[
             "plan::path",
             "plan::recipe",
             "plan::text",
+            "plan::tree",
             "outcome",
             "remote",
         ]),

@@ -107,7 +107,7 @@ pub enum ImageError {
     #[error("is not the name of an image: «{0}» is not a registry (host or host:port)")]
     Registry(String),
     /// The tag is malformed.
-    #[error("is not the name of an image: «{0}» is not a tag (up to 128 letters, digits, _ . -)")]
+    #[error("«{0}» is not a tag (up to 128 letters, digits, _ . -, neither . nor - first){hint}", hint = hint(.0))]
     Tag(String),
     /// The digest is malformed.
     #[error("is not the name of an image: «{0}» is not a digest (sha256: and 64 hexadecimal digits)")]
@@ -115,9 +115,17 @@ pub enum ImageError {
     /// A repository was asked for, and this says more.
     #[error("must be a repository: leave the tag or digest out")]
     NotARepository,
+    /// A repository was asked for, and this names no registry.
+    #[error("must be a repository with its registry, as in registry.example/team/web")]
+    NoRegistry,
     /// It is too long.
     #[error("must not be longer than 512 bytes")]
     TooLong,
+}
+
+/// What to say of a placeholder where none is filled.
+fn hint(text: &str) -> &'static str {
+    if text.contains("$(") { ": tags hold no placeholders" } else { "" }
 }
 
 impl FromStr for Digest {
@@ -149,6 +157,9 @@ impl FromStr for Repository {
 
     fn from_str(text: &str) -> Result<Self, ImageError> {
         let reference: Reference = text.parse()?;
+        if !text.contains('/') {
+            return Err(ImageError::NoRegistry);
+        }
         match reference {
             Reference { repository, tag: None, digest: None } => Ok(repository),
             _ => Err(ImageError::NotARepository),
