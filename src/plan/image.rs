@@ -21,6 +21,17 @@ pub struct Repository {
     pub path: String,
 }
 
+impl Repository {
+    /// One that somebody writes as the place of images: the registry must not be left out, so that nobody publishes
+    /// to Docker Hub by a name that is too short.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn written(text: &str) -> Result<Self, ImageError> {
+        if text.contains('/') { text.parse() } else { Err(ImageError::NoRegistry) }
+    }
+}
+
 impl fmt::Display for Repository {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.registry, self.path)
@@ -157,9 +168,6 @@ impl FromStr for Repository {
 
     fn from_str(text: &str) -> Result<Self, ImageError> {
         let reference: Reference = text.parse()?;
-        if !text.contains('/') {
-            return Err(ImageError::NoRegistry);
-        }
         match reference {
             Reference { repository, tag: None, digest: None } => Ok(repository),
             _ => Err(ImageError::NotARepository),
@@ -296,6 +304,12 @@ mod tests {
             assert!(text.parse::<Reference>().is_err(), "{text:?}");
         }
         assert_eq!("r.example/a:1".parse::<Repository>(), Err(ImageError::NotARepository));
+        assert_eq!(Repository::written("web"), Err(ImageError::NoRegistry));
+        let tag = "$(source.revision)".parse::<Tag>().unwrap_err().to_string();
+        assert!(
+            tag.starts_with("«$(source.revision)» is not a tag") && tag.ends_with("tags hold no placeholders"),
+            "{tag}"
+        );
     }
 
     proptest! {

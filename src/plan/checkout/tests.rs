@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The problems and the notes of a recipe.
-fn look(spec: Value, files: &[(&str, &str)], others: &[(&str, Entry)]) -> (Vec<String>, Vec<String>) {
+fn look(spec: &Value, files: &[(&str, &str)], others: &[(&str, Entry)]) -> (Vec<String>, Vec<String>) {
     let mut object = json!({
         "apiVersion": "imagechain.dev/v1alpha1", "kind": "ImageBuild", "metadata": {"name": "web"},
         "spec": {"profile": "docker", "source": {"git": {"url": "https://git.example/web"}}},
@@ -54,7 +54,7 @@ fn a_good_source_has_all_that_is_named() {
         ("ansible/roles/web/molecule/shared/c.yml", ""),
         ("tests/test_a.py", ""),
     ];
-    assert_eq!(look(spec, &files, &[]), (vec![], vec![]));
+    assert_eq!(look(&spec, &files, &[]), (vec![], vec![]));
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn all_that_is_missing_is_told_at_once() {
         "verify": [{"molecule": {"scenario": "web"}}, {"pytest": {"directory": "packer/web.json"}}],
     });
     let template = r#"{"provisioners": [{"type": "shell", "script": "packer/a.sh"}]}"#;
-    let (problems, _) = look(spec, &[("packer/web.json", template), ("packer/a.sh", "")], &[]);
+    let (problems, _) = look(&spec, &[("packer/web.json", template), ("packer/a.sh", "")], &[]);
     assert_eq!(
         problems,
         [
@@ -82,7 +82,7 @@ fn all_that_is_missing_is_told_at_once() {
 #[test]
 fn a_folder_of_files_runs_at_the_root() {
     let template = "build {\n provisioner \"shell\" {\n script = \"a.sh\"\n }\n}\n";
-    let (problems, _) = look(packer("packer"), &[("packer/a.pkr.hcl", template), ("packer/a.sh", "")], &[]);
+    let (problems, _) = look(&packer("packer"), &[("packer/a.pkr.hcl", template), ("packer/a.sh", "")], &[]);
     assert_eq!(
         problems,
         [
@@ -96,16 +96,16 @@ fn a_folder_of_files_runs_at_the_root() {
 fn variables_have_values_where_no_file_may_say_otherwise() {
     let template = "variable \"dir\" { default = \"x\" }\nbuild {\n provisioner \"shell\" {\n script = \"${var.dir}/a.sh\"\n }\n}\n";
     let files = [("t.pkr.hcl", template), ("y/a.sh", ""), ("v.json", "")];
-    let with = |more: Value| {
+    let with = |more: &Value| {
         let mut packer = json!({"template": "t.pkr.hcl"});
         packer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        look(json!({"build": {"packer": packer}}), &files, &[])
+        look(&json!({"build": {"packer": packer}}), &files, &[])
     };
-    assert!(with(json!({})).0[0].contains("the source has no «x/a.sh»"));
-    assert_eq!(with(json!({"variables": {"dir": "y"}})), (vec![], vec![]));
+    assert!(with(&json!({})).0[0].contains("the source has no «x/a.sh»"));
+    assert_eq!(with(&json!({"variables": {"dir": "y"}})), (vec![], vec![]));
     let unknown = "t.pkr.hcl:4: provisioner shell: scripts";
     for more in [json!({"variableFiles": ["v.json"]}), json!({"variables": {"dir": "$(build.name)"}})] {
-        let (problems, notes) = with(more);
+        let (problems, notes) = with(&more);
         assert_eq!(problems, NONE);
         assert!(
             notes[0].starts_with(unknown.trim_end_matches('s')) && notes[0].contains("known to packer alone"),
@@ -124,7 +124,7 @@ fn links_submodules_and_lfs_are_told_where_they_are_used() {
     ];
     let mut spec = packer("packer/t.json");
     spec["paths"] = json!(["packer"]);
-    let (problems, notes) = look(spec, &[("packer/t.json", "{}")], &outside);
+    let (problems, notes) = look(&spec, &[("packer/t.json", "{}")], &outside);
     assert_eq!(problems, NONE);
     assert_eq!(
         notes,
@@ -137,7 +137,7 @@ fn links_submodules_and_lfs_are_told_where_they_are_used() {
         ("home/t.json", "«home/t.json» leads out of the source, by the link «home» to /home/me"),
         ("lib/t.json", "«lib/t.json» is in a submodule («lib»), and these are not fetched"),
     ] {
-        let (problems, _) = look(packer(template), &[], &outside);
+        let (problems, _) = look(&packer(template), &[], &outside);
         assert!(problems[0].starts_with(&format!("spec.build.packer.template: {sentence}")), "{problems:?}");
         // Without `paths` all is used.
         assert!(problems[1].starts_with("spec.paths: what the link uses has files in Git LFS"), "{problems:?}");
@@ -150,28 +150,28 @@ fn a_folder_of_the_source_is_where_paths_begin() {
     spec["source"] = json!({"git": {"url": "https://git.example/web", "directory": "images"}});
     let template = r#"{"provisioners": [{"type": "shell", "scripts": ["a.sh", "/opt/b.sh", "../../c.sh"]}]}"#;
     let files = [("images/web.json", template), ("images/a.sh", "")];
-    let (problems, notes) = look(spec.clone(), &files, &[("other/big.bin", Entry::Pointer)]);
+    let (problems, notes) = look(&spec, &files, &[("other/big.bin", Entry::Pointer)]);
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(
         problems[0].contains("«../../c.sh»: «images/../../c.sh» leads out of the source (packer runs in images)"),
         "{problems:?}"
     );
     assert!(notes[0].contains("/opt/b.sh is not in the source"), "{notes:?}");
-    assert_eq!(look(spec, &[("a", "")], &[]).0, ["spec.source.git.directory: the source has no folder «images»"]);
+    assert_eq!(look(&spec, &[("a", "")], &[]).0, ["spec.source.git.directory: the source has no folder «images»"]);
 }
 
 #[test]
 fn a_scenario_may_be_a_collections_or_elsewhere() {
-    let spec = |environment: Value| {
+    let spec = |environment: &Value| {
         let mut spec = packer("t.json");
         spec["verify"] = json!([{"molecule": {"scenario": "web", "environment": environment}}]);
         spec
     };
     let files = [("t.json", "{}"), ("extensions/molecule/web/molecule.yml", "a: b\n")];
-    assert_eq!(look(spec(json!({})), &files, &[]).0, NONE);
-    assert_eq!(look(spec(json!({"MOLECULE_GLOB": "x/*/molecule.yml"})), &files[..1], &[]).0, NONE);
+    assert_eq!(look(&spec(&json!({})), &files, &[]).0, NONE);
+    assert_eq!(look(&spec(&json!({"MOLECULE_GLOB": "x/*/molecule.yml"})), &files[..1], &[]).0, NONE);
     let text = "provisioner:\n  playbooks:\n    converge: c.yml\n    prepare: ${HOME}/p.yml\n    verify: a.b.c\n";
-    let (problems, notes) = look(spec(json!({})), &[("t.json", "{}"), ("molecule/web/molecule.yml", text)], &[]);
+    let (problems, notes) = look(&spec(&json!({})), &[("t.json", "{}"), ("molecule/web/molecule.yml", text)], &[]);
     assert_eq!(
         problems,
         [
