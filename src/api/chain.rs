@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{
-    Digest, Duration, ImageReference, Label, ObjectName, RelativePath, Repository, Source, Tag, default_service_account,
+    Digest, Duration, ImageReference, Label, ObjectName, PATHS, RelativePath, Repository, Source, Tag,
+    default_service_account,
 };
 use super::condition::Reason;
 use super::recipe::{BuildStep, Parent, Publish, Retry, Timeouts, VerifyStep};
@@ -161,7 +162,7 @@ pub struct Link {
     /// with a test step that names no directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(merge_strategy = ListMerge::Set, validation = PATHS)]
     pub paths: Vec<RelativePath>,
     /// How it is built.
     pub build: BuildStep,

@@ -235,6 +235,10 @@ reasons! {
         EngineUnavailable,
         /// The builder image lacks a tool, or has one that is too old.
         BuilderUnsuitable,
+        /// A file that the link uses is in Git LFS, whose content is not fetched.
+        LfsNotFetched,
+        /// A file that the link names is in a submodule, which is not fetched.
+        SubmoduleNotFetched,
     }
     Deadline {
         /// The build stage took longer than `timeouts.build`.

@@ -8,7 +8,7 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{failure::Failure, retry};
+use super::{failure::Failure, git::Obstacle, retry};
 use crate::api::{chain::Lookup, condition::Class};
 
 /// Something to ask.
@@ -107,6 +107,8 @@ pub enum Found {
         commit: String,
         /// The ID of the object by path; absent where the commit has none.
         objects: BTreeMap<String, String>,
+        /// Why some of the paths have none, where that is known.
+        obstacles: BTreeMap<String, Obstacle>,
     },
     /// A digest.
     Digest(String),
@@ -151,11 +153,25 @@ impl Answer {
     pub fn expires(&self, interval: Option<Duration>) -> Option<Timestamp> {
         let again = match &self.result {
             Err(failure) if failure.reason.class() == Class::Infrastructure => Some(retry::pause(self.failures)),
-            Err(_) => Some(interval.map_or(retry::LONGEST, |interval| interval.min(retry::LONGEST))),
+            Err(_) => Some(refusal_pause(interval)),
             Ok(_) => interval,
         };
         self.at.checked_add(again?).ok()
     }
+}
+
+/// How long what is refused, or not there, is left alone.
+fn refusal_pause(interval: Option<Duration>) -> Duration {
+    interval.map_or(retry::LONGEST, |interval| interval.min(retry::LONGEST))
+}
+
+/// What a commit has at the paths that were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Objects<'a> {
+    /// The IDs of the objects; absent where there is none.
+    pub objects: &'a BTreeMap<String, String>,
+    /// Why some of the paths have none.
+    pub obstacles: &'a BTreeMap<String, Obstacle>,
 }
 
 /// What is known of a subject.
@@ -238,15 +254,11 @@ impl<'a> Knowledge<'a> {
 
     /// The commit of a git source and, where they were asked for just now, the objects of its paths. A commit
     /// that is remembered is of use only where what its files hold is remembered too.
-    pub fn commit(
-        &mut self,
-        subject: &Subject,
-        files_are_known: bool,
-    ) -> Known<(String, Option<&'a BTreeMap<String, String>>)> {
+    pub fn commit(&mut self, subject: &Subject, files_are_known: bool) -> Known<(String, Option<Objects<'a>>)> {
         match self.ask_beside(subject, files_are_known) {
-            (Some(Answer { result: Ok(Found::Commit { commit, objects }), at, .. }), _) => {
+            (Some(Answer { result: Ok(Found::Commit { commit, objects, obstacles }), at, .. }), _) => {
                 self.keep(subject, commit, *at);
-                Known::Value((commit.clone(), Some(objects)))
+                Known::Value((commit.clone(), Some(Objects { objects, obstacles })))
             }
             (answer, Some(old)) => self.fall_back(answer, old, subject).map(|commit| (commit, None)),
             (Some(Answer { result: Err(failure), .. }), None) => Known::Failed(failure.clone()),
@@ -302,6 +314,13 @@ impl<'a> Knowledge<'a> {
         };
         self.ask_at(subject, expires);
         (answer, old)
+    }
+
+    /// Asks for a subject again as if what was found had been refused: it is of no use as it is.
+    pub fn reject(&mut self, subject: &Subject) {
+        let pause = refusal_pause(self.interval);
+        let again = self.answers.get(subject).and_then(|answer| answer.at.checked_add(pause).ok());
+        self.ask_at(subject, again);
     }
 
     /// Notes when a subject is to be asked for.

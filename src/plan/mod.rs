@@ -4,6 +4,7 @@
 pub mod access;
 pub mod build;
 pub mod chain;
+pub mod checkout;
 pub mod dependency;
 pub mod duration;
 pub mod event;
@@ -28,5 +29,6 @@ pub mod retry;
 pub mod slots;
 pub mod status;
 pub mod text;
+pub mod tree;
 pub mod valid;
 pub mod validate;

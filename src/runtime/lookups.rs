@@ -99,11 +99,13 @@ impl Lookups {
     ) -> Result<Answered, Used<Failure>> {
         let Used { outcome: credentials, secret_version } = self.reader.git(namespace, secret, url).await?;
         let query = git::Query::new(url, revision, paths, credentials);
-        let query = query.map_err(|message| Failure::new(Reason::SpecInvalid, message))?.with_secret_name(secret);
+        let query = query
+            .map_err(|wrong| Failure::new(Reason::SpecInvalid, format!("source.git {wrong}")))?
+            .with_secret_name(secret);
         let outcome = match git::look_up(&query, &self.git).await {
-            Ok(git::Found { commit, objects }) => {
+            Ok(git::Found { commit, objects, obstacles }) => {
                 let objects = objects.into_iter().filter_map(|(path, id)| Some((path, id?))).collect();
-                Ok(Found::Commit { commit, objects })
+                Ok(Found::Commit { commit, objects, obstacles })
             }
             Err(error) => Err(Failure::new(error.reason(), error.to_string())),
         };

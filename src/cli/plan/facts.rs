@@ -180,7 +180,9 @@ impl Guess {
             if found.is_none() && !config_maps.contains_key(name) {
                 self.notes.push(format!("the ConfigMap «{name}» exists and has the files that links name"));
             }
-            let paths = link.recipe.paths.iter().map(|path| (path.to_string(), "assumed".to_owned()));
+            let needed = link.recipe.steps.needs().into_iter().map(|needed| needed.path);
+            let paths = link.recipe.paths.iter().map(ToString::to_string).chain(needed);
+            let paths = paths.map(|path| (path, "assumed".to_owned()));
             let known = config_maps.entry(name.clone()).or_insert_with(|| ConfigMapFact::Entries(BTreeMap::new()));
             match (found, known) {
                 (Some(found), known) => *known = found,
@@ -223,7 +225,7 @@ impl Guess {
             Subject::Git { url, revision, paths, .. } => {
                 let objects = paths.iter().map(|path| (path.clone(), "assumed".to_owned())).collect();
                 let note = format!("{url} has the revision {revision}, and in it the files that links name");
-                (note, Found::Commit { commit: "0".repeat(40), objects })
+                (note, Found::Commit { commit: "0".repeat(40), objects, obstacles: BTreeMap::new() })
             }
             Subject::Image { reference, .. } => {
                 (format!("the image {reference} exists"), Found::Digest(format!("sha256:{}", "0".repeat(64))))

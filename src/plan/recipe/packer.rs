@@ -2,7 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{fields::Fields, tool::Tool, values::Values, variables::Variables};
+use super::{
+    fields::Fields,
+    needed::{Needed, Wants},
+    tool::Tool,
+    values::Values,
+    variables::Variables,
+};
 use crate::{
     api::recipe as api,
     plan::{path::SourcePath, placeholder::Template},
@@ -53,6 +59,16 @@ impl Packer<Template> {
     }
 }
 
+impl<T> Packer<T> {
+    /// The folder in which packer runs, as all paths of a recipe are, when the template is a file or a folder of files.
+    /// Empty: the folder of the source.
+    #[must_use]
+    pub fn runs_in(&self, template_is_folder: bool) -> &str {
+        let above = self.template.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
+        if template_is_folder { "" } else { above }
+    }
+}
+
 impl<T> Tool<T> for Packer<T> {
     fn variables(&self) -> &Variables<T> {
         &self.variables
@@ -60,5 +76,12 @@ impl<T> Tool<T> for Packer<T> {
 
     fn paths(&self) -> Vec<&SourcePath> {
         [&self.template].into_iter().chain(&self.variable_files).collect()
+    }
+
+    fn needs(&self) -> Vec<Needed> {
+        let files = self.variable_files.iter().enumerate();
+        let files =
+            files.map(|(index, file)| Needed::new(format!("variableFiles[{index}]"), file.as_str(), Wants::File));
+        [Needed::new("template", self.template.as_str(), Wants::Either)].into_iter().chain(files).collect()
     }
 }

@@ -207,7 +207,7 @@ impl World {
                     }
                 };
                 let objects = paths.iter().filter_map(|path| Some((path.clone(), id(path)?))).collect();
-                Ok(Found::Commit { commit: self.commit(), objects })
+                Ok(Found::Commit { commit: self.commit(), objects, obstacles: BTreeMap::new() })
             }
             Subject::Image { reference, .. } => self.bases.get(reference).map_or_else(
                 || Err(Failure::new(Reason::BaseImageNotFound, format!("there is no {reference}"))),

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::condition::Reason,
-    plan::failure::Failure,
+    plan::{failure::Failure, tree::of_submodule},
     runner::{context::Context, report::local, source},
 };
 
@@ -37,8 +37,9 @@ pub(super) async fn template(
 ) -> Result<Template, Failure> {
     let context = packer.context;
     let path = source::place(context, written)?;
-    let files = files(&path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Failure::new(
+    let files = files(&path).map_err(|error| match (error.kind(), source::submodule(context, written)) {
+        (_, Some(submodule)) => Failure::new(Reason::SubmoduleNotFetched, of_submodule(written, &submodule)),
+        (io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, None) => Failure::new(
             Reason::TemplateInvalid,
             format!("the source has no file {written}: correct build.packer.template"),
         ),
@@ -95,7 +96,10 @@ fn without_plugins(context: &Context, path: &Path, plugins: &[String], version: 
     let texts = files(&copy).map_err(|error| local("the template cannot be read", &error))?;
     for (file, text) in texts {
         if let Some(text) = template::without_required_plugins(&text) {
-            fs::write(file, text).map_err(|error| local("the template cannot be written", &error))?;
+            // Anew: where the user's is a link, the copy is one, too.
+            fs::remove_file(&file)
+                .and_then(|()| fs::write(&file, text))
+                .map_err(|error| local("the template cannot be written", &error))?;
         }
     }
     Ok(copy)
