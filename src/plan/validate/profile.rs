@@ -7,7 +7,7 @@ use crate::{
     api::profile::{BuildProfile, BuildProfileSpec, Registry, ResourceQuantity, Resources, Staging},
     plan::{
         duration,
-        image::{Reference, Repository},
+        image::{Reference, Repository, canonical},
         valid::{ValidProfile, ValidStaging},
         validate::{
             label::check_label,
@@ -57,8 +57,11 @@ pub fn profile(object: &BuildProfile) -> Result<ValidProfile, Vec<Problem>> {
             storage_bytes: storage?,
             max_concurrent: spec.max_concurrent_builds.and_then(|most| u32::try_from(most).ok()),
             staging: staging.map_or(Some(None), |staging| staging.map(Some))?,
-            mirrors: mirrors.iter().map(|each| (each.registry.0.clone(), each.mirror.0.clone())).collect(),
-            insecure: insecure.iter().map(|host| host.0.clone()).collect(),
+            mirrors: mirrors
+                .iter()
+                .map(|each| (canonical(&each.registry.0).to_owned(), canonical(&each.mirror.0).to_owned()))
+                .collect(),
+            insecure: insecure.iter().map(|host| canonical(&host.0).to_owned()).collect(),
             certificate_authority: certificate_authority.as_ref().map(|map| map.name.to_string()),
             keep_succeeded: keep_succeeded?,
             keep_failed: keep_failed?,

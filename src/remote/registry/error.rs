@@ -45,8 +45,8 @@ pub enum Error {
     /// There is no such image.
     #[error("{0} does not exist: correct the name, or push it")]
     NotFound(String),
-    /// The index has no image for the platform.
-    #[error("{reference} has no image for {platform}, only for {present}")]
+    /// It has no image for the platform.
+    #[error("{reference} has no image for {platform}, only for {present}: name another image, or a profile whose `platform` it has")]
     NoPlatform {
         /// The name as it is written.
         reference: String,
@@ -54,6 +54,14 @@ pub enum Error {
         platform: String,
         /// What is there.
         present: String,
+    },
+    /// It is an image, of a form that is never used.
+    #[error("{place}: {wrong}: push it again with a present tool, or name another image")]
+    Unsupported {
+        /// The repository.
+        place: String,
+        /// What is wrong.
+        wrong: &'static str,
     },
     /// What was staged is not there any more.
     #[error("{repository}@{digest} is gone: it must be built again")]
@@ -139,6 +147,7 @@ impl Error {
             Self::AccessDenied { .. } => Reason::AccessDenied,
             Self::PushDenied { .. } | Self::Rejected { .. } => Reason::PushDenied,
             Self::NotFound(_) | Self::NoPlatform { .. } => Reason::BaseImageNotFound,
+            Self::Unsupported { .. } => Reason::ImageUnsupported,
             Self::ImageMismatch { .. } => Reason::ImageMismatch,
             Self::NotMountable { .. } => Reason::StagingNotMountable,
             Self::Certificates | Self::Client(_) => Reason::SpecInvalid,

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{
     credentials::{Credentials, Login},
     error::{Error, Identity, LONGEST_RETRY_AFTER},
-    manifest::{self, Manifest},
+    manifest::{self, Manifest, Unusable},
     settings::Settings,
 };
 use crate::{
@@ -39,7 +39,8 @@ pub(super) enum Purpose {
 pub(super) struct Session<'a> {
     http: &'a reqwest::Client,
     settings: &'a Settings,
-    repository: &'a Repository,
+    /// The repository, as messages name it.
+    place: String,
     base: Url,
     login: Option<&'a Login>,
     /// The Secret that the login is from.
@@ -87,7 +88,7 @@ impl<'a> Session<'a> {
         Ok(Self {
             http,
             settings,
-            repository,
+            place: repository.to_string(),
             base: base.map_err(not_an_address)?,
             login: credentials.of(repository),
             secret: credentials.secret(),
@@ -95,6 +96,11 @@ impl<'a> Session<'a> {
             scopes: vec![format!("repository:{}:{actions}", repository.path)],
             authorization: None,
         })
+    }
+
+    /// The same, with the name that messages give to the repository.
+    pub(super) fn named(self, place: String) -> Self {
+        Self { place, ..self }
     }
 
     /// Asks also for the right to read a second repository, to mount from it.
@@ -200,9 +206,26 @@ impl<'a> Session<'a> {
             return Err(self.no_registry("gives a web page"));
         }
         let body = self.read(answer, LONGEST_MANIFEST).await?;
-        let (manifest, own_type) = manifest::parse(&body).map_err(|wrong| self.no_registry(wrong))?;
+        let (manifest, own_type) = manifest::parse(&body).map_err(|wrong| match wrong {
+            Unusable::NoManifest(wrong) => self.no_registry(wrong),
+            Unusable::Unsupported(wrong) => Error::Unsupported { place: self.place.clone(), wrong },
+        })?;
         let digest = self.expect(Digest::of(&body), said.as_ref())?;
         Ok(Some(Found { digest, body, media_type: own_type.unwrap_or(media_type), manifest }))
+    }
+
+    /// The config of an image.
+    pub(super) async fn config(&mut self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        let request = self.request(Method::GET, &format!("blobs/{digest}"))?;
+        let answer = self.send(request).await?;
+        match answer.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Err(self.no_registry("has a manifest, and not the config that it names")),
+            _ => return Err(self.refusal(answer).await),
+        }
+        let body = self.read(answer, LONGEST_MANIFEST).await?;
+        self.expect(Digest::of(&body), Some(digest))?;
+        Ok(body)
     }
 
     async fn ask(&mut self, method: Method, name: &str) -> Result<Option<Response>, Error> {
@@ -222,7 +245,7 @@ impl<'a> Session<'a> {
     pub(super) fn expect(&self, found: Digest, expected: Option<&Digest>) -> Result<Digest, Error> {
         match expected {
             Some(expected) if *expected != found => {
-                Err(Error::WrongDigest { place: self.repository.to_string(), expected: expected.to_string(), found })
+                Err(Error::WrongDigest { place: self.place.clone(), expected: expected.to_string(), found })
             }
             _ => Ok(found),
         }
@@ -233,7 +256,7 @@ impl<'a> Session<'a> {
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| self.failure(&error))? {
             if body.len() + chunk.len() > most {
-                return Err(self.no_registry(&format!("gives more than {most} bytes for one manifest or token")));
+                return Err(self.no_registry(&format!("gives more than {most} bytes for one manifest, config or token")));
             }
             body.extend_from_slice(&chunk);
         }
@@ -261,11 +284,11 @@ impl<'a> Session<'a> {
         if self.purpose == Purpose::Read || is_busy {
             return self.unavailable(format!("answers {status}"), retry_after);
         }
-        Error::Rejected { place: self.repository.to_string(), status }
+        Error::Rejected { place: self.place.clone(), status }
     }
 
     fn denied(&self) -> Error {
-        let place = self.repository.to_string();
+        let place = self.place.clone();
         let identity = self.login.map_or(Identity::Anonymous, |_| Identity::Credentials(self.secret.clone()));
         match self.purpose {
             Purpose::Read => Error::AccessDenied { place, identity },
@@ -284,11 +307,11 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn unavailable(&self, cause: String, retry_after: Option<Duration>) -> Error {
-        Error::Unavailable { place: self.repository.to_string(), cause, retry_after }
+        Error::Unavailable { place: self.place.clone(), cause, retry_after }
     }
 
     pub(super) fn no_registry(&self, cause: &str) -> Error {
-        Error::NoRegistry { place: self.repository.to_string(), cause: cause.to_owned() }
+        Error::NoRegistry { place: self.place.clone(), cause: cause.to_owned() }
     }
 }
 
