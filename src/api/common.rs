@@ -133,6 +133,16 @@ checked_string!(
 );
 
 checked_string!(
+    /// The URL of a proxy. Credentials in it would be shown to whoever may read the profile.
+    ProxyUrl, 8..=255, r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?$"
+);
+
+checked_string!(
+    /// A host, a domain, an address or a range of addresses that no proxy is asked for.
+    NoProxy, 1..=255, r"^[A-Za-z0-9.*:_-]+(/[0-9]{1,3})?$"
+);
+
+checked_string!(
     /// A digest of a registry.
     Digest, 71..=71, r"^sha256:[a-f0-9]{64}$"
 );

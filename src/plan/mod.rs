@@ -4,6 +4,7 @@
 pub mod access;
 pub mod build;
 pub mod chain;
+pub mod credentials;
 pub mod dependency;
 pub mod duration;
 pub mod event;
@@ -15,6 +16,7 @@ pub mod job;
 pub mod key;
 pub mod lookup;
 pub mod name;
+pub mod network;
 pub mod object;
 pub mod observed;
 pub mod patch;

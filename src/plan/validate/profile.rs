@@ -4,11 +4,12 @@ use k8s_openapi::api::core::v1::Toleration;
 use kube::ResourceExt;
 
 use crate::{
-    api::profile::{BuildProfile, BuildProfileSpec, Registry, ResourceQuantity, Resources, Staging},
+    api::profile::{self as api, BuildProfile, BuildProfileSpec, Registry, ResourceQuantity, Resources, Staging},
     plan::{
         duration,
         image::{Reference, Repository, canonical},
-        valid::{ValidProfile, ValidStaging},
+        network::Proxy,
+        valid::{ValidNetwork, ValidProfile, ValidStaging},
         validate::{
             label::check_label,
             problem::{Problem, Problems},
@@ -63,12 +64,25 @@ pub fn profile(object: &BuildProfile) -> Result<ValidProfile, Vec<Problem>> {
                 .collect(),
             insecure: insecure.iter().map(|host| canonical(&host.0).to_owned()).collect(),
             certificate_authority: certificate_authority.as_ref().map(|map| map.name.to_string()),
+            network: spec.network.as_ref().map(network).unwrap_or_default(),
             keep_succeeded: keep_succeeded?,
             keep_failed: keep_failed?,
             deadline: deadline?,
         })
     };
     problems.finish(valid())
+}
+
+fn network(written: &api::Network) -> ValidNetwork {
+    let proxy = written.proxy.as_ref().map(|proxy| Proxy {
+        http: proxy.http.as_ref().map(ToString::to_string),
+        https: proxy.https.as_ref().map(ToString::to_string),
+        no_proxy: proxy.no_proxy.iter().map(ToString::to_string).collect(),
+    });
+    ValidNetwork {
+        certificate_authority: written.certificate_authority.as_ref().map(|map| map.name.to_string()),
+        proxy,
+    }
 }
 
 fn staging(written: &Staging, problems: &mut Problems) -> Option<ValidStaging> {

@@ -10,7 +10,6 @@ use reqwest::{
     Method, StatusCode,
     redirect::{Action, Attempt, Policy},
 };
-use rustls::crypto::ring;
 
 use super::{
     credentials::Credentials,
@@ -68,25 +67,16 @@ impl Registry {
     /// Makes a client. That reads the certificates of the system: it is to be kept, one for each profile.
     ///
     /// # Errors
-    /// The certificates of the settings are none, or the system has no certificates to trust.
+    /// The settings cannot be used, or the system has no certificates to trust.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        // Fails where a provider is installed already, which is as good.
-        let _ = ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
+        let builder = settings
+            .network
+            .client()?
             .user_agent(concat!("imagechain/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::custom(redirect))
             .connect_timeout(CONNECT)
-            // Settings are values: what the environment says of proxies is for `cli` to read.
-            .no_proxy()
             // An address that leads elsewhere must not tell where somebody came from.
             .referer(false);
-        if let Some(pem) = &settings.certificates {
-            let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).unwrap_or_default();
-            if certificates.is_empty() {
-                return Err(Error::Certificates);
-            }
-            builder = builder.tls_certs_merge(certificates);
-        }
         let http = builder.build().map_err(|error| Error::Client(session::cause(&error)))?;
         Ok(Self { http, settings, known: Arc::default() })
     }
@@ -131,7 +121,8 @@ impl Registry {
         let session = self.session(place.repository, credentials, Purpose::Read)?;
         let mut session = session.named(format!("{}{}", reference.repository, place.mirror));
         let absent = || Error::NotFound(name.clone());
-        let no_platform = |present| Error::NoPlatform { reference: name.clone(), platform: platform.to_owned(), present };
+        let no_platform =
+            |present| Error::NoPlatform { reference: name.clone(), platform: platform.to_owned(), present };
         let head = session.head(reference.manifest()).await?.ok_or_else(absent)?;
         if let Some(digest) = head.image.filter(|digest| self.is_known(digest, platform)) {
             return session.expect(digest, reference.digest.as_ref());

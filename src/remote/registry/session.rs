@@ -11,14 +11,17 @@ use reqwest::{
 use serde::Deserialize;
 
 use super::{
-    credentials::{Credentials, Login},
+    credentials::{Credentials, Identified},
     error::{Error, Identity, LONGEST_RETRY_AFTER},
     manifest::{self, Manifest, Unusable},
     settings::Settings,
 };
 use crate::{
-    plan::image::{Digest, Repository},
-    remote::secret::SecretName,
+    plan::{
+        credentials::{ConfigError, Login},
+        image::{DOCKER_HUB, Digest, Repository},
+    },
+    remote::network::distrust,
 };
 
 /// The most of a manifest that is read, in bytes: what registries allow at least and most allow at most
@@ -43,8 +46,8 @@ pub(super) struct Session<'a> {
     place: String,
     base: Url,
     login: Option<&'a Login>,
-    /// The Secret that the login is from.
-    secret: &'a SecretName,
+    /// Who we are, if that is refused.
+    identity: Identity,
     purpose: Purpose,
     /// What we ask a token server for.
     scopes: Vec<String>,
@@ -77,21 +80,27 @@ impl<'a> Session<'a> {
     ) -> Result<Self, Error> {
         let scheme = if settings.insecure.contains(&repository.registry) { "http" } else { "https" };
         // Docker Hub is called by another name than it answers under.
-        let host = if repository.registry == "docker.io" { "registry-1.docker.io" } else { &repository.registry };
+        let host = if repository.registry == DOCKER_HUB { "registry-1.docker.io" } else { &repository.registry };
         let base = Url::parse(&format!("{scheme}://{host}/v2/{}/", repository.path));
         let actions = match purpose {
             Purpose::Read => "pull",
             Purpose::Write => "pull,push",
             Purpose::Delete => "delete",
         };
+        let unusable = |why: &ConfigError| Error::Unusable {
+            place: repository.to_string(),
+            secret: credentials.secret().clone(),
+            why: why.clone(),
+        };
+        let Identified { login, identity } = credentials.of(repository).map_err(unusable)?;
         let not_an_address = |_| Error::NoRegistry { place: repository.to_string(), cause: "has no address".into() };
         Ok(Self {
             http,
             settings,
             place: repository.to_string(),
             base: base.map_err(not_an_address)?,
-            login: credentials.of(repository),
-            secret: credentials.secret(),
+            login,
+            identity,
             purpose,
             scopes: vec![format!("repository:{}:{actions}", repository.path)],
             authorization: None,
@@ -256,7 +265,9 @@ impl<'a> Session<'a> {
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| self.failure(&error))? {
             if body.len() + chunk.len() > most {
-                return Err(self.no_registry(&format!("gives more than {most} bytes for one manifest, config or token")));
+                return Err(
+                    self.no_registry(&format!("gives more than {most} bytes for one manifest, config or token"))
+                );
             }
             body.extend_from_slice(&chunk);
         }
@@ -289,7 +300,7 @@ impl<'a> Session<'a> {
 
     fn denied(&self) -> Error {
         let place = self.place.clone();
-        let identity = self.login.map_or(Identity::Anonymous, |_| Identity::Credentials(self.secret.clone()));
+        let identity = self.identity.clone();
         match self.purpose {
             Purpose::Read => Error::AccessDenied { place, identity },
             Purpose::Write | Purpose::Delete => Error::PushDenied { place, identity },
@@ -300,6 +311,9 @@ impl<'a> Session<'a> {
         if error.is_redirect() {
             return self
                 .no_registry(&format!("redirects without end, or to an address without TLS ({})", cause(error)));
+        }
+        if let Some(why) = distrust(error) {
+            return Error::Untrusted { place: self.place.clone(), why };
         }
         let cause =
             if error.is_timeout() { "does not answer in time".to_owned() } else { format!("fails: {}", cause(error)) };
