@@ -217,8 +217,10 @@ pub struct GitSource {
     /// The folder of the repository that all paths are relative to. Default: its root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<RelativePath>,
-    /// A Secret with `username` and `password` (a token) for http and https, or `identity` and
-    /// `known_hosts` for ssh. It is sent to the host of the URL and to no other.
+    /// A Secret: for http and https `username` and `password`, or a token as `password` alone, and `ca.crt`, `tls.crt`
+    /// and `tls.key` where the server wants them; for ssh `ssh-privatekey` (or `identity`) and `known_hosts`. The types
+    /// `kubernetes.io/basic-auth`, `kubernetes.io/ssh-auth` and `kubernetes.io/tls` have these. It is sent to the host of
+    /// the URL and to no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
 }

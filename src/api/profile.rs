@@ -224,8 +224,8 @@ pub struct Proxy {
 pub struct Staging {
     /// The repository. It must be on the same registry as what is published from it.
     pub repository: Repository,
-    /// A Secret of the execution namespace, of type `kubernetes.io/dockerconfigjson`, with the right to
-    /// push there, and to nothing that is published.
+    /// A Secret of the execution namespace with the right to push there, and to nothing that is published, of the types
+    /// that `from.secretRef` of a link has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
 }

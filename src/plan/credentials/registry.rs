@@ -378,7 +378,7 @@ mod tests {
         let (config, legacy) =
             (json!({"auths": {"r.example": good}}).to_string(), json!({"r.example": good}).to_string());
         for (keys, image, expected) in [
-            (&[(".dockerconfigjson", config.as_str())] as &[_], "r.example/a", Some(pair("bob", "secret"))),
+            (&[(".dockerconfigjson", config.as_str())] as &[(&str, &str)], "r.example/a", Some(pair("bob", "secret"))),
             (&[(".dockercfg", &legacy)], "r.example/a", Some(pair("bob", "secret"))),
             (&[(".dockercfg", &legacy)], "other.example/a", None),
             (&[("username", "bob\n"), ("password", "secret\n")], "r.example/a", Some(pair("bob", "secret"))),
