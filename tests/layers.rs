@@ -40,17 +40,24 @@ const LAYERS: &[Layer] = &[
     Layer { name: "render", may_use: Only(&["api", "plan"]), pure: true, infallible: true },
     Layer { name: "outcome", may_use: Only(&["api", "plan"]), pure: true, infallible: false },
     // Grammars of `plan`, no decisions.
-    Layer { name: "remote", may_use: Only(&["api", "plan::git", "plan::image"]), pure: false, infallible: false },
+    Layer {
+        name: "remote",
+        may_use: Only(&["api", "plan::credentials", "plan::git", "plan::image", "plan::network"]),
+        pure: false,
+        infallible: false,
+    },
     Layer { name: "view", may_use: Only(&["api", "plan"]), pure: true, infallible: false },
     Layer {
         name: "runner",
         // Words and names of `plan`, no decisions.
         may_use: Only(&[
             "api",
+            "plan::credentials",
             "plan::dependency",
             "plan::failure",
             "plan::image",
             "plan::job",
+            "plan::network",
             "plan::observed",
             "plan::path",
             "plan::recipe",

@@ -188,6 +188,16 @@ checked_string!(
 );
 
 checked_string!(
+    /// The URL of a proxy. Credentials in it would be shown to whoever may read the profile.
+    ProxyUrl, 8..=255, r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?$"
+);
+
+checked_string!(
+    /// A host, a domain, an address or a range of addresses that no proxy is asked for.
+    NoProxy, 1..=255, r"^[A-Za-z0-9.*:_-]+(/[0-9]{1,3})?$"
+);
+
+checked_string!(
     /// A digest of a registry.
     Digest, 71..=71, r"^sha256:[a-f0-9]{64}$"
 );
@@ -262,8 +272,10 @@ pub struct GitSource {
     /// The folder of the repository that all paths are relative to. Default: its root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<RelativePath>,
-    /// A Secret with `username` and `password` (a token) for http and https, or `identity` and
-    /// `known_hosts` for ssh. It is sent to the host of the URL and to no other.
+    /// A Secret: for http and https `username` and `password`, or a token as `password` alone, and `ca.crt`, `tls.crt`
+    /// and `tls.key` where the server wants them; for ssh `ssh-privatekey` (or `identity`) and `known_hosts`. The types
+    /// `kubernetes.io/basic-auth`, `kubernetes.io/ssh-auth` and `kubernetes.io/tls` have these. It is sent to the host of
+    /// the URL and to no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
 }

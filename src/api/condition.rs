@@ -225,6 +225,8 @@ reasons! {
         NameCollision,
         /// The profile's execution namespace is missing, not labelled, or closed to the operator.
         ExecutionNamespaceNotReady,
+        /// A base image is of a form that no present engine pulls, such as a manifest of schema 1.
+        ImageUnsupported,
         /// An image of the profile cannot be pulled.
         ImagePullFailed,
         /// The kubelet cannot make a container as asked.
@@ -277,6 +279,8 @@ reasons! {
         ChainNotFound,
         /// A registry or git server refuses the credentials for reading.
         AccessDenied,
+        /// The certificate of a registry or git server is not trusted.
+        CertificateNotTrusted,
         /// The registry refuses the credentials for writing.
         PushDenied,
         /// The link that it stands on has failed.

@@ -11,7 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chain::not_observed;
-use super::common::{ConfigMapSource, Duration, ImageReference, ObjectName, RegistryHost, Repository, SecretReference};
+use super::common::{
+    ConfigMapSource, Duration, ImageReference, NoProxy, ObjectName, ProxyUrl, RegistryHost, Repository, SecretReference,
+};
 
 /// Who may build with which privileges, where. To allow a tenant a privileged profile is to give them root
 /// on every node that the profile can reach.
@@ -33,7 +35,12 @@ use super::common::{ConfigMapSource, Duration, ImageReference, ObjectName, Regis
     printcolumn(name = "Namespace", type_ = "string", json_path = ".spec.executionNamespace"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("size(self.metadata.name) <= 63")
-        .message("the name becomes the value of a label on pods: 63 characters at most")
+        .message("the name becomes the value of a label on pods: 63 characters at most"),
+    validation = Rule::new(
+        "!has(self.spec.registry) || !has(self.spec.registry.certificateAuthority) || !has(self.spec.network) || \
+         !has(self.spec.network.certificateAuthority)"
+    )
+    .message("leave registry.certificateAuthority out: network.certificateAuthority is for registries, too")
 )]
 pub struct BuildProfileSpec {
     /// What keeps a build from its node.
@@ -73,6 +80,9 @@ pub struct BuildProfileSpec {
     /// The registry that builds push to, and how registries are reached.
     #[serde(default)]
     pub registry: Registry,
+    /// How builds, and look-ups for them, reach servers. It does not decide what is built: no image is rebuilt for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
     /// How long finished pods, with their logs, are kept.
     #[serde(default)]
     pub pod_retention: PodRetention,
@@ -171,9 +181,41 @@ pub struct Registry {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub insecure: Vec<RegistryHost>,
     /// A `ConfigMap` of the execution namespace whose key `ca.crt` holds the certificates that registries
-    /// are trusted by, besides the usual ones.
+    /// alone are trusted by, besides the usual ones. For git, packer and all else: `network`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_authority: Option<ConfigMapSource>,
+}
+
+/// How builds, and look-ups for them, reach servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Network {
+    /// A `ConfigMap` of the execution namespace whose key `ca.crt` holds the certificates, as PEM, that registries, git
+    /// servers and all servers that builds talk to are trusted by, besides the usual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_authority: Option<ConfigMapSource>,
+    /// The proxies on the way. Default: for look-ups those of the operator, for builds none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
+}
+
+/// The proxies on the way to servers. git by ssh knows none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.http) || has(self.https)").message("set http, https or both"))]
+pub struct Proxy {
+    /// The URL of the proxy for http, for example `http://proxy.example:3128`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<ProxyUrl>,
+    /// The URL of the proxy for https; as a rule the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https: Option<ProxyUrl>,
+    /// What is reached directly: hosts, domains with all that is in them (`.corp.example`), addresses and ranges of
+    /// them. `localhost`, `127.0.0.1`, `::1`, `.svc` and `.cluster.local` always are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub no_proxy: Vec<NoProxy>,
 }
 
 /// Where builds push what they made.
@@ -182,8 +224,8 @@ pub struct Registry {
 pub struct Staging {
     /// The repository. It must be on the same registry as what is published from it.
     pub repository: Repository,
-    /// A Secret of the execution namespace, of type `kubernetes.io/dockerconfigjson`, with the right to
-    /// push there, and to nothing that is published.
+    /// A Secret of the execution namespace with the right to push there, and to nothing that is published, of the types
+    /// that `from.secretRef` of a link has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
 }

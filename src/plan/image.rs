@@ -8,9 +8,18 @@ use thiserror::Error;
 
 use super::key::hexadecimal;
 
-/// The registry and the folder of it that short names mean.
-const DEFAULT_REGISTRY: &str = "docker.io";
+/// Docker Hub: the registry that short names mean, the folder of it that they mean, and its other names. The first
+/// is that of its former protocol, which Docker's package `reference` reads as `docker.io` too; the second is the
+/// address at which it answers.
+pub const DOCKER_HUB: &str = "docker.io";
 const DEFAULT_FOLDER: &str = "library";
+const OTHER_NAMES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
+
+/// The one name of a registry that has several.
+#[must_use]
+pub fn canonical(registry: &str) -> &str {
+    if OTHER_NAMES.contains(&registry) { DOCKER_HUB } else { registry }
+}
 
 /// A repository of a registry: where, without saying which of its images.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -198,15 +207,17 @@ impl FromStr for Reference {
 fn repository(name: &str) -> Result<Repository, ImageError> {
     let (registry, path) = match name.split_once('/') {
         // Docker's rule: what cannot be part of a path is a registry.
-        Some((first, rest)) if is_registry(first) => (first.to_owned(), rest.to_owned()),
-        Some(_) => (DEFAULT_REGISTRY.to_owned(), name.to_owned()),
-        None => (DEFAULT_REGISTRY.to_owned(), format!("{DEFAULT_FOLDER}/{name}")),
+        Some((first, rest)) if is_registry(first) => (canonical(first), rest),
+        _ => (DOCKER_HUB, name),
     };
-    check_registry(&registry)?;
-    match path.split('/').find(|part| !is_part(part)) {
-        Some(part) => Err(ImageError::Path(part.to_owned())),
-        None => Ok(Repository { registry, path }),
+    check_registry(registry)?;
+    if let Some(part) = path.split('/').find(|part| !is_part(part)) {
+        return Err(ImageError::Path(part.to_owned()));
     }
+    // `docker.io/debian` is short, too.
+    let is_short = registry == DOCKER_HUB && !path.contains('/');
+    let path = if is_short { format!("{DEFAULT_FOLDER}/{path}") } else { path.to_owned() };
+    Ok(Repository { registry: registry.to_owned(), path })
 }
 
 fn is_registry(first: &str) -> bool {
@@ -250,6 +261,13 @@ mod tests {
             ("debian", "docker.io/library/debian".to_owned(), "latest".to_owned()),
             ("debian:13-slim", "docker.io/library/debian:13-slim".to_owned(), "13-slim".to_owned()),
             ("team/web", "docker.io/team/web".to_owned(), "latest".to_owned()),
+            ("docker.io/debian:13-slim", "docker.io/library/debian:13-slim".to_owned(), "13-slim".to_owned()),
+            ("docker.io/team/web", "docker.io/team/web".to_owned(), "latest".to_owned()),
+            ("index.docker.io/debian", "docker.io/library/debian".to_owned(), "latest".to_owned()),
+            ("index.docker.io/team/web", "docker.io/team/web".to_owned(), "latest".to_owned()),
+            ("registry-1.docker.io/library/debian:13", "docker.io/library/debian:13".to_owned(), "13".to_owned()),
+            ("hub.docker.io/debian", "hub.docker.io/debian".to_owned(), "latest".to_owned()),
+            ("docker.io:443/debian", "docker.io:443/debian".to_owned(), "latest".to_owned()),
             ("localhost/web", "localhost/web".to_owned(), "latest".to_owned()),
             ("registry.example/a/b:1", "registry.example/a/b:1".to_owned(), "1".to_owned()),
             ("127.0.0.1:5000/a", "127.0.0.1:5000/a".to_owned(), "latest".to_owned()),

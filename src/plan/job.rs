@@ -9,7 +9,7 @@ use k8s_openapi::ByteString;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{path::SourcePath, recipe::Steps};
+use super::{network::Proxy, path::SourcePath, recipe::Steps};
 use crate::api::profile::Engine;
 
 /// The number of the form that this program writes and reads.
@@ -71,6 +71,9 @@ pub struct Job {
     pub staging: Staging,
     /// How registries are reached.
     pub registry: Registry,
+    /// How servers are reached, registries among them.
+    #[serde(default, skip_serializing_if = "Network::is_plain")]
+    pub network: Network,
     /// How long the stages may take.
     pub timeouts: Timeouts,
 }
@@ -123,6 +126,9 @@ pub struct Staging {
     /// The folder with Docker's `config.json` for the push.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<String>,
+    /// The file with the certificates that the Secret of the push adds; it may be empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_authority: Option<String>,
 }
 
 /// How registries are reached.
@@ -138,6 +144,26 @@ pub struct Registry {
     /// The file with the certificates that registries are trusted by besides the usual ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_authority: Option<String>,
+}
+
+/// How servers are reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Network {
+    /// The file with the certificates that servers are trusted by besides the usual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_authority: Option<String>,
+    /// By which proxies.
+    #[serde(default, skip_serializing_if = "Proxy::is_none")]
+    pub proxy: Proxy,
+}
+
+impl Network {
+    /// Whether servers are reached directly, and trusted as usual.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.certificate_authority.is_none() && self.proxy.is_none()
+    }
 }
 
 /// How long the stages may take, in seconds.

@@ -20,6 +20,8 @@ pub enum Subject {
         url: String,
         /// The revision as it is written.
         revision: String,
+        /// The profile whose settings say how servers are reached.
+        profile: String,
         /// The Secret with the credentials.
         secret: Option<String>,
         /// The paths, relative to the root of the repository; the empty one is the root itself.
@@ -64,10 +66,12 @@ pub enum Subject {
 impl Subject {
     /// The profile whose settings say how it is reached.
     #[must_use]
-    pub fn profile(&self) -> Option<&str> {
+    pub fn profile(&self) -> &str {
         match self {
-            Self::Git { .. } => None,
-            Self::Image { profile, .. } | Self::Artifact { profile, .. } | Self::Tags { profile, .. } => Some(profile),
+            Self::Git { profile, .. }
+            | Self::Image { profile, .. }
+            | Self::Artifact { profile, .. }
+            | Self::Tags { profile, .. } => profile,
         }
     }
 

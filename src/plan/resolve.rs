@@ -11,7 +11,7 @@ use super::{
     path::SourcePath,
     recipe::{Needed, Recipe, Source},
     tree::{is_below, is_used, of_submodule},
-    valid::ValidProfile,
+    valid::{ValidLink, ValidProfile},
 };
 use crate::api::{build::Inputs, condition::Reason};
 
@@ -69,29 +69,34 @@ pub struct Files {
     pub hash: String,
 }
 
-/// The git look-ups of several recipes: one for each repository and revision, so that all that use it see
+/// The git look-ups of several links: one for each repository and revision, so that all that use it see
 /// the same commit.
 #[derive(Debug, Default)]
 pub struct GitSubjects<'a>(BTreeMap<(&'a str, &'a str, Option<&'a str>), Subject>);
 
 impl<'a> GitSubjects<'a> {
-    /// Those of some recipes.
-    pub fn of(recipes: impl Iterator<Item = &'a Recipe>) -> Self {
-        let mut paths: BTreeMap<(&str, &str, Option<&str>), BTreeSet<String>> = BTreeMap::new();
-        for recipe in recipes {
+    /// Those of some links. Where several have one, it is reached as the profile of the first says.
+    pub fn of(links: impl Iterator<Item = &'a ValidLink>) -> Self {
+        let mut subjects = BTreeMap::new();
+        for ValidLink { profile, recipe, .. } in links {
             if let Source::Git { url, revision, secret, directory } = &recipe.source {
-                let paths = paths.entry((url, revision, secret.as_deref())).or_default();
-                paths.extend(deciding(recipe, directory.as_ref()).into_values());
-                let needs = recipe.steps.needs();
-                let needed = needs.iter().flat_map(Needed::paths);
-                paths.extend(needed.map(|path| in_repository(path, directory.as_ref())));
+                let new = || Subject::Git {
+                    url: url.clone(),
+                    revision: revision.clone(),
+                    profile: profile.clone(),
+                    secret: secret.clone(),
+                    paths: BTreeSet::new(),
+                };
+                let place = (url.as_str(), revision.as_str(), secret.as_deref());
+                if let Subject::Git { paths, .. } = subjects.entry(place).or_insert_with(new) {
+                    paths.extend(deciding(recipe, directory.as_ref()).into_values());
+                    let needs = recipe.steps.needs();
+                    let needed = needs.iter().flat_map(Needed::paths);
+                    paths.extend(needed.map(|path| in_repository(path, directory.as_ref())));
+                }
             }
         }
-        let subject = |(place, paths): ((&'a str, &'a str, Option<&'a str>), BTreeSet<String>)| {
-            let (url, revision, secret) = (place.0.to_owned(), place.1.to_owned(), place.2.map(ToOwned::to_owned));
-            (place, Subject::Git { url, revision, secret, paths })
-        };
-        Self(paths.into_iter().map(subject).collect())
+        Self(subjects)
     }
 }
 

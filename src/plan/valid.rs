@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Toleration;
 
 use super::{
     image::{Reference, Repository},
+    network::Proxy,
     recipe::Recipe,
 };
 use crate::api::{
@@ -95,14 +96,25 @@ pub struct ValidProfile {
     pub mirrors: BTreeMap<String, String>,
     /// The registries that are reached by plain HTTP.
     pub insecure: BTreeSet<String>,
-    /// The `ConfigMap` of the execution namespace with the certificates that registries are trusted by.
+    /// The `ConfigMap` of the execution namespace with the certificates that registries alone are trusted by.
     pub certificate_authority: Option<String>,
+    /// How all servers are reached.
+    pub network: ValidNetwork,
     /// How long finished pods of good builds are kept.
     pub keep_succeeded: Duration,
     /// How long finished pods of failed builds are kept.
     pub keep_failed: Duration,
     /// How long a pod may live.
     pub deadline: Duration,
+}
+
+/// How servers are reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ValidNetwork {
+    /// The `ConfigMap` of the execution namespace with the certificates that servers are trusted by.
+    pub certificate_authority: Option<String>,
+    /// By which proxies; `None`: as the operator reaches them, and from pods directly.
+    pub proxy: Option<Proxy>,
 }
 
 /// Where builds push what they made.

@@ -4,7 +4,6 @@
 //! All is done by the `git` command line: it knows every protocol and server that users have.
 
 mod command;
-mod credentials;
 mod error;
 mod probe;
 mod query;
@@ -15,16 +14,16 @@ use std::{collections::BTreeMap, path::Path};
 
 use tokio::time::timeout;
 
-pub use self::{
-    credentials::Credentials,
-    error::{Denial, Error},
-    query::{Query, Settings},
-};
 use self::{
     error::Failure,
     revision::{Wanted, is_hash, names},
     workplace::{Content, Objects, Workplace, fetched, objects},
 };
+pub use self::{
+    error::{Denial, Error},
+    query::{Query, Settings},
+};
+pub use crate::plan::credentials::git::{Credentials, GitSecret};
 use crate::plan::git::Obstacle;
 
 /// What was found.

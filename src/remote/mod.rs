@@ -2,5 +2,6 @@
 //! nothing of Kubernetes: the controller asks them in the name of a chain, the stages of a pod in that of a build.
 
 pub mod git;
+pub mod network;
 pub mod registry;
 pub mod secret;

@@ -17,7 +17,7 @@ mod settings;
 
 pub use self::{
     client::{Deletion, Image, Registry},
-    credentials::{Credentials, CredentialsError},
+    credentials::Credentials,
     error::{Error, Identity, LONGEST_RETRY_AFTER},
     promote::{Promoted, Promotion},
     settings::Settings,

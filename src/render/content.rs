@@ -5,8 +5,14 @@ use std::{borrow::Cow, collections::BTreeMap};
 use k8s_openapi::ByteString;
 use serde::Serialize;
 
-use super::part::{Content, Part};
-use crate::plan::{job::Files, object::ObjectRef, recipe::SecretKey};
+use super::part::{Content, Part, RegistryFile};
+use crate::plan::{
+    credentials::{Values, git::GitSecret, registry::RegistrySecret},
+    job::Files,
+    network::Proxy,
+    object::ObjectRef,
+    recipe::SecretKey,
+};
 
 /// The most that the values of a Secret may have together, in bytes (`MaxSecretSize` of Kubernetes' API).
 pub const LARGEST_SECRET: usize = 1 << 20;
@@ -14,7 +20,7 @@ pub const LARGEST_SECRET: usize = 1 << 20;
 /// What was read: of each object that is there its entries, those of `data` and `binaryData` alike. It has
 /// no `Debug`: it holds secrets.
 #[derive(Clone, Default)]
-pub struct Found(pub BTreeMap<ObjectRef, BTreeMap<String, ByteString>>);
+pub struct Found(pub BTreeMap<ObjectRef, Values>);
 
 impl Found {
     pub(super) fn value(&self, object: &ObjectRef, key: &str) -> Option<&ByteString> {
@@ -34,6 +40,21 @@ impl Content<'_> {
     fn bytes(&self, found: &Found) -> Option<ByteString> {
         match self {
             Self::Value(object, key) => found.value(object, key).cloned(),
+            Self::Git(object, url, file) => {
+                let secret = GitSecret::read(url, found.0.get(object)?).ok()?;
+                Some(ByteString(secret.file(file).into()))
+            }
+            Self::Registry(object, repository, file) => {
+                let secret = RegistrySecret::read(&repository.registry, found.0.get(object)?).ok()?;
+                Some(match file {
+                    RegistryFile::Config(proxy) => {
+                        let mut config = secret.config.for_docker(repository);
+                        config.extend(proxy.and_then(Proxy::for_docker).map(|proxies| ("proxies".to_owned(), proxies)));
+                        json(&config)
+                    }
+                    RegistryFile::Authority => ByteString(secret.authority.unwrap_or_default().into()),
+                })
+            }
             Self::Variables(variables) => Some(json(&texts(variables, found)?)),
             Self::Entries(object) => Some(json(found.0.get(object)?)),
             Self::Files(files) => {

@@ -2,14 +2,16 @@
 
 use super::{
     attempt::Attempt,
-    part::{AUTHORITY, FILES, GIT, PULL, PUSH, pull, push},
+    part::{FILES, GIT, PULL, PUSH, PUSH_AUTHORITY, pull, push},
 };
 use crate::plan::{
     build::{PUBLISH_TIMEOUT, SOURCE_TIMEOUT},
-    job::{FORMAT, Job, Parent, Registry, SECRETS, Source, Staging, Timeouts},
+    credentials::AUTHORITY,
+    job::{FORMAT, Job, Network, Parent, Registry, SECRETS, Source, Staging, Timeouts},
     path::SourcePath,
     placeholder::Placeholder,
     recipe::{self, Values},
+    valid::ValidNetwork,
 };
 
 impl Attempt<'_> {
@@ -31,6 +33,7 @@ impl Attempt<'_> {
             image: self.image(),
             staging: self.staging(),
             registry: self.registry(),
+            network: self.network(),
             timeouts: self.timeouts(),
         }
     }
@@ -65,6 +68,7 @@ impl Attempt<'_> {
             repository: self.target.repository.to_string(),
             tag: self.pod_name(),
             credentials: push(self).map(|_| secret_path(PUSH)),
+            certificate_authority: push(self).map(|_| secret_path(PUSH_AUTHORITY)),
         }
     }
 
@@ -75,6 +79,12 @@ impl Attempt<'_> {
             insecure: self.profile.insecure.iter().cloned().collect(),
             certificate_authority: self.profile.certificate_authority.as_ref().map(|_| secret_path(AUTHORITY)),
         }
+    }
+
+    fn network(&self) -> Network {
+        let ValidNetwork { certificate_authority, proxy } = &self.profile.network;
+        let certificate_authority = certificate_authority.as_ref().map(|_| secret_path(AUTHORITY));
+        Network { certificate_authority, proxy: proxy.clone().unwrap_or_default() }
     }
 
     fn timeouts(&self) -> Timeouts {

@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     api::condition::Reason,
-    plan::object::{NamespaceRole, ObjectKind, ObjectRef},
+    plan::{
+        credentials::{SecretError, git::GitSecret, registry::RegistrySecret},
+        object::{NamespaceRole, ObjectKind, ObjectRef},
+    },
 };
 
 /// What of an object is needed.
@@ -55,6 +58,16 @@ pub enum Lack {
         /// The key.
         key: String,
     },
+    /// A Secret for git or a registry does not hold what it must.
+    #[error("the Secret «{name}» in the namespace {namespace} {wrong}")]
+    Credentials {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        wrong: SecretError,
+    },
     /// A value that packer is to read is not text.
     #[error(
         "the value of «{key}» in the Secret «{name}» of the namespace {namespace} is not text: packer's variables must be"
@@ -83,6 +96,7 @@ impl Lack {
             Self::Object { kind: ObjectKind::Secret, .. } => Reason::SecretNotFound,
             Self::Object { kind: ObjectKind::ConfigMap, .. } => Reason::ConfigMapNotFound,
             Self::Key { .. } | Self::NotText { .. } => Reason::KeyNotFound,
+            Self::Credentials { wrong, .. } => wrong.reason(),
             Self::TooLarge(_) => Reason::SourceRejected,
         }
     }
@@ -127,6 +141,7 @@ impl<'a> Needs<'a> {
         let places = self.parts.iter().flat_map(places);
         let mut lacks: BTreeSet<Lack> = places.filter_map(|(object, key)| self.lack(&object, key, found)).collect();
         lacks.extend(self.parts.iter().flat_map(|part| self.no_text(part, found)));
+        lacks.extend(self.parts.iter().filter_map(|part| self.no_credentials(part, found)));
         let size = size_of(&data(&self.parts, found));
         if size > LARGEST_SECRET {
             lacks.insert(Lack::TooLarge(size));
@@ -143,6 +158,26 @@ impl<'a> Needs<'a> {
             }
             (Some(_), _) => None,
         }
+    }
+
+    fn no_credentials(&self, part: &Part<'_>, found: &Found) -> Option<Lack> {
+        let (object, wrong) = match &part.content {
+            Content::Git(object, url, _) => (object, GitSecret::read(url, found.0.get(object)?).err()?),
+            Content::Registry(object, repository, _) => {
+                let secret = RegistrySecret::read(&repository.registry, found.0.get(object)?);
+                let wrong = match &secret {
+                    Ok(secret) => secret.config.of_repository(repository).err().cloned()?.into(),
+                    Err(wrong) => wrong.clone(),
+                };
+                (object, wrong)
+            }
+            _ => return None,
+        };
+        Some(Lack::Credentials {
+            namespace: self.namespace(object.namespace).to_owned(),
+            name: object.name.clone(),
+            wrong,
+        })
     }
 
     fn no_text(&self, part: &Part<'_>, found: &Found) -> Vec<Lack> {
@@ -166,7 +201,9 @@ fn places<'a>(part: &Part<'a>) -> Vec<(ObjectRef, Option<&'a str>)> {
         Content::Variables(variables) => {
             variables.values().map(|from| (ObjectRef::secret(&from.secret), Some(from.key.as_str()))).collect()
         }
-        Content::Entries(object) => vec![(object.clone(), None)],
+        Content::Entries(object) | Content::Git(object, ..) | Content::Registry(object, ..) => {
+            vec![(object.clone(), None)]
+        }
         Content::Files(_) => Vec::new(),
     }
 }

@@ -7,6 +7,9 @@ use super::attempt::Attempt;
 use crate::{
     api::build::{Container, Stage},
     plan::{
+        credentials::{AUTHORITY, git::files},
+        image::{Reference, Repository},
+        network::Proxy,
         object::ObjectRef,
         path::SourcePath,
         recipe::{SecretContent, SecretKey, Source},
@@ -21,11 +24,9 @@ pub(super) const FILES: &str = "files.json";
 pub(super) const PULL: &str = "pull";
 /// The folder with the credentials for the push.
 pub(super) const PUSH: &str = "push";
-/// The file with the certificates that registries are trusted by.
-pub(super) const AUTHORITY: &str = "ca.crt";
-
-/// The key of a Secret of type `kubernetes.io/dockerconfigjson`.
-const DOCKER_CONFIG: &str = ".dockerconfigjson";
+/// The files with the certificates that the Secrets of pull and push add.
+const PULL_AUTHORITY: &str = "pull.crt";
+pub(super) const PUSH_AUTHORITY: &str = "push.crt";
 
 /// Something that some containers need.
 pub(super) struct Part<'a> {
@@ -41,12 +42,25 @@ pub(super) struct Part<'a> {
 pub(super) enum Content<'a> {
     /// The value of a key.
     Value(ObjectRef, &'a str),
+    /// A file of what a Secret holds for the URL of a git repository.
+    Git(ObjectRef, &'a str, &'static str),
+    /// What a Secret holds for a registry.
+    Registry(ObjectRef, Repository, RegistryFile<'a>),
     /// A JSON object: the values of some keys of the tenant's Secrets, by the names of variables.
     Variables(&'a BTreeMap<String, SecretKey>),
     /// All entries of a `ConfigMap`, as files.
     Entries(ObjectRef),
     /// Files that the build itself holds.
     Files(&'a BTreeMap<SourcePath, String>),
+}
+
+/// A file of what a Secret holds for a registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RegistryFile<'a> {
+    /// Docker's `config.json`, with proxies for containers.
+    Config(Option<&'a Proxy>),
+    /// Certificates; empty where it has none.
+    Authority,
 }
 
 impl Part<'_> {
@@ -64,8 +78,8 @@ impl Part<'_> {
 /// All parts of an attempt. No two have the same path.
 pub(super) fn all<'a>(attempt: &Attempt<'a>) -> Vec<Part<'a>> {
     let mut parts = source(attempt);
-    parts.extend(pull(attempt).map(|secret| docker_config(&[Container::Build], PULL, secret)));
-    parts.extend(push(attempt).map(|secret| docker_config(&[Container::Publish], PUSH, secret)));
+    parts.extend(of_pull(attempt).into_iter().flatten());
+    parts.extend(of_push(attempt).into_iter().flatten());
     parts.extend(authority(attempt));
     parts.extend(variables(attempt));
     parts
@@ -76,7 +90,8 @@ fn source<'a>(attempt: &Attempt<'a>) -> Vec<Part<'a>> {
     match &attempt.build.recipe.source {
         Source::Git { url, secret: Some(secret), .. } => {
             let object = ObjectRef::secret(secret);
-            git_keys(url).map(|key| part(format!("{GIT}/{key}"), Content::Value(object.clone(), key))).into()
+            let file = |name| part(format!("{GIT}/{name}"), Content::Git(object.clone(), url, name));
+            files(url).iter().copied().map(file).collect()
         }
         Source::Git { secret: None, .. } => Vec::new(),
         Source::ConfigMap(name) => {
@@ -86,13 +101,36 @@ fn source<'a>(attempt: &Attempt<'a>) -> Vec<Part<'a>> {
     }
 }
 
-/// What a Secret for git holds is decided by the scheme of the URL.
-fn git_keys(url: &str) -> [&'static str; 2] {
-    if url.starts_with("ssh:") { ["identity", "known_hosts"] } else { ["username", "password"] }
+fn of_pull<'a>(attempt: &Attempt<'a>) -> Option<[Part<'a>; 2]> {
+    let repository = attempt.inputs.parent.as_ref()?.0.parse::<Reference>().ok()?.repository;
+    let secret = pull(attempt)?;
+    let part = |containers, path: String, file| Part {
+        containers,
+        path,
+        content: Content::Registry(secret.clone(), repository.clone(), file),
+    };
+    Some([
+        part(
+            &[Container::Build],
+            format!("{PULL}/config.json"),
+            RegistryFile::Config(attempt.profile.network.proxy.as_ref()),
+        ),
+        part(&[Container::Engine], PULL_AUTHORITY.to_owned(), RegistryFile::Authority),
+    ])
 }
 
-fn docker_config(containers: &'static [Container], folder: &str, secret: ObjectRef) -> Part<'static> {
-    Part { containers, path: format!("{folder}/config.json"), content: Content::Value(secret, DOCKER_CONFIG) }
+fn of_push<'a>(attempt: &Attempt<'a>) -> Option<[Part<'a>; 2]> {
+    let secret = push(attempt)?;
+    let repository = &attempt.target.repository;
+    let part = |containers, path: String, file| Part {
+        containers,
+        path,
+        content: Content::Registry(secret.clone(), repository.clone(), file),
+    };
+    Some([
+        part(&[Container::Publish], format!("{PUSH}/config.json"), RegistryFile::Config(None)),
+        part(&[Container::Engine, Container::Publish], PUSH_AUTHORITY.to_owned(), RegistryFile::Authority),
+    ])
 }
 
 /// The Secret for the pull of the parent.
@@ -109,10 +147,18 @@ pub(super) fn push(attempt: &Attempt<'_>) -> Option<ObjectRef> {
 }
 
 fn authority<'a>(attempt: &Attempt<'a>) -> Option<Part<'a>> {
-    let name = attempt.profile.certificate_authority.as_ref()?;
-    let object = ObjectRef::config_map(name).of_execution();
-    let content = Content::Value(object, AUTHORITY);
-    Some(Part { containers: &[Container::Engine, Container::Publish], path: AUTHORITY.to_owned(), content })
+    const ALL: &[Container] =
+        &[Container::Source, Container::Engine, Container::Build, Container::Verify, Container::Publish];
+    const OF_REGISTRIES: &[Container] = &[Container::Engine, Container::Publish];
+    let (of_all, of_registries) =
+        (&attempt.profile.network.certificate_authority, &attempt.profile.certificate_authority);
+    let (name, containers) = match (of_all, of_registries) {
+        (Some(name), _) => (name, ALL),
+        (None, Some(name)) => (name, OF_REGISTRIES),
+        (None, None) => return None,
+    };
+    let content = Content::Value(ObjectRef::config_map(name).of_execution(), AUTHORITY);
+    Some(Part { containers, path: AUTHORITY.to_owned(), content })
 }
 
 /// The variables of the steps.

@@ -21,7 +21,7 @@ use crate::{
     },
     plan::{
         job::Job,
-        object::ObjectRef,
+        object::{ObjectKind, ObjectRef},
         recipe::{Destination, ImageTags},
         valid::{ValidBuild, ValidProfile},
         validate,
@@ -176,6 +176,9 @@ fn found(needs: &Needs<'_>) -> Found {
     };
     let entries = |(object, keys): (ObjectRef, Keys<'_>)| {
         let entries: BTreeMap<_, _> = match keys {
+            Keys::All if object.kind == ObjectKind::Secret => {
+                ["username", "password", "identity", "known_hosts"].into_iter().map(|key| entry(&object, key)).collect()
+            }
             Keys::All => ["site.yml", "roles"].into_iter().map(|key| entry(&object, key)).collect(),
             Keys::These(keys) => keys.into_iter().map(|key| entry(&object, key)).collect(),
         };

@@ -12,6 +12,7 @@ mod environment;
 mod handover;
 mod init;
 mod log;
+mod network;
 pub mod places;
 mod process;
 mod products;

@@ -238,9 +238,9 @@ fn decide(context: &Context, chain: &ImageChain, scope: &Scope) -> Plan {
 }
 
 async fn look_up(context: Arc<Context>, chain: Arc<ImageChain>, scope: Scope, subject: Subject) {
-    let profile = subject.profile().map(|name| context.stores.profile(name));
+    let profile = context.stores.profile(subject.profile());
     let namespace = chain.namespace().unwrap_or_default();
-    let answered = context.remote.lookups.find(&namespace, &subject, profile.as_ref().and_then(access::usable)).await;
+    let answered = context.remote.lookups.find(&namespace, &subject, access::usable(&profile)).await;
     tracing::debug!(namespace, chain = chain.name_any(), of = subject.title(), answer = ?answered.outcome, "looked up");
     context.remote.answers.end(&scope, subject, clock::now(), answered);
     context.queues.chains.add(Key::of(chain.as_ref()));

@@ -35,7 +35,10 @@ use super::{
     watch::{Change, Options, Source, Watchable, group, watch},
     worker::{Reconcile, Worker},
 };
-use crate::api::{MANAGED_BY, MANAGED_BY_LABEL, build::ImageBuild, chain::ImageChain, profile::BuildProfile};
+use crate::{
+    api::{MANAGED_BY, MANAGED_BY_LABEL, build::ImageBuild, chain::ImageChain, profile::BuildProfile},
+    remote::network::Network,
+};
 
 /// So many requests to the API server are open at once, watches left out.
 const REQUESTS: usize = 64;
@@ -61,6 +64,8 @@ pub struct Settings {
     pub workers: usize,
     /// Where look-ups keep temporary files.
     pub scratch: PathBuf,
+    /// How look-ups reach servers, if their profile does not say it.
+    pub network: Network,
 }
 
 /// Why the controller ended.
@@ -215,7 +220,7 @@ fn context(
     let context = Arc::new(Context::new(
         source.client.clone(),
         Stores::new(pod_streams, named),
-        Lookups::new(reader, settings.scratch.clone()),
+        Lookups::new(reader, settings.scratch.clone(), settings.network.clone()),
         Executor::new(source.client.clone(), claim.clone(), source.metrics.clone(), settings.identity.clone()),
         settings.image.clone(),
     ));

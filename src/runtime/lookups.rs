@@ -17,6 +17,7 @@ use std::{
 use tokio::sync::Semaphore;
 
 pub use cache::{LookupCache, Scope};
+use secrets::Access;
 pub use secrets::Reader;
 pub use used::{Answered, Used};
 
@@ -29,10 +30,11 @@ use crate::{
         lookup::{Found, Stray, Subject},
         recipe::Destination,
         resolve::of_reference,
-        valid::ValidProfile,
+        valid::{ValidNetwork, ValidProfile},
     },
     remote::{
         git,
+        network::Network,
         registry::{self, Registry, Settings},
     },
 };
@@ -43,13 +45,18 @@ const AT_ONCE: usize = 16;
 /// in each of its intervals.
 const CHECKS_AT_ONCE: usize = 4;
 
+/// The most clients that are kept, with their connections.
+const MOST_CLIENTS: usize = 64;
+
 /// What does them.
 pub struct Lookups {
     /// Reads Secrets.
     pub reader: Reader,
     git: git::Settings,
-    /// A client for each profile, with the settings that it was made with.
-    registries: Mutex<HashMap<String, (String, Registry)>>,
+    /// How the operator itself reaches servers: what profiles say goes before it.
+    network: Network,
+    /// A client for each way to reach registries.
+    registries: Mutex<HashMap<String, Registry>>,
     places: Semaphore,
     checks: Semaphore,
 }
@@ -61,12 +68,13 @@ impl fmt::Debug for Lookups {
 }
 
 impl Lookups {
-    /// What reads with that reader, and works in that folder.
+    /// What reads with that reader, works in that folder and reaches servers in that way, if their profile says nothing
+    /// else.
     #[must_use]
-    pub fn new(reader: Reader, scratch: PathBuf) -> Self {
-        let git = git::Settings::new(scratch);
+    pub fn new(reader: Reader, scratch: PathBuf, network: Network) -> Self {
+        let git = git::Settings::new(scratch, Network::default());
         let (places, checks) = (Semaphore::new(AT_ONCE), Semaphore::new(CHECKS_AT_ONCE));
-        Self { reader, git, registries: Mutex::default(), places, checks }
+        Self { reader, git, network, registries: Mutex::default(), places, checks }
     }
 
     /// Finds out about a subject, in the name of a namespace. `profile` is the subject's, where it names one.
@@ -74,8 +82,8 @@ impl Lookups {
         let places = if subject.is_check() { &self.checks } else { &self.places };
         let Ok(_place) = places.acquire().await else { return Used::without_secret(Err(gone())) };
         match subject {
-            Subject::Git { url, revision, secret, paths } => {
-                answered(self.commit(namespace, (url, revision), secret.as_deref(), paths.clone()).await)
+            Subject::Git { url, revision, secret, paths, .. } => {
+                answered(self.commit(namespace, (url, revision), profile, secret.as_deref(), paths.clone()).await)
             }
             Subject::Image { reference, platform, profile: name, secret } => {
                 answered(self.digest(namespace, (reference, platform), (name, profile), secret.as_deref()).await)
@@ -94,15 +102,16 @@ impl Lookups {
         &self,
         namespace: &str,
         (url, revision): (&str, &str),
+        profile: Option<&ValidProfile>,
         secret: Option<&str>,
         paths: BTreeSet<String>,
     ) -> Result<Answered, Used<Failure>> {
-        let Used { outcome: credentials, secret_version } = self.reader.git(namespace, secret, url).await?;
-        let query = git::Query::new(url, revision, paths, credentials);
-        let query = query
-            .map_err(|wrong| Failure::new(Reason::SpecInvalid, format!("source.git {wrong}")))?
-            .with_secret_name(secret);
-        let outcome = match git::look_up(&query, &self.git).await {
+        let settings = git::Settings { network: self.network(profile).await?, ..self.git.clone() };
+        let Used { outcome: held, secret_version } = self.reader.git(namespace, secret, url).await?;
+        let query = git::Query::new(url, revision, paths, held.credentials);
+        let query = query.map_err(|wrong| Failure::new(Reason::SpecInvalid, format!("source.git {wrong}")))?;
+        let query = query.with_tls(held.tls).with_secret_name(secret);
+        let outcome = match git::look_up(&query, &settings).await {
             Ok(git::Found { commit, objects, obstacles }) => {
                 let objects = objects.into_iter().filter_map(|(path, id)| Some((path, id?))).collect();
                 Ok(Found::Commit { commit, objects, obstacles })
@@ -119,20 +128,22 @@ impl Lookups {
         profile: (&str, Option<&ValidProfile>),
         secret: Option<&str>,
     ) -> Result<Answered, Used<Failure>> {
-        let registry = self.registry(profile).await?;
-        let Used { outcome: credentials, secret_version } = self.reader.registry(namespace, secret).await?;
-        let (reference, credentials) = (parsed::<Reference>(reference)?, credentials.with_secret_name(secret));
+        let reference: Reference = parsed(reference)?;
+        let host = &reference.repository.registry;
+        let Used { outcome: access, secret_version } = self.reader.registry(namespace, secret, host).await?;
+        let registry = self.registry(profile, &[&access]).await?;
+        let credentials = access.credentials.with_secret_name(secret);
         let digest = registry.resolve(&reference, platform, &credentials).await;
         let outcome = digest.map(|digest| Found::Digest(digest.to_string())).map_err(|error| failure(&error));
         Ok(Used { outcome, secret_version })
     }
 
     async fn presence(&self, reference: &str, profile: (&str, Option<&ValidProfile>)) -> Result<Found, Failure> {
-        let registry = self.registry(profile).await?;
-        let credentials = self.staging(profile.1).await?;
+        let access = self.staging(profile.1).await?;
+        let registry = self.registry(profile, &[&access]).await?;
         let reference: Reference = parsed(reference)?;
         let Some(digest) = &reference.digest else { return Ok(Found::Presence(false)) };
-        let there = registry.exists(&reference.repository, digest, &credentials).await;
+        let there = registry.exists(&reference.repository, digest, &access.credentials).await;
         there.map(Found::Presence).map_err(|error| failure(&error))
     }
 
@@ -143,10 +154,11 @@ impl Lookups {
         profile: (&str, Option<&ValidProfile>),
         secret: Option<&str>,
     ) -> Result<Answered, Used<Failure>> {
-        let registry = self.registry(profile).await?;
-        let Used { outcome: credentials, secret_version } = self.reader.registry(namespace, secret).await?;
-        let credentials = credentials.with_secret_name(secret);
         let (repository, digest) = (parsed::<Repository>(repository)?, parsed::<Digest>(digest)?);
+        let Used { outcome: access, secret_version } =
+            self.reader.registry(namespace, secret, &repository.registry).await?;
+        let registry = self.registry(profile, &[&access]).await?;
+        let credentials = access.credentials.with_secret_name(secret);
         let tags = tags.iter().map(|tag| parsed(tag)).collect::<Result<_, _>>()?;
         let strays = registry.strays(&repository, &tags, &digest, &credentials).await;
         let stray = |(tag, leads_to): (Tag, Option<Digest>)| Stray {
@@ -170,28 +182,32 @@ impl Lookups {
         profile: Option<&ValidProfile>,
     ) -> Result<Answered, Used<Failure>> {
         let Destination::Tags(tags) = &wanted.destination;
-        let registry = self.registry((&wanted.profile, profile)).await?;
-        let secret = tags.secret.as_deref();
-        let Used { outcome: target, secret_version } = self.reader.registry(namespace, secret).await?;
+        let (secret, host) = (tags.secret.as_deref(), &tags.repository.registry);
+        let Used { outcome: target, secret_version } = self.reader.registry(namespace, secret, host).await?;
         let staged = profile.is_some_and(|profile| profile.staging.is_some());
         // Without staging, what was pushed is where it is published. A read that is refused names no Secret: as a rule
         // its credentials are those of the profile, and not the ones that the promotion names.
         let source = if staged { self.staging(profile).await? } else { target.clone() };
+        let registry = self.registry((&wanted.profile, profile), &[&source, &target]).await?;
         let from: Reference = parsed(&wanted.staged)?;
-        let target = target.with_secret_name(secret);
+        let target_credentials = target.credentials.with_secret_name(secret);
         let staged = registry::Promotion {
             source: &from.repository,
             digest: &parsed::<Digest>(of_reference(&wanted.staged))?,
             image: &parsed::<Digest>(&wanted.content)?,
             target: &tags.repository,
             tags: &tags.tags,
-            source_credentials: &source,
-            target_credentials: &target,
+            source_credentials: &source.credentials,
+            target_credentials: &target_credentials,
         };
         let outcome = match registry.promote(&staged).await {
             // What was published once is there under its digest still, whatever became of the staging repository.
             Err(registry::Error::Gone { .. }) if from.repository != tags.repository => {
-                let published = registry::Promotion { source: &tags.repository, source_credentials: &target, ..staged };
+                let published = registry::Promotion {
+                    source: &tags.repository,
+                    source_credentials: &target_credentials,
+                    ..staged
+                };
                 registry.promote(&published).await
             }
             outcome => outcome,
@@ -207,10 +223,10 @@ impl Lookups {
     /// Deletes a tag of the profile's staging repository. What cannot be deleted is logged and stays.
     pub async fn delete_staged(&self, name: &str, profile: &ValidProfile, repository: &Repository, tag: &str) {
         let deleted = async {
-            let registry = self.registry((name, Some(profile))).await?;
-            let credentials = self.staging(Some(profile)).await?;
+            let access = self.staging(Some(profile)).await?;
+            let registry = self.registry((name, Some(profile)), &[&access]).await?;
             let tag: Tag = parsed(tag)?;
-            registry.delete_tag(repository, &tag, &credentials).await.map_err(|error| failure(&error))
+            registry.delete_tag(repository, &tag, &access.credentials).await.map_err(|error| failure(&error))
         };
         match deleted.await {
             Ok(done) => tracing::debug!(%repository, tag, ?done, "a staging tag"),
@@ -220,33 +236,59 @@ impl Lookups {
 
     /// The credentials of a profile's staging repository. Errors do not name their Secret, which is no tenant's. Nor is
     /// its version told: no watch shows that Secret, and a chain that fails for it is looked at again by time.
-    async fn staging(&self, profile: Option<&ValidProfile>) -> Result<registry::Credentials, Failure> {
-        let Some(profile) = profile else { return Ok(registry::Credentials::default()) };
-        let secret = profile.staging.as_ref().and_then(|staging| staging.secret.as_deref());
-        let read = self.reader.registry(&profile.execution_namespace, secret).await;
-        read.map(|credentials| credentials.outcome).map_err(|failed| failed.outcome)
+    async fn staging(&self, profile: Option<&ValidProfile>) -> Result<Access, Failure> {
+        let Some((profile, staging)) = profile.and_then(|profile| Some((profile, profile.staging.as_ref()?))) else {
+            return Ok(Access::default());
+        };
+        let (secret, host) = (staging.secret.as_deref(), &staging.repository.registry);
+        let read = self.reader.registry(&profile.execution_namespace, secret, host).await;
+        read.map(|access| access.outcome).map_err(|failed| failed.outcome)
     }
 
-    /// The client with the settings of a profile.
-    async fn registry(&self, (name, profile): (&str, Option<&ValidProfile>)) -> Result<Registry, Failure> {
+    /// How servers are reached with a profile.
+    async fn network(&self, profile: Option<&ValidProfile>) -> Result<Network, Failure> {
+        let Some(profile) = profile else { return Ok(self.network.clone()) };
+        let ValidNetwork { certificate_authority, proxy } = &profile.network;
+        let authority = self.authority(profile, certificate_authority.as_deref()).await?;
+        let proxy = proxy.as_ref().unwrap_or(&self.network.proxy).clone();
+        Ok(Network { proxy, ..self.network.trusting(authority.as_deref()) })
+    }
+
+    async fn authority(&self, profile: &ValidProfile, map: Option<&str>) -> Result<Option<String>, Failure> {
+        let Some(map) = map else { return Ok(None) };
+        self.reader.authority(&profile.execution_namespace, map).await.map(Some)
+    }
+
+    /// The client with the settings of a profile, and what Secrets add to them.
+    async fn registry(
+        &self,
+        (name, profile): (&str, Option<&ValidProfile>),
+        secrets: &[&Access],
+    ) -> Result<Registry, Failure> {
         let missing = || Failure::new(Reason::ProfileNotFound, format!("there is no BuildProfile «{name}»"));
         let profile = profile.ok_or_else(missing)?;
-        let certificates = match &profile.certificate_authority {
-            Some(map) => Some(self.reader.authority(&profile.execution_namespace, map).await?),
-            None => None,
-        };
+        let of_registries = self.authority(profile, profile.certificate_authority.as_deref()).await?;
+        let authorities = secrets.iter().map(|secret| secret.authority.as_deref()).chain([of_registries.as_deref()]);
+        let network = authorities.fold(self.network(Some(profile)).await?, |network, more| network.trusting(more));
         let (mirrors, insecure) = (profile.mirrors.clone(), profile.insecure.clone());
-        let settings = Settings { mirrors, insecure, certificates, ..Settings::default() };
+        self.client(Settings { mirrors, insecure, network, ..Settings::default() })
+    }
+
+    fn client(&self, settings: Settings) -> Result<Registry, Failure> {
         let fingerprint = format!("{settings:?}");
-        if let Some((_, known)) = self.registries().get(name).filter(|(of, _)| *of == fingerprint) {
+        if let Some(known) = self.registries().get(&fingerprint) {
             return Ok(known.clone());
         }
         let made = Registry::new(settings).map_err(|error| failure(&error))?;
-        self.registries().insert(name.to_owned(), (fingerprint, made.clone()));
+        let mut registries = self.registries();
+        if registries.len() >= MOST_CLIENTS {
+            registries.clear();
+        }
+        registries.insert(fingerprint, made.clone());
         Ok(made)
     }
 
-    fn registries(&self) -> MutexGuard<'_, HashMap<String, (String, Registry)>> {
+    fn registries(&self) -> MutexGuard<'_, HashMap<String, Registry>> {
         self.registries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -40,6 +40,9 @@ fn everything() -> Value {
     ]);
     all["gates"] = json!({"profiles": ["made-otherwise", "docker"]});
     all["rbac"] = json!({"readTenantSecrets": true});
+    all["network"] = json!({"certificateAuthority": "company", "proxy": {
+        "http": "http://proxy.example:3128", "https": "http://proxy.example:3128", "noProxy": [".example", "10.0.0.0/8"],
+    }});
     all["serviceMonitor"] = json!({"enabled": true, "labels": {"release": "prometheus"}});
     all["dashboard"] = json!({"enabled": true});
     all["networkPolicy"] = json!({"egress": [{"ports": [{"port": 443}]}]});

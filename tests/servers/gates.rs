@@ -425,9 +425,21 @@ async fn pods_have_the_shape_of_their_profile_even_with_the_operators_token() {
     let elsewhere = merged(pinned_pod(&pinned, "debian:13"), &json!({"spec": {"nodeSelector": {"builds": null}}}));
     assert_refused("other nodes", create(&operator, &elsewhere, true).await, "the nodeSelector must hold");
 
-    // SEC14: the profile is gone, though the chart's values name it.
     let profile =
         json!({"apiVersion": "imagechain.dev/v1alpha1", "kind": "BuildProfile", "metadata": {"name": "pinned"}});
+    // Docker Hub has several names, and its images short ones in each.
+    for (written, repository) in [
+        ("docker.io/alpine:3", "docker.io/library/alpine"),
+        ("index.docker.io/library/ubuntu:24", "docker.io/library/ubuntu"),
+        ("registry-1.docker.io/busybox", "docker.io/library/busybox"),
+    ] {
+        let named = json!({"spec": {"images": {"engine": written}}});
+        patch(&chart.admin, &profile, &named).await.expect("another engine image");
+        let pod = pinned_pod(&pinned, &format!("{repository}@{}", digest('c')));
+        eventually(written, async || create(&operator, &pod, true).await).await;
+    }
+
+    // SEC14: the profile is gone, though the chart's values name it.
     delete(&chart.admin, &profile).await.expect("a deletion");
     in_force(&operator, &pinned_pod(&pinned, "debian:13"), "no params found").await;
 }

@@ -10,13 +10,22 @@ use std::{
 
 use imagechain::{
     api::condition::Reason,
-    plan::git::Obstacle,
-    remote::git::{Credentials, Error, Found, Query, Settings, look_up},
+    plan::{
+        credentials::git::{GitSecret, Tls as Trust},
+        git::Obstacle,
+        network::Proxy,
+    },
+    remote::{
+        git::{Credentials, Error, Found, Query, Settings, look_up},
+        network::Network,
+    },
 };
+use k8s_openapi::ByteString;
 use tempfile::TempDir;
 
 use crate::support::{
     faults::{Fault, Faults, Seen},
+    forward::{Forward, Tls},
     servers::{Servers, Worktree, git},
 };
 
@@ -53,7 +62,7 @@ fn bob() -> Credentials {
 /// Looks up, and finds nothing left over.
 async fn find(query: &Query, change: impl FnOnce(&mut Settings)) -> Result<Found, Error> {
     let scratch = tempfile::tempdir().expect("a folder");
-    let mut settings = Settings::new(scratch.path().to_owned());
+    let mut settings = Settings::new(scratch.path().to_owned(), Network::default());
     change(&mut settings);
     let answer = look_up(query, &settings).await;
     assert_eq!(names(scratch.path()), [""; 0], "left over");
@@ -382,7 +391,8 @@ async fn a_look_up_that_nobody_waits_for_leaves_nothing_and_shows_no_secret() {
     .await;
     let scratch: TempDir = tempfile::tempdir().unwrap();
     let url = format!("http://{}/silent.git", faults.address());
-    let (query, settings) = (query(&url, "main", &[], Some(bob())), Settings::new(scratch.path().to_owned()));
+    let (query, settings) =
+        (query(&url, "main", &[], Some(bob())), Settings::new(scratch.path().to_owned(), Network::default()));
     let looking = tokio::spawn(async move { look_up(&query, &settings).await });
     until(|| faults.seen().iter().any(|seen| seen.authorization.is_some())).await;
 
@@ -445,5 +455,84 @@ async fn ssh_wants_a_key_and_believes_only_known_hosts() {
         let error = find(&query(url, "main", &[], credentials), |_| {}).await.unwrap_err();
         assert_eq!(error.reason(), reason, "{}", said(&error));
         assert!(said(&error).contains(sentence), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_with_tls_is_trusted_by_its_authority() {
+    let servers = Servers::of_tls();
+    let (_, work) = pushed("tls");
+    let commit = work.commit(&[("a", "1")]);
+    work.push(&["main"]);
+    let tls = Tls::before(host(), &servers.pki(), "registry").await;
+    let url = format!("https://{}/tls.git", tls.address());
+    let trust = |authority: String| Trust { authority: Some(authority), client: None };
+
+    let by_secret = query(&url, "main", &["a"], None).with_tls(trust(servers.authority()));
+    assert_eq!(find(&by_secret, |_| {}).await.unwrap().commit, commit);
+    let by_profile = |settings: &mut Settings| settings.network.authority = Some(servers.authority());
+    assert_eq!(find(&query(&url, "main", &["a"], None), by_profile).await.unwrap().commit, commit);
+
+    let error = find(&query(&url, "main", &[], None).with_secret_name(Some("git")), |_| {}).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::CertificateNotTrusted);
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{url} cannot be read: the certificate of its server is not trusted: its issuer is unknown: put the certificate \
+             of its authority into `ca.crt` of the Secret «git», or have it put into the profile \
+             (network.certificateAuthority)"
+        )
+    );
+    let error = find(&query(&url, "main", &[], None).with_tls(trust("no PEM".to_owned())), |_| {}).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::SpecInvalid, "{error}");
+}
+
+#[tokio::test]
+async fn a_server_is_reached_by_the_proxy_of_the_profile() {
+    let servers = Servers::of_tls();
+    let (_, work) = pushed("proxied");
+    let commit = work.commit(&[("a", "1")]);
+    work.push(&["main"]);
+    let forward = Forward::start().await;
+    let by = |no_proxy: &[&str]| Proxy {
+        http: Some(forward.url()),
+        https: Some(forward.url()),
+        no_proxy: no_proxy.iter().map(|&each| each.to_owned()).collect(),
+    };
+    let there = format!("git.example:{}", host().rsplit(':').next().expect("a port"));
+    let proxied = query(&format!("http://{there}/proxied.git"), "main", &["a"], None);
+    assert_eq!(find(&proxied, |settings| settings.network.proxy = by(&[])).await.unwrap().commit, commit);
+    assert!(forward.seen().contains(&format!("GET http://{there}")), "{:?}", forward.seen());
+    let error = find(&proxied, |settings| settings.network.proxy = by(&["git.example"])).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::SourceUnavailable, "{error}");
+
+    // By https the proxy sees the name alone, and the certificate is that of the server: here one for another name.
+    let tls = Tls::before(host(), &servers.pki(), "registry").await;
+    let secure = query(&format!("https://tls.example:{}/proxied.git", tls.port()), "main", &[], None);
+    let network = Network { authority: Some(servers.authority()), proxy: by(&[]) };
+    let error = find(&secure, |settings| settings.network = network).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::CertificateNotTrusted, "{error}");
+    assert!(forward.seen().contains(&format!("CONNECT tls.example:{}", tls.port())), "{:?}", forward.seen());
+}
+
+#[tokio::test]
+async fn a_token_and_newlines_of_files_are_credentials() {
+    let (_, work) = pushed("token");
+    let commit = work.commit(&[("a", "1")]);
+    work.push(&["main"]);
+    let faults = Faults::before(host(), |seen: &Seen| {
+        let challenge = vec![("www-authenticate", "Basic realm=\"test\"".to_owned())];
+        seen.authorization.is_none().then(|| Fault::Answer(401, challenge, Vec::new()))
+    })
+    .await;
+    let url = format!("http://{}/token.git", faults.address());
+    for (keys, expected) in [
+        (&[("password", "token\n")] as &[_], "Basic eC1hY2Nlc3MtdG9rZW46dG9rZW4="),
+        (&[("username", "bob\n"), ("password", "x\n")], "Basic Ym9iOng="),
+    ] {
+        let values = keys.iter().map(|(key, value)| ((*key).to_owned(), ByteString((*value).into()))).collect();
+        let secret = GitSecret::read(&url, &values).unwrap();
+        assert_eq!(find(&query(&url, "main", &[], secret.credentials), |_| {}).await.unwrap().commit, commit);
+        assert!(faults.seen().iter().any(|seen| seen.authorization.as_deref() == Some(expected)), "{keys:?}");
     }
 }

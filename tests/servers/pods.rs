@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use imagechain::{
     api::build::Inputs,
     plan::{
+        object::ObjectKind,
         valid::{ValidBuild, ValidProfile},
         validate,
     },
@@ -89,6 +90,7 @@ fn found(attempt: &Attempt<'_>, length: usize) -> Found {
     let value = || ByteString(vec![b'v'; length]);
     let objects = attempt.needs().objects().into_iter().map(|(object, keys)| {
         let keys = match keys {
+            Keys::All if object.kind == ObjectKind::Secret => vec!["username", "password"],
             Keys::All => vec!["a.json"],
             Keys::These(keys) => keys.into_iter().collect(),
         };

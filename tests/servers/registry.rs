@@ -12,13 +12,20 @@ use std::{
 
 use imagechain::{
     api::condition::Reason,
-    plan::image::{Digest, Reference, Repository, Tag},
-    remote::registry::{Credentials, Deletion, Error, Promoted, Promotion, Registry, Settings},
+    plan::{
+        image::{Digest, Reference, Repository, Tag},
+        network::Proxy,
+    },
+    remote::{
+        network::Network,
+        registry::{Credentials, Deletion, Error, Promoted, Promotion, Registry, Settings},
+    },
 };
 use serde_json::json;
 
 use crate::support::{
     faults::{Fault, Faults, Seen},
+    forward::Forward,
     images::{Pushed, Pusher},
     servers::Servers,
 };
@@ -163,6 +170,108 @@ async fn a_name_leads_to_a_digest_and_an_index_to_that_of_the_platform() {
     for (digest, expected) in [(&index.digest, true), (&amd64.digest, true), (&Digest::of(b"missing"), false)] {
         assert_eq!(client.exists(&repository(registry(), "resolve"), digest, &nobody()).await.unwrap(), expected);
     }
+}
+
+#[tokio::test]
+async fn an_image_without_index_is_for_one_platform() {
+    let image = pusher("single").image_for(b"arm", "arm64", "1").await;
+    let faults = Faults::before(registry(), |_| None).await;
+    let (client, name) = (client(&[&faults.address()]), reference(&faults.address(), "single:1"));
+    for _ in 0..2 {
+        assert_eq!(client.resolve(&name, "linux/arm64", &nobody()).await.unwrap(), image.digest);
+    }
+    // A digest stands for one image: the second look asks for the digest alone.
+    let lines: Vec<_> = faults.seen().iter().map(|seen| seen.method.clone()).collect();
+    assert_eq!(lines, ["HEAD", "GET", "GET", "HEAD"]);
+    let error = client.resolve(&name, "linux/amd64", &nobody()).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::BaseImageNotFound);
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{name} has no image for linux/amd64, only for linux/arm64: name another image, or a profile whose `platform` \
+             it has"
+        )
+    );
+}
+
+#[tokio::test]
+async fn what_no_engine_pulls_is_refused_for_good() {
+    let schema_1 = json!({"schemaVersion": 1, "name": "a", "tag": "1", "architecture": "amd64",
+        "fsLayers": [], "history": [], "signatures": []});
+    let other_digest = json!({"schemaVersion": 2, "layers": [],
+        "config": {"mediaType": "x", "digest": format!("sha512:{}", "a".repeat(128)), "size": 1}});
+    for (manifest, sentence) in [(schema_1, "is of schema 1"), (other_digest, "digests other than sha256")] {
+        let body = manifest.to_string().into_bytes();
+        let faults = Faults::before(registry(), move |_| Some(Fault::Answer(200, Vec::new(), body.clone()))).await;
+        let name = reference(&faults.address(), "a:1");
+        let error = client(&[&faults.address()]).resolve(&name, "linux/amd64", &nobody()).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::ImageUnsupported, "{error}");
+        assert!(error.to_string().contains(sentence), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_mirrors_failure_names_what_is_written() {
+    let mirror = Faults::before(registry(), |_| Some(Fault::status(404))).await;
+    let mirrors = BTreeMap::from([("away.invalid".to_owned(), mirror.address())]);
+    let client = client_with(&[&mirror.address()], |settings| settings.mirrors = mirrors);
+    let error = client.resolve(&reference("away.invalid", "a:1"), "linux/amd64", &nobody()).await.unwrap_err();
+    let expected =
+        format!("away.invalid/a:1 (at the mirror {}) does not exist: correct the name, or push it", mirror.address());
+    assert_eq!(error.to_string(), expected);
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_the_secret_has_for_the_registry() {
+    let servers = Servers::of_user("bob", CANARY);
+    let host = servers.registry();
+    let name = reference(host, "a:1");
+    for (entries, sentence) in [
+        (json!({"other.example": {"auth": "!"}}), format!("the Secret «pull» has no entry for {host}: add it")),
+        (json!({host: {}}), format!("the entry «{host}» of the Secret «pull» is empty")),
+        (json!({host: {"auth": "!"}}), format!("the Secret «pull» cannot be used: `auth` of «{host}» is not base64")),
+    ] {
+        let credentials = Credentials::parse(json!({"auths": entries, "credsStore": "x"}).to_string().as_bytes());
+        let credentials = credentials.expect("a configuration").with_secret_name(Some("pull"));
+        let error = client(&[host]).resolve(&name, "linux/amd64", &credentials).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::AccessDenied, "{error}");
+        assert!(error.to_string().contains(&sentence), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_registry_is_reached_by_the_proxy_of_the_profile() {
+    let image = pusher("proxied").image(b"image", "1").await;
+    let forward = Forward::start().await;
+    let port = registry().rsplit(':').next().expect("a port");
+    let host = format!("registry.example:{port}");
+    let by = |no_proxy: &[&str]| Proxy {
+        http: Some(forward.url()),
+        https: Some(forward.url()),
+        no_proxy: no_proxy.iter().map(|&each| each.to_owned()).collect(),
+    };
+    let client = |proxy| client_with(&[&host, registry()], |settings| settings.network.proxy = proxy);
+    let name = reference(&host, "proxied:1");
+    assert_eq!(client(by(&[])).resolve(&name, "linux/amd64", &nobody()).await.unwrap(), image.digest);
+    let seen = [format!("GET http://{host}"), format!("HEAD http://{host}")];
+    assert!(
+        !forward.seen().is_empty() && forward.seen().iter().all(|each| seen.contains(each)),
+        "{:?}",
+        forward.seen()
+    );
+
+    // Neither what the machine has itself, nor what the profile leaves out.
+    let before = forward.seen();
+    let own = reference(registry(), "proxied:1");
+    assert_eq!(client(by(&[])).resolve(&own, "linux/amd64", &nobody()).await.unwrap(), image.digest);
+    let error = client(by(&[".example"])).resolve(&name, "linux/amd64", &nobody()).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::RegistryUnavailable, "{error}");
+    assert_eq!(forward.seen(), before);
+
+    let secure = reference("secure.example:1", "a:1");
+    let https = client_with(&[], |settings| settings.network.proxy = by(&[]));
+    let _ = https.resolve(&secure, "linux/amd64", &nobody()).await.unwrap_err();
+    assert!(forward.seen().contains(&"CONNECT secure.example:1".to_owned()), "{:?}", forward.seen());
 }
 
 #[tokio::test]
@@ -452,16 +561,18 @@ async fn a_registry_that_is_not_there_is_unavailable() {
 #[tokio::test]
 async fn a_registry_is_trusted_by_the_authority_of_the_profile() {
     let servers = Servers::of_tls();
-    let trusting = client_with(&[], |settings| settings.certificates = Some(servers.authority()));
+    let trusting = client_with(&[], |settings| settings.network.authority = Some(servers.authority()));
     let name = reference(servers.registry(), "a:1");
     let error = trusting.resolve(&name, "linux/amd64", &nobody()).await.unwrap_err();
     assert!(matches!(error, Error::NotFound(_)), "{error}");
-    for other in [client(&[]), client(&[servers.registry()])] {
-        let error = other.resolve(&name, "linux/amd64", &nobody()).await.unwrap_err();
-        assert_eq!(error.reason(), Reason::RegistryUnavailable, "{error}");
-    }
+    let error = client(&[]).resolve(&name, "linux/amd64", &nobody()).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::CertificateNotTrusted, "{error}");
+    assert!(error.to_string().contains("is not trusted: its issuer is unknown: put the certificate"), "{error}");
+    let error = client(&[servers.registry()]).resolve(&name, "linux/amd64", &nobody()).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::RegistryUnavailable, "{error}");
     for text in ["", "text", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-        let settings = Settings { certificates: Some(text.to_owned()), ..Settings::default() };
+        let network = Network { authority: Some(text.to_owned()), ..Network::default() };
+        let settings = Settings { network, ..Settings::default() };
         assert!(Registry::new(settings).is_err(), "{text:?}");
     }
 }

@@ -18,13 +18,13 @@ pub struct Pushed {
 }
 
 /// The configuration of an image of one layer.
-fn config(content: &[u8]) -> String {
-    json!({"architecture": "amd64", "os": "linux", "about": Digest::of(content).to_string()}).to_string()
+fn config(content: &[u8], architecture: &str) -> String {
+    json!({"architecture": architecture, "os": "linux", "about": Digest::of(content).to_string()}).to_string()
 }
 
 /// The ID of an image of one layer, pushed or not.
 pub fn image_id(content: &[u8]) -> Digest {
-    Digest::of(config(content).as_bytes())
+    Digest::of(config(content, "amd64").as_bytes())
 }
 
 /// A repository, as somebody sees it who pushes images: by plain HTTP.
@@ -53,7 +53,12 @@ impl Pusher {
 
     /// Pushes an image of one layer.
     pub async fn image(&self, content: &[u8], tag: &str) -> Pushed {
-        let config = self.blob(config(content).as_bytes()).await;
+        self.image_for(content, "amd64", tag).await
+    }
+
+    /// Pushes an image of one layer, for an architecture.
+    pub async fn image_for(&self, content: &[u8], architecture: &str, tag: &str) -> Pushed {
+        let config = self.blob(config(content, architecture).as_bytes()).await;
         let layer = self.blob(content).await;
         let manifest = json!({"schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": [layer]});
         let image = config["digest"].as_str().map(|digest| digest.parse().expect("a digest"));

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod crash;
 pub mod end;
 pub mod faults;
+pub mod forward;
 pub mod images;
 pub mod intercept;
 pub mod kubelet;

@@ -33,6 +33,11 @@ impl Servers {
         fs::read_to_string(self.0.ready.folder.join("pki/ca.crt")).expect("a certificate")
     }
 
+    /// The folder with the certificate of that registry.
+    pub fn pki(&self) -> PathBuf {
+        self.0.ready.folder.join("pki")
+    }
+
     fn with(flags: &[&str]) -> Self {
         Self(Started::with(Command::new(launcher()).stdin(Stdio::piped()), flags).expect("servers"))
     }

@@ -41,7 +41,8 @@ pub struct Parent {
     /// Default: `imagechain.local/<link>:parent`.
     #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
     pub local_name: Option<ImageReference>,
-    /// A Secret of type `kubernetes.io/dockerconfigjson` for the pull of `image`.
+    /// A Secret for the pull of `image`, of type `kubernetes.io/dockerconfigjson`, `kubernetes.io/dockercfg` or
+    /// `kubernetes.io/basic-auth`. A key `ca.crt` holds the certificates that its registry is trusted by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
 }
@@ -105,8 +106,8 @@ pub struct PublishImage {
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub tags: Vec<Tag>,
-    /// A Secret of type `kubernetes.io/dockerconfigjson` with the right to push. Where the profile has a
-    /// staging repository, the operator alone reads it; without one, build pods get it too.
+    /// A Secret with the right to push, of the types that `from.secretRef` has. Where the profile has a staging
+    /// repository, the operator alone reads it; without one, build pods get it too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
 }

@@ -15,6 +15,7 @@ use crate::{
         resolve::ConfigMapFact,
         valid::ValidProfile,
     },
+    remote::network::Network,
     runtime::{
         client::{self, Cluster},
         clock,
@@ -61,7 +62,8 @@ impl Live {
         });
         let (client, namespace) = made.map_err(|error: client::Error| io::Error::other(error))?;
         let scratch = tempfile::tempdir()?;
-        let lookups = Lookups::new(Reader::new(client.clone(), "you".to_owned()), scratch.path().to_owned());
+        let reader = Reader::new(client.clone(), "you".to_owned());
+        let lookups = Lookups::new(reader, scratch.path().to_owned(), Network::default());
         let namespace = place.namespace.clone().unwrap_or(namespace);
         Ok(Self { runtime, lookups, client, namespace, _scratch: scratch })
     }

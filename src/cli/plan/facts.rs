@@ -217,7 +217,7 @@ impl Guess {
     }
 
     fn profile_of(&self, subject: &Subject) -> Option<&ValidProfile> {
-        access::usable(self.facts.profiles.get(subject.profile()?)?)
+        access::usable(self.facts.profiles.get(subject.profile())?)
     }
 
     fn assume(&mut self, subject: Subject) {

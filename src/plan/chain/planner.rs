@@ -100,7 +100,7 @@ impl<'s, 'a> Planner<'s, 'a> {
         Self {
             scene,
             token,
-            git: GitSubjects::of(scene.chain.links.iter().map(|link| &link.recipe)),
+            git: GitSubjects::of(scene.chain.links.iter()),
             knowledge: Knowledge::new(remembered, scene.answers, interval, scene.since, scene.now),
             remembers,
             builds,

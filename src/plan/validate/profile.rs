@@ -4,11 +4,12 @@ use k8s_openapi::api::core::v1::Toleration;
 use kube::ResourceExt;
 
 use crate::{
-    api::profile::{BuildProfile, BuildProfileSpec, Registry, ResourceQuantity, Resources, Staging},
+    api::profile::{self as api, BuildProfile, BuildProfileSpec, Registry, ResourceQuantity, Resources, Staging},
     plan::{
         duration,
-        image::{Reference, Repository},
-        valid::{ValidProfile, ValidStaging},
+        image::{Reference, Repository, canonical},
+        network::Proxy,
+        valid::{ValidNetwork, ValidProfile, ValidStaging},
         validate::{
             label::check_label,
             problem::{Problem, Problems},
@@ -57,15 +58,31 @@ pub fn profile(object: &BuildProfile) -> Result<ValidProfile, Vec<Problem>> {
             storage_bytes: storage?,
             max_concurrent: spec.max_concurrent_builds.and_then(|most| u32::try_from(most).ok()),
             staging: staging.map_or(Some(None), |staging| staging.map(Some))?,
-            mirrors: mirrors.iter().map(|each| (each.registry.0.clone(), each.mirror.0.clone())).collect(),
-            insecure: insecure.iter().map(|host| host.0.clone()).collect(),
+            mirrors: mirrors
+                .iter()
+                .map(|each| (canonical(&each.registry.0).to_owned(), canonical(&each.mirror.0).to_owned()))
+                .collect(),
+            insecure: insecure.iter().map(|host| canonical(&host.0).to_owned()).collect(),
             certificate_authority: certificate_authority.as_ref().map(|map| map.name.to_string()),
+            network: spec.network.as_ref().map(network).unwrap_or_default(),
             keep_succeeded: keep_succeeded?,
             keep_failed: keep_failed?,
             deadline: deadline?,
         })
     };
     problems.finish(valid())
+}
+
+fn network(written: &api::Network) -> ValidNetwork {
+    let proxy = written.proxy.as_ref().map(|proxy| Proxy {
+        http: proxy.http.as_ref().map(ToString::to_string),
+        https: proxy.https.as_ref().map(ToString::to_string),
+        no_proxy: proxy.no_proxy.iter().map(ToString::to_string).collect(),
+    });
+    ValidNetwork {
+        certificate_authority: written.certificate_authority.as_ref().map(|map| map.name.to_string()),
+        proxy,
+    }
 }
 
 fn staging(written: &Staging, problems: &mut Problems) -> Option<ValidStaging> {

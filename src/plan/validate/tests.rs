@@ -338,7 +338,7 @@ fn a_profile_keeps_all_that_pods_are_made_of() {
         "nodeSelector": {"pool": "builds"}, "tolerations": [{"operator": "Exists"}],
         "registry": {
             "staging": {"repository": "r.example/staging", "secretRef": {"name": "push"}},
-            "mirrors": [{"registry": "docker.io", "mirror": "m.example"}], "insecure": ["m.example"],
+            "mirrors": [{"registry": "index.docker.io", "mirror": "m.example"}], "insecure": ["m.example"],
             "certificateAuthority": {"name": "ca"},
         },
     });

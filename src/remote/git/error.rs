@@ -4,7 +4,10 @@ use std::{fmt, io, time::Duration};
 
 use thiserror::Error;
 
-use crate::{api::condition::Reason, remote::secret::SecretName};
+use crate::{
+    api::condition::Reason,
+    remote::{network::NetworkError, secret::SecretName},
+};
 
 /// An error, as a sentence for whoever must act. It never holds a credential.
 #[derive(Debug, Error)]
@@ -42,6 +45,27 @@ pub enum Error {
         url: String,
         /// What is refused, and what to do.
         cause: Denial,
+    },
+    /// Its certificate is not trusted.
+    #[error(
+        "{url} cannot be read: the certificate of its server is not trusted: {why}: put the certificate of its authority \
+         into `ca.crt` of {secret}, or have it put into the profile (network.certificateAuthority)"
+    )]
+    Untrusted {
+        /// The repository.
+        url: String,
+        /// Why.
+        why: String,
+        /// The Secret of the source.
+        secret: SecretName,
+    },
+    /// The settings of the profile, or the certificates of the Secret, cannot be used.
+    #[error("{url} cannot be read: {why}")]
+    Network {
+        /// The repository.
+        url: String,
+        /// Why.
+        why: NetworkError,
     },
     /// The server does not answer, or does not serve.
     #[error("{url} cannot be read now: {cause}")]
@@ -81,6 +105,8 @@ impl Error {
         match self {
             Self::NoRevision { .. } | Self::NoDefault { .. } | Self::NoRepository { .. } => Reason::RevisionNotFound,
             Self::AccessDenied { .. } => Reason::AccessDenied,
+            Self::Untrusted { .. } => Reason::CertificateNotTrusted,
+            Self::Network { .. } => Reason::SpecInvalid,
             Self::TooLarge { .. } => Reason::SourceRejected,
             Self::Unavailable { .. } | Self::Slow { .. } | Self::Local(_) => Reason::SourceUnavailable,
         }
@@ -115,7 +141,9 @@ impl fmt::Display for Denial {
             ),
             Self::Anonymous => formatter
                 .write_str("the server refuses whoever shows no credentials: name a Secret that holds some for it"),
-            Self::NoIdentity => formatter.write_str("ssh needs a Secret with `identity` and `known_hosts`: name one"),
+            Self::NoIdentity => {
+                formatter.write_str("ssh needs a Secret with `ssh-privatekey` and `known_hosts`: name one")
+            }
             Self::NoPassword => {
                 formatter.write_str("http and https need a Secret with `username` and `password`: name one")
             }

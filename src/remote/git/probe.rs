@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::{
-    Response, StatusCode,
+    Identity, Response, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
     redirect::Policy,
 };
-use rustls::crypto::ring;
 
 use super::{
-    credentials::Credentials,
     error::{Denial, Error, Failure},
     query::{Query, Settings},
+};
+use crate::{
+    plan::credentials::git::{ClientCertificate, Credentials},
+    remote::network::{Network, NetworkError, distrust},
 };
 
 const LIMIT: Duration = Duration::from_secs(15);
@@ -45,13 +47,13 @@ pub(super) async fn explain(failure: Failure, query: &Query, settings: &Settings
     match failure {
         Failure::NoRevision if !is_http(&url) => no_revision(query),
         // Git takes a web page for a repository without refs (its "dumb" protocol).
-        Failure::NoRevision => match by_answer(query, "").await {
+        Failure::NoRevision => match by_answer(query, &settings.network, "").await {
             error @ (Error::AccessDenied { .. } | Error::NoRepository { .. }) => error,
             _ => no_revision(query),
         },
         Failure::TooLarge => Error::TooLarge { url, limit: settings.bytes },
         Failure::Local(error) => Error::Local(error),
-        Failure::Git(complaint) if is_http(&url) => by_answer(query, &complaint).await,
+        Failure::Git(complaint) if is_http(&url) => by_answer(query, &settings.network, &complaint).await,
         Failure::Git(complaint) => by_ssh(query, &complaint),
     }
 }
@@ -76,11 +78,11 @@ fn by_ssh(query: &Query, complaint: &str) -> Error {
     }
 }
 
-async fn by_answer(query: &Query, complaint: &str) -> Error {
+async fn by_answer(query: &Query, network: &Network, complaint: &str) -> Error {
     let (url, anonymous) = (query.url.clone(), query.credentials.is_none());
-    let answer = match first_answer(query).await {
+    let answer = match first_answer(query, network).await {
         Ok(answer) => answer,
-        Err(cause) => return Error::Unavailable { url, cause },
+        Err(error) => return error,
     };
     match answer.status() {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -96,11 +98,8 @@ async fn by_answer(query: &Query, complaint: &str) -> Error {
 
 /// What the server answers to the first request of a fetch, as git follows redirects for it. Credentials go
 /// to its host alone (reqwest).
-async fn first_answer(query: &Query) -> Result<Response, String> {
-    // Fails where a provider is installed already, which is as good.
-    let _ = ring::default_provider().install_default();
-    let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).redirect(Policy::limited(5)).build();
-    let client = client.map_err(|_| "the system has no certificates to trust".to_owned())?;
+async fn first_answer(query: &Query, network: &Network) -> Result<Response, Error> {
+    let client = client(query, network)?;
     let address = format!("{}/info/refs?service=git-upload-pack", query.url.trim_end_matches('/'));
     let mut request = client.get(address).header("Git-Protocol", "version=2");
     if let Some(Credentials::Basic { username, password }) = &query.credentials
@@ -111,9 +110,27 @@ async fn first_answer(query: &Query) -> Result<Response, String> {
         request = request.header(AUTHORIZATION, value);
     }
     request.send().await.map_err(|error| {
-        if error.is_timeout() { "the server does not answer in time" } else { "the server cannot be reached" }
-            .to_owned()
+        let url = query.url.clone();
+        if let Some(why) = distrust(&error) {
+            return Error::Untrusted { url, why, secret: query.secret.clone() };
+        }
+        let cause =
+            if error.is_timeout() { "the server does not answer in time" } else { "the server cannot be reached" };
+        Error::Unavailable { url, cause: cause.to_owned() }
     })
+}
+
+/// A client that shows and trusts what git does.
+fn client(query: &Query, network: &Network) -> Result<reqwest::Client, Error> {
+    let failed = |why| Error::Network { url: query.url.clone(), why };
+    let mut builder = network.trusting(query.tls.authority.as_deref()).client().map_err(failed)?;
+    if let Some(ClientCertificate { certificate, key }) = &query.tls.client {
+        let identity = Identity::from_pem(format!("{certificate}\n{key}").as_bytes());
+        builder = builder.identity(identity.map_err(|_| failed(NetworkError::ClientCertificate))?);
+    }
+    let built = builder.timeout(LIMIT).redirect(Policy::limited(5)).build();
+    let cause = || "the system has no certificates to trust".to_owned();
+    built.map_err(|_| Error::Unavailable { url: query.url.clone(), cause: cause() })
 }
 
 fn is_git(answer: &Response) -> bool {

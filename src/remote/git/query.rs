@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
-use super::credentials::Credentials;
 use crate::{
-    plan::git::{GitError, check_revision, check_url},
-    remote::secret::SecretName,
+    plan::{
+        credentials::git::{Credentials, Tls},
+        git::{GitError, check_revision, check_url},
+    },
+    remote::{network::Network, secret::SecretName},
 };
 
 /// How look-ups are done.
@@ -17,13 +19,15 @@ pub struct Settings {
     pub time: Duration,
     /// The most of a repository that is fetched, in bytes.
     pub bytes: u64,
+    /// By which proxies servers are reached, and trusted by whom.
+    pub network: Network,
 }
 
 impl Settings {
     /// The usual limits: ten minutes, and 1 GiB for servers that cannot leave files out.
     #[must_use]
-    pub const fn new(scratch: PathBuf) -> Self {
-        Self { scratch, time: Duration::from_mins(10), bytes: 1 << 30 }
+    pub const fn new(scratch: PathBuf, network: Network) -> Self {
+        Self { scratch, time: Duration::from_mins(10), bytes: 1 << 30, network }
     }
 }
 
@@ -35,6 +39,8 @@ pub struct Query {
     /// Paths from the root of the repository; the empty one is the root.
     pub(super) paths: BTreeSet<String>,
     pub(super) credentials: Option<Credentials>,
+    /// By what the server is trusted besides all others, and what it is shown.
+    pub(super) tls: Tls,
     /// The Secret that the credentials are from.
     pub(super) secret: SecretName,
 }
@@ -53,7 +59,13 @@ impl Query {
         check_url(url)?;
         check_revision(revision)?;
         let (url, revision) = (url.to_owned(), revision.to_owned());
-        Ok(Self { url, revision, paths, credentials, secret: SecretName::default() })
+        Ok(Self { url, revision, paths, credentials, tls: Tls::default(), secret: SecretName::default() })
+    }
+
+    /// The same, with what its Secret says of certificates.
+    #[must_use]
+    pub fn with_tls(self, tls: Tls) -> Self {
+        Self { tls, ..self }
     }
 
     /// The same, with the name of the Secret that the credentials are from: errors name it.

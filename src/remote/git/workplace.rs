@@ -13,12 +13,18 @@ use tokio::process::Command;
 
 use super::{
     command::{self, Output},
-    credentials::Credentials,
     error::{Denial, Error, Failure},
     query::{Query, Settings},
     revision::Wanted,
 };
-use crate::plan::git::Obstacle;
+use crate::{
+    plan::{
+        credentials::git::{Credentials, Tls},
+        git::Obstacle,
+        network::Proxy,
+    },
+    remote::network::Network,
+};
 
 /// The repository in the folder.
 const REPOSITORY: &str = "repository";
@@ -66,6 +72,7 @@ pub(super) struct Workplace {
     /// In bytes.
     limit: u64,
     is_ssh: bool,
+    proxy: Proxy,
 }
 
 impl Workplace {
@@ -76,7 +83,8 @@ impl Workplace {
             .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(&settings.scratch)?;
         let is_ssh = query.url.starts_with("ssh://");
-        let workplace = Self { folder, limit: settings.bytes, is_ssh };
+        let proxy = settings.network.proxy.clone();
+        let workplace = Self { folder, limit: settings.bytes, is_ssh, proxy };
         let denied = |cause| Error::AccessDenied { url: query.url.clone(), cause };
         let mut helper = String::new();
         match (&query.credentials, is_ssh) {
@@ -93,8 +101,26 @@ impl Workplace {
             (_, true) => return Err(denied(Denial::NoIdentity)),
             (_, false) => return Err(denied(Denial::NoPassword)),
         }
-        workplace.write("config", &format!("{CONFIG}{helper}"))?;
+        let certificates = workplace.certificates(query, &settings.network)?;
+        workplace.write("config", &format!("{CONFIG}{helper}{certificates}"))?;
         Ok(workplace)
+    }
+
+    /// Git's settings for whom to trust, and for what to show to the host of the URL alone.
+    fn certificates(&self, query: &Query, network: &Network) -> io::Result<String> {
+        let Tls { authority, client } = &query.tls;
+        let mut config = String::new();
+        if let Some(bundle) = network.trusting(authority.as_deref()).bundle()? {
+            let file = self.write("authorities", &bundle)?;
+            config = format!("[http]\n\tsslCAInfo = \"{file}\"\n");
+        }
+        if let Some(client) = client {
+            let certificate = self.write("certificate", &client.certificate)?;
+            let key = self.write("key", &client.key)?;
+            let host: String = query.url.split_inclusive('/').take(3).collect();
+            config.push_str(&format!("[http \"{host}\"]\n\tsslCert = \"{certificate}\"\n\tsslKey = \"{key}\"\n"));
+        }
+        Ok(config)
     }
 
     fn write(&self, name: &str, text: &str) -> io::Result<String> {
@@ -129,7 +155,7 @@ impl Workplace {
     /// A call that talks to the server.
     async fn ask(&self, arguments: &[&str]) -> Result<Output, Failure> {
         let mut command = self.prepared(command::limited(self.path(), self.limit));
-        command.args(arguments);
+        command.args(arguments).envs(self.proxy.environment());
         Ok(command::run(command).await?)
     }
 

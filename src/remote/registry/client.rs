@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -9,7 +10,6 @@ use reqwest::{
     Method, StatusCode,
     redirect::{Action, Attempt, Policy},
 };
-use rustls::crypto::ring;
 
 use super::{
     credentials::Credentials,
@@ -22,6 +22,8 @@ use crate::plan::image::{Digest, Reference, Repository, Tag};
 
 /// The most redirects that are followed.
 const MOST_REDIRECTS: usize = 5;
+/// The most images whose platform is remembered.
+const MOST_KNOWN: usize = 4096;
 /// How long it may take to get a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -50,37 +52,37 @@ pub enum Deletion {
 pub struct Registry {
     http: reqwest::Client,
     settings: Settings,
+    /// Images that stand for themselves, with a platform that they are for.
+    known: Arc<Mutex<BTreeSet<(Digest, String)>>>,
+}
+
+/// Where an image is asked for.
+struct Place<'a> {
+    repository: &'a Repository,
+    /// What messages say of a mirror; nothing at the registry itself.
+    mirror: String,
 }
 
 impl Registry {
     /// Makes a client. That reads the certificates of the system: it is to be kept, one for each profile.
     ///
     /// # Errors
-    /// The certificates of the settings are none, or the system has no certificates to trust.
+    /// The settings cannot be used, or the system has no certificates to trust.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        // Fails where a provider is installed already, which is as good.
-        let _ = ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
+        let builder = settings
+            .network
+            .client()?
             .user_agent(concat!("imagechain/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::custom(redirect))
             .connect_timeout(CONNECT)
-            // Settings are values: what the environment says of proxies is for `cli` to read.
-            .no_proxy()
             // An address that leads elsewhere must not tell where somebody came from.
             .referer(false);
-        if let Some(pem) = &settings.certificates {
-            let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).unwrap_or_default();
-            if certificates.is_empty() {
-                return Err(Error::Certificates);
-            }
-            builder = builder.tls_certs_merge(certificates);
-        }
         let http = builder.build().map_err(|error| Error::Client(session::cause(&error)))?;
-        Ok(Self { http, settings })
+        Ok(Self { http, settings, known: Arc::default() })
     }
 
     /// The digest of the image that a name leads to. Where it leads to an index, that of the manifest for
-    /// the platform, such as `linux/amd64`.
+    /// the platform, such as `linux/amd64`; where it leads to one image, that must be for the platform.
     ///
     /// # Errors
     /// There is none, or the registry does not give it.
@@ -90,16 +92,17 @@ impl Registry {
         platform: &str,
         credentials: &Credentials,
     ) -> Result<Digest, Error> {
+        let at_home = Place { repository: &reference.repository, mirror: String::new() };
         let Some(mirror) = self.settings.mirrors.get(&reference.repository.registry) else {
-            return self.resolve_at(reference, platform, credentials).await;
+            return self.resolve_at(&at_home, reference, platform, credentials).await;
         };
         let repository = Repository { registry: mirror.clone(), path: reference.repository.path.clone() };
-        let there = Reference { repository, ..reference.clone() };
-        let at_mirror = self.resolve_at(&there, platform, credentials).await;
+        let there = Place { repository: &repository, mirror: format!(" (at the mirror {mirror})") };
+        let at_mirror = self.resolve_at(&there, reference, platform, credentials).await;
         if at_mirror.is_ok() {
             return at_mirror;
         }
-        match self.resolve_at(reference, platform, credentials).await {
+        match self.resolve_at(&at_home, reference, platform, credentials).await {
             // Behind a mirror, the registry itself is often out of reach: the mirror's answer says more.
             Err(Error::Unavailable { .. }) => at_mirror,
             answer => answer,
@@ -108,26 +111,54 @@ impl Registry {
 
     async fn resolve_at(
         &self,
+        place: &Place<'_>,
         reference: &Reference,
         platform: &str,
         credentials: &Credentials,
     ) -> Result<Digest, Error> {
-        let mut session = self.session(&reference.repository, credentials, Purpose::Read)?;
-        let absent = || Error::NotFound(reference.to_string());
+        // Messages name what is written, and the mirror beside it.
+        let name = format!("{reference}{}", place.mirror);
+        let session = self.session(place.repository, credentials, Purpose::Read)?;
+        let mut session = session.named(format!("{}{}", reference.repository, place.mirror));
+        let absent = || Error::NotFound(name.clone());
+        let no_platform =
+            |present| Error::NoPlatform { reference: name.clone(), platform: platform.to_owned(), present };
         let head = session.head(reference.manifest()).await?.ok_or_else(absent)?;
-        if let Some(digest) = head.image {
+        if let Some(digest) = head.image.filter(|digest| self.is_known(digest, platform)) {
             return session.expect(digest, reference.digest.as_ref());
         }
         let found = session.manifest(reference.manifest()).await?.ok_or_else(absent)?;
         let digest = session.expect(found.digest, reference.digest.as_ref())?;
-        match found.manifest {
-            Manifest::Image { .. } => Ok(digest),
-            Manifest::Index(children) => manifest::of_platform(&children, platform).ok_or_else(|| Error::NoPlatform {
-                reference: reference.to_string(),
-                platform: platform.to_owned(),
-                present: manifest::platforms(&children),
-            }),
+        let config = match found.manifest {
+            Manifest::Image { config, .. } => config.digest,
+            Manifest::Index(children) => {
+                let child = manifest::of_platform(&children, platform);
+                return child.ok_or_else(|| no_platform(manifest::platforms(&children)));
+            }
+        };
+        match manifest::platform_of(&session.config(&config).await?) {
+            Some(present) if !manifest::fits(&present, platform) => Err(no_platform(present)),
+            _ => Ok(self.know(digest, platform)),
         }
+    }
+
+    /// Whether an image is known to be one for a platform. What its digest stands for does not change, and the look
+    /// that tells it is a pull in the eyes of Docker Hub, which counts them.
+    fn is_known(&self, digest: &Digest, platform: &str) -> bool {
+        self.known().contains(&(digest.clone(), platform.to_owned()))
+    }
+
+    fn know(&self, digest: Digest, platform: &str) -> Digest {
+        let mut known = self.known();
+        if known.len() >= MOST_KNOWN {
+            known.clear();
+        }
+        known.insert((digest.clone(), platform.to_owned()));
+        digest
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeSet<(Digest, String)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a repository has the manifest of that digest.

@@ -6,8 +6,11 @@ use thiserror::Error;
 
 use crate::{
     api::condition::Reason,
-    plan::image::{Digest, Repository, Tag},
-    remote::secret::SecretName,
+    plan::{
+        credentials::ConfigError,
+        image::{Digest, Repository, Tag},
+    },
+    remote::{network::NetworkError, secret::SecretName},
 };
 
 /// The longest that a registry can make us wait: what it says beyond that is cut.
@@ -42,11 +45,23 @@ pub enum Error {
         /// Status and error code.
         status: String,
     },
+    /// What the Secret holds for it is not what it should be.
+    #[error("{place} cannot be reached: {secret} cannot be used: {why}")]
+    Unusable {
+        /// The repository.
+        place: String,
+        /// The Secret.
+        secret: SecretName,
+        /// What is wrong, without any value of it.
+        why: ConfigError,
+    },
     /// There is no such image.
     #[error("{0} does not exist: correct the name, or push it")]
     NotFound(String),
-    /// The index has no image for the platform.
-    #[error("{reference} has no image for {platform}, only for {present}")]
+    /// It has no image for the platform.
+    #[error(
+        "{reference} has no image for {platform}, only for {present}: name another image, or a profile whose `platform` it has"
+    )]
     NoPlatform {
         /// The name as it is written.
         reference: String,
@@ -54,6 +69,14 @@ pub enum Error {
         platform: String,
         /// What is there.
         present: String,
+    },
+    /// It is an image, of a form that is never used.
+    #[error("{place}: {wrong}: push it again with a present tool, or name another image")]
+    Unsupported {
+        /// The repository.
+        place: String,
+        /// What is wrong.
+        wrong: &'static str,
     },
     /// What was staged is not there any more.
     #[error("{repository}@{digest} is gone: it must be built again")]
@@ -123,9 +146,20 @@ pub enum Error {
         /// That of what came.
         found: Digest,
     },
-    /// The certificates of the profile are none.
-    #[error("the certificate authority of the profile is not a certificate in PEM")]
-    Certificates,
+    /// Its certificate is not trusted.
+    #[error(
+        "{place} cannot be reached: the certificate of its registry is not trusted: {why}: put the certificate of its \
+         authority into `ca.crt` of the Secret, or have it put into the profile (network.certificateAuthority)"
+    )]
+    Untrusted {
+        /// The repository.
+        place: String,
+        /// Why.
+        why: String,
+    },
+    /// The settings of the profile cannot be used.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// No client can be made, such as on a system without certificates.
     #[error("registries cannot be reached: {0}")]
     Client(String),
@@ -136,12 +170,14 @@ impl Error {
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
-            Self::AccessDenied { .. } => Reason::AccessDenied,
+            Self::AccessDenied { .. } | Self::Unusable { .. } => Reason::AccessDenied,
             Self::PushDenied { .. } | Self::Rejected { .. } => Reason::PushDenied,
             Self::NotFound(_) | Self::NoPlatform { .. } => Reason::BaseImageNotFound,
+            Self::Untrusted { .. } => Reason::CertificateNotTrusted,
+            Self::Unsupported { .. } => Reason::ImageUnsupported,
             Self::ImageMismatch { .. } => Reason::ImageMismatch,
             Self::NotMountable { .. } => Reason::StagingNotMountable,
-            Self::Certificates | Self::Client(_) => Reason::SpecInvalid,
+            Self::Network(_) | Self::Client(_) => Reason::SpecInvalid,
             Self::Gone { .. }
             | Self::Moved { .. }
             | Self::Unavailable { .. }
@@ -163,8 +199,12 @@ impl Error {
 /// Who we were to a registry that refused us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// No credentials were sent: none are for this registry.
+    /// No credentials were sent: there are none.
     Anonymous,
+    /// None were sent: the entry of this Secret for the registry is empty.
+    Empty(SecretName, String),
+    /// None were sent: this Secret has no entry for this registry.
+    Absent(SecretName, String),
     /// Who the credentials of this Secret are for.
     Credentials(SecretName),
 }
@@ -175,6 +215,14 @@ impl fmt::Display for Identity {
         match self {
             Self::Anonymous => {
                 formatter.write_str("whoever shows no credentials: name a Secret that holds some for it")
+            }
+            Self::Empty(secret, key) => write!(
+                formatter,
+                "whoever shows no credentials: the entry «{key}» of {secret} is empty, as `docker login` leaves it where a \
+                 key store holds the rest: write its `auth`"
+            ),
+            Self::Absent(secret, registry) => {
+                write!(formatter, "whoever shows no credentials: {secret} has no entry for {registry}: add it")
             }
             Self::Credentials(secret) => {
                 write!(formatter, "the credentials: correct those of {secret}, or what they may do")
@@ -200,6 +248,15 @@ mod tests {
                 "the credentials: correct those of the Secret, or what they may do",
             ),
             (Identity::Anonymous, "whoever shows no credentials: name a Secret that holds some for it"),
+            (
+                Identity::Absent(SecretName::new(Some("push")), "r.example".to_owned()),
+                "whoever shows no credentials: the Secret «push» has no entry for r.example: add it",
+            ),
+            (
+                Identity::Empty(SecretName::new(Some("push")), "https://r.example".to_owned()),
+                "whoever shows no credentials: the entry «https://r.example» of the Secret «push» is empty, as \
+                 `docker login` leaves it where a key store holds the rest: write its `auth`",
+            ),
         ] {
             let (read, written) = (
                 Error::AccessDenied { place: place.clone(), identity: identity.clone() },

@@ -1,6 +1,6 @@
 //! Manifests: the few fields of them that decide something.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Deserialize;
 
@@ -15,6 +15,9 @@ const INDEXES: [&str; 2] =
 
 /// What `BuildKit` marks the manifests by that only say something about another one of the same index.
 const ABOUT_ANOTHER: &str = "vnd.docker.reference.type";
+
+/// Docker has dropped it: engines pull it only when they are told to.
+const SCHEMA_1: &str = "its manifest is of schema 1, which present engines do not pull";
 
 /// The value of `Accept`.
 pub(super) fn accepted() -> String {
@@ -80,19 +83,47 @@ struct WrittenPlatform {
     variant: Option<String>,
 }
 
+impl fmt::Display for WrittenPlatform {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.os, self.architecture)?;
+        self.variant.iter().try_for_each(|variant| write!(formatter, "/{variant}"))
+    }
+}
+
+/// The fields of an image's config that its platform is in.
+#[derive(Deserialize)]
+struct WrittenConfig {
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+}
+
+/// Why a text is no manifest that we can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// No registry would give it.
+    NoManifest(&'static str),
+    /// It is one, and of a form that is refused for good.
+    Unsupported(&'static str),
+}
+
 /// Reads a manifest, and its media type where it says one.
-pub(super) fn parse(body: &[u8]) -> Result<(Manifest, Option<String>), &'static str> {
-    let written: Written = serde_json::from_slice(body).map_err(|_| "gives something that is no manifest")?;
-    if written.schema_version != 2 {
-        return Err("gives a manifest of another version than 2");
+pub(super) fn parse(body: &[u8]) -> Result<(Manifest, Option<String>), Unusable> {
+    use Unusable::{NoManifest, Unsupported};
+    let written: Written =
+        serde_json::from_slice(body).map_err(|_| NoManifest("gives something that is no manifest"))?;
+    match written.schema_version {
+        2 => {}
+        1 => return Err(Unsupported(SCHEMA_1)),
+        _ => return Err(NoManifest("gives a manifest of another version than 1 and 2")),
     }
     let manifest = match (written.config, written.layers, written.manifests) {
         // One text that is an image to some and an index to others is an attack (CVE-2021-41190).
         (Some(config), Some(layers), None) => image(&config, &layers),
         (None, None, Some(manifests)) => manifests.into_iter().map(child).collect::<Option<_>>().map(Manifest::Index),
-        _ => return Err("gives a manifest that is neither of one image nor an index"),
+        _ => return Err(NoManifest("gives a manifest that is neither of one image nor an index")),
     };
-    let manifest = manifest.ok_or("gives a manifest with a digest that is not sha256")?;
+    let manifest = manifest.ok_or(Unsupported("its manifest names digests other than sha256"))?;
     Ok((manifest, written.media_type))
 }
 
@@ -110,10 +141,7 @@ fn blob(written: &WrittenDescriptor) -> Option<Blob> {
 }
 
 fn child(written: WrittenDescriptor) -> Option<Child> {
-    let platform = written.platform.map_or_else(String::new, |platform| {
-        let variant = platform.variant.map_or_else(String::new, |variant| format!("/{variant}"));
-        format!("{}/{}{variant}", platform.os, platform.architecture)
-    });
+    let platform = written.platform.map_or_else(String::new, |platform| platform.to_string());
     let is_about_another = written.annotations.contains_key(ABOUT_ANOTHER);
     Some(Child { digest: written.digest.parse().ok()?, platform, is_about_another })
 }
@@ -124,6 +152,23 @@ pub(super) fn of_platform(children: &[Child], platform: &str) -> Option<Digest> 
     let variant = format!("{platform}/");
     let exact = images().find(|child| child.platform == platform);
     exact.or_else(|| images().find(|child| child.platform.starts_with(&variant))).map(|child| child.digest.clone())
+}
+
+/// The platform of an image, as its config says it; `None` where it says none. Not every builder of images writes
+/// it, and engines take such an image for whatever they are.
+pub(super) fn platform_of(config: &[u8]) -> Option<String> {
+    let written: WrittenConfig = serde_json::from_slice(config).ok()?;
+    let architecture = written.architecture.filter(|text| !text.is_empty())?;
+    let os = written.os.filter(|text| !text.is_empty()).unwrap_or_else(|| "linux".to_owned());
+    let variant = written.variant.filter(|text| !text.is_empty());
+    let platform = WrittenPlatform { os, architecture, variant };
+    Some(platform.to_string())
+}
+
+/// Whether an image of one platform is of use where another is wanted: a variant counts where both name one.
+pub(super) fn fits(found: &str, wanted: &str) -> bool {
+    let mut pairs = found.split('/').zip(wanted.split('/'));
+    pairs.all(|(found, wanted)| found == wanted)
 }
 
 /// The platforms of an index, for a message.
@@ -208,6 +253,7 @@ mod tests {
             String::new(),
             json!({}).to_string(),
             json!({"schemaVersion": 1, "manifests": []}).to_string(),
+            json!({"schemaVersion": 3, "manifests": []}).to_string(),
             json!({"schemaVersion": 2}).to_string(),
             json!({"schemaVersion": 2, "config": config}).to_string(),
             json!({"schemaVersion": 2, "config": config, "layers": one, "manifests": one}).to_string(),
@@ -218,10 +264,48 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_no_engine_pulls_is_refused_for_good() {
+        let none = json!({});
+        let schema_1 = json!({"schemaVersion": 1, "name": "library/debian", "tag": "6", "architecture": "amd64",
+            "fsLayers": [{"blobSum": digest('a')}], "history": [{"v1Compatibility": "{}"}], "signatures": []});
+        let other_digest = json!({"schemaVersion": 2, "layers": [descriptor('a', &none)],
+            "config": {"digest": format!("sha512:{}", "a".repeat(128)), "size": 1}});
+        for (text, expected) in [(schema_1, "schema 1"), (other_digest, "other than sha256")] {
+            let Err(Unusable::Unsupported(why)) = parse(text.to_string().as_bytes()) else { panic!("{text}") };
+            assert!(why.contains(expected), "{why}");
+        }
+    }
+
+    #[test]
+    fn the_platform_of_an_image_is_in_its_config() {
+        for (config, platform) in [
+            (json!({"os": "linux", "architecture": "arm64", "variant": "v8"}), Some("linux/arm64/v8")),
+            (json!({"os": "linux", "architecture": "amd64", "config": {}}), Some("linux/amd64")),
+            (json!({"architecture": "amd64", "variant": ""}), Some("linux/amd64")),
+            (json!({"os": "linux", "architecture": ""}), None),
+            (json!({}), None),
+            (json!([]), None),
+        ] {
+            assert_eq!(platform_of(config.to_string().as_bytes()).as_deref(), platform, "{config}");
+        }
+        for (found, wanted, fit) in [
+            ("linux/amd64", "linux/amd64", true),
+            ("linux/arm64/v8", "linux/arm64", true),
+            ("linux/arm64", "linux/arm64/v8", true),
+            ("linux/arm/v7", "linux/arm/v6", false),
+            ("linux/arm64", "linux/amd64", false),
+            ("windows/amd64", "linux/amd64", false),
+            ("linux/arm", "linux/arm64", false),
+        ] {
+            assert_eq!(fits(found, wanted), fit, "{found} for {wanted}");
+        }
+    }
+
     proptest! {
         #[test]
         fn nothing_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse(&body);
+            let _ = (parse(&body), platform_of(&body));
         }
     }
 }

@@ -11,14 +11,17 @@ use reqwest::{
 use serde::Deserialize;
 
 use super::{
-    credentials::{Credentials, Login},
+    credentials::{Credentials, Identified},
     error::{Error, Identity, LONGEST_RETRY_AFTER},
-    manifest::{self, Manifest},
+    manifest::{self, Manifest, Unusable},
     settings::Settings,
 };
 use crate::{
-    plan::image::{Digest, Repository, Tag},
-    remote::secret::SecretName,
+    plan::{
+        credentials::{ConfigError, Login},
+        image::{DOCKER_HUB, Digest, Repository, Tag},
+    },
+    remote::network::distrust,
 };
 
 /// The most of a manifest that is read, in bytes: what registries allow at least and most allow at most
@@ -39,11 +42,12 @@ pub(super) enum Purpose {
 pub(super) struct Session<'a> {
     http: &'a reqwest::Client,
     settings: &'a Settings,
-    repository: &'a Repository,
+    /// The repository, as messages name it.
+    place: String,
     base: Url,
     login: Option<&'a Login>,
-    /// The Secret that the login is from.
-    secret: &'a SecretName,
+    /// Who we are, if that is refused.
+    identity: Identity,
     purpose: Purpose,
     /// What we ask a token server for.
     scopes: Vec<String>,
@@ -76,25 +80,36 @@ impl<'a> Session<'a> {
     ) -> Result<Self, Error> {
         let scheme = if settings.insecure.contains(&repository.registry) { "http" } else { "https" };
         // Docker Hub is called by another name than it answers under.
-        let host = if repository.registry == "docker.io" { "registry-1.docker.io" } else { &repository.registry };
+        let host = if repository.registry == DOCKER_HUB { "registry-1.docker.io" } else { &repository.registry };
         let base = Url::parse(&format!("{scheme}://{host}/v2/{}/", repository.path));
         let actions = match purpose {
             Purpose::Read => "pull",
             Purpose::Write => "pull,push",
             Purpose::Delete => "delete",
         };
+        let unusable = |why: &ConfigError| Error::Unusable {
+            place: repository.to_string(),
+            secret: credentials.secret().clone(),
+            why: why.clone(),
+        };
+        let Identified { login, identity } = credentials.of(repository).map_err(unusable)?;
         let not_an_address = |_| Error::NoRegistry { place: repository.to_string(), cause: "has no address".into() };
         Ok(Self {
             http,
             settings,
-            repository,
+            place: repository.to_string(),
             base: base.map_err(not_an_address)?,
-            login: credentials.of(repository),
-            secret: credentials.secret(),
+            login,
+            identity,
             purpose,
             scopes: vec![format!("repository:{}:{actions}", repository.path)],
             authorization: None,
         })
+    }
+
+    /// The same, with the name that messages give to the repository.
+    pub(super) fn named(self, place: String) -> Self {
+        Self { place, ..self }
     }
 
     /// Asks also for the right to read a second repository, to mount from it.
@@ -211,9 +226,26 @@ impl<'a> Session<'a> {
             return Err(self.no_registry("gives a web page"));
         }
         let body = self.read(answer, LONGEST_MANIFEST).await?;
-        let (manifest, own_type) = manifest::parse(&body).map_err(|wrong| self.no_registry(wrong))?;
+        let (manifest, own_type) = manifest::parse(&body).map_err(|wrong| match wrong {
+            Unusable::NoManifest(wrong) => self.no_registry(wrong),
+            Unusable::Unsupported(wrong) => Error::Unsupported { place: self.place.clone(), wrong },
+        })?;
         let digest = self.expect(Digest::of(&body), said.as_ref())?;
         Ok(Some(Found { digest, body, media_type: own_type.unwrap_or(media_type), manifest }))
+    }
+
+    /// The config of an image.
+    pub(super) async fn config(&mut self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        let request = self.request(Method::GET, &format!("blobs/{digest}"))?;
+        let answer = self.send(request).await?;
+        match answer.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Err(self.no_registry("has a manifest, and not the config that it names")),
+            _ => return Err(self.refusal(answer).await),
+        }
+        let body = self.read(answer, LONGEST_MANIFEST).await?;
+        self.expect(Digest::of(&body), Some(digest))?;
+        Ok(body)
     }
 
     async fn ask(&mut self, method: Method, name: &str) -> Result<Option<Response>, Error> {
@@ -233,7 +265,7 @@ impl<'a> Session<'a> {
     pub(super) fn expect(&self, found: Digest, expected: Option<&Digest>) -> Result<Digest, Error> {
         match expected {
             Some(expected) if *expected != found => {
-                Err(Error::WrongDigest { place: self.repository.to_string(), expected: expected.to_string(), found })
+                Err(Error::WrongDigest { place: self.place.clone(), expected: expected.to_string(), found })
             }
             _ => Ok(found),
         }
@@ -244,7 +276,9 @@ impl<'a> Session<'a> {
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| self.failure(&error))? {
             if body.len() + chunk.len() > most {
-                return Err(self.no_registry(&format!("gives more than {most} bytes for one manifest or token")));
+                return Err(
+                    self.no_registry(&format!("gives more than {most} bytes for one manifest, config or token"))
+                );
             }
             body.extend_from_slice(&chunk);
         }
@@ -272,12 +306,12 @@ impl<'a> Session<'a> {
         if self.purpose == Purpose::Read || is_busy {
             return self.unavailable(format!("answers {status}"), retry_after);
         }
-        Error::Rejected { place: self.repository.to_string(), status }
+        Error::Rejected { place: self.place.clone(), status }
     }
 
     fn denied(&self) -> Error {
-        let place = self.repository.to_string();
-        let identity = self.login.map_or(Identity::Anonymous, |_| Identity::Credentials(self.secret.clone()));
+        let place = self.place.clone();
+        let identity = self.identity.clone();
         match self.purpose {
             Purpose::Read => Error::AccessDenied { place, identity },
             Purpose::Write | Purpose::Delete => Error::PushDenied { place, identity },
@@ -289,17 +323,20 @@ impl<'a> Session<'a> {
             return self
                 .no_registry(&format!("redirects without end, or to an address without TLS ({})", cause(error)));
         }
+        if let Some(why) = distrust(error) {
+            return Error::Untrusted { place: self.place.clone(), why };
+        }
         let cause =
             if error.is_timeout() { "does not answer in time".to_owned() } else { format!("fails: {}", cause(error)) };
         self.unavailable(cause, None)
     }
 
     pub(super) fn unavailable(&self, cause: String, retry_after: Option<Duration>) -> Error {
-        Error::Unavailable { place: self.repository.to_string(), cause, retry_after }
+        Error::Unavailable { place: self.place.clone(), cause, retry_after }
     }
 
     pub(super) fn no_registry(&self, cause: &str) -> Error {
-        Error::NoRegistry { place: self.repository.to_string(), cause: cause.to_owned() }
+        Error::NoRegistry { place: self.place.clone(), cause: cause.to_owned() }
     }
 }
 

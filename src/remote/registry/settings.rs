@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use crate::remote::network::Network;
+
 /// How registries are reached; of a profile.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -13,8 +15,8 @@ pub struct Settings {
     pub mirrors: BTreeMap<String, String>,
     /// Registries, as host or host:port, that are reached by plain HTTP.
     pub insecure: BTreeSet<String>,
-    /// Certificates, as PEM, that are trusted besides those of the system.
-    pub certificates: Option<String>,
+    /// By which proxies, and trusted by whom.
+    pub network: Network,
     /// The limit of one request, but for those that move a layer.
     pub request: Duration,
     /// The limit of a request that moves a layer.
@@ -26,7 +28,7 @@ impl Default for Settings {
         Self {
             mirrors: BTreeMap::new(),
             insecure: BTreeSet::new(),
-            certificates: None,
+            network: Network::default(),
             request: Duration::from_secs(30),
             transfer: Duration::from_mins(30),
         }

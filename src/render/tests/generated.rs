@@ -10,7 +10,9 @@ use serde_json::json;
 use super::*;
 use crate::plan::{
     job::SECRETS,
+    network::Proxy,
     recipe::{Source, steps::HEAVIEST},
+    valid::ValidNetwork,
 };
 
 /// What Kubernetes allows for all annotations of an object, in bytes.
@@ -259,6 +261,9 @@ fn what_is_not_too_heavy_fits_into_an_annotation() {
     fixture.build.recipe.parent.as_mut().unwrap().local_name = "l".repeat(512);
     fixture.profile.mirrors = (0..16).map(|n| (format!("{n:0>255}"), long(255))).collect();
     fixture.profile.insecure = (0..16).map(|n| format!("{n:0>255}")).collect();
+    let exceptions = (0..64).map(|n| format!("{n:0>255}")).collect();
+    let proxy = Proxy { http: Some(long(255)), https: Some(long(255)), no_proxy: exceptions };
+    fixture.profile.network = ValidNetwork { certificate_authority: Some(long(253)), proxy: Some(proxy) };
     if let Source::Git { url, revision, .. } = &mut fixture.build.recipe.source {
         (*url, *revision) = (long(1024), long(255));
     }

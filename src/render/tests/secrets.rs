@@ -29,11 +29,11 @@ fn what_a_build_names_is_read_and_nothing_else() {
     assert_eq!(
         read(&full()),
         [
-            "Tenant Secret git: password username",
+            "Tenant Secret git: *",
             "Tenant Secret other: token",
-            "Tenant Secret pull: .dockerconfigjson",
+            "Tenant Secret pull: *",
             "Tenant Secret vendor: licence.key token",
-            "Execution Secret staging: .dockerconfigjson",
+            "Execution Secret staging: *",
             "Execution ConfigMap authority: ca.crt",
         ]
     );
@@ -43,10 +43,7 @@ fn what_a_build_names_is_read_and_nothing_else() {
 #[test]
 fn every_source_needs_its_own() {
     for (source, expected) in [
-        (
-            json!({"git": {"url": "ssh://git@git.example/a", "secretRef": {"name": "s"}}}),
-            vec!["Tenant Secret s: identity known_hosts"],
-        ),
+        (json!({"git": {"url": "ssh://git@git.example/a", "secretRef": {"name": "s"}}}), vec!["Tenant Secret s: *"]),
         (json!({"configMap": {"name": "files"}}), vec!["Tenant ConfigMap files: *"]),
         (json!({"inline": {"files": {"a.json": "{}"}}}), vec![]),
     ] {
@@ -77,11 +74,11 @@ fn each_container_sees_what_it_needs() {
     let fixture = full();
     let pod = pod(&fixture.attempt());
     for (name, expected) in [
-        ("source", vec!["git/username", "git/password"]),
-        ("engine", vec!["ca.crt"]),
+        ("source", vec!["git/username", "git/password", "git/ca.crt", "git/tls.crt", "git/tls.key"]),
+        ("engine", vec!["pull.crt", "push.crt", "ca.crt"]),
         ("build", vec!["pull/config.json", "variables.json"]),
         ("verify", vec!["verify/1/TOKEN", "verify/2/TOKEN"]),
-        ("publish", vec!["push/config.json", "ca.crt"]),
+        ("publish", vec!["push/config.json", "push.crt", "ca.crt"]),
     ] {
         assert_eq!(seen(&pod, name), expected, "{name}");
     }
@@ -111,10 +108,15 @@ fn the_secret_holds_values_as_they_were_read() {
         keys,
         [
             "ca.crt",
+            "git.ca.crt",
             "git.password",
+            "git.tls.crt",
+            "git.tls.key",
             "git.username",
             "pull.config.json",
+            "pull.crt",
             "push.config.json",
+            "push.crt",
             "variables.json",
             "verify.1.TOKEN",
             "verify.2.TOKEN"
@@ -123,6 +125,89 @@ fn the_secret_holds_values_as_they_were_read() {
     assert_eq!(text("git.password"), format!("{CANARY}-git-password"));
     assert_eq!(text("variables.json"), json!({"licence": format!("{CANARY}-vendor-licence.key")}).to_string());
     assert_eq!(text("verify.2.TOKEN"), format!("{CANARY}-other-token"));
+}
+
+#[test]
+fn an_authority_for_all_servers_is_for_all_containers() {
+    let mut profile = full_profile();
+    profile["registry"]["certificateAuthority"] = json!(null);
+    profile["network"] = json!({
+        "certificateAuthority": {"name": "authority"},
+        "proxy": {"https": "http://proxy.example:3128", "noProxy": [".corp.example"]},
+    });
+    let fixture = Fixture::new(&full_build(), &profile);
+    let pod = pod(&fixture.attempt());
+    for name in ["source", "engine", "build", "verify", "publish"] {
+        assert!(seen(&pod, name).contains(&"ca.crt".to_owned()), "{name}");
+    }
+    let job = job_of(&pod);
+    assert_eq!(job.network.certificate_authority.as_deref(), Some("/imagechain/secrets/ca.crt"));
+    assert_eq!(job.network.proxy.https.as_deref(), Some("http://proxy.example:3128"));
+    assert_eq!(job.registry.certificate_authority, None);
+    // Docker's command line takes the proxies of containers from the file that has the credentials.
+    let data = secret(&fixture.attempt(), "pod-uid", &found(&fixture.attempt().needs())).unwrap().data.unwrap();
+    let config: Value = serde_json::from_slice(&data["pull.config.json"].0).unwrap();
+    assert_eq!(config["proxies"]["default"]["httpsProxy"], "http://proxy.example:3128");
+    assert!(config["auths"]["registry.example"]["auth"].is_string());
+}
+
+#[test]
+fn kubernetes_own_secrets_become_the_files_of_a_pod() {
+    let fixture = full();
+    let mut found = found(&fixture.attempt().needs());
+    let mut put = |name: &str, keys: &[(&str, &str)]| {
+        let values = keys.iter().map(|(key, value)| ((*key).to_owned(), ByteString((*value).into()))).collect();
+        let (_, there) = found.0.iter_mut().find(|(object, _)| object.name == name).unwrap();
+        *there = values;
+    };
+    put("git", &[("password", "token\n"), ("ca.crt", "PEM\n")]);
+    put("pull", &[(".dockercfg", r#"{"registry.example": {"auth": "Ym9iOng="}, "other.example": {"auth": "!"}}"#)]);
+    put("staging", &[("username", "bob\n"), ("password", "x\n"), ("ca.crt", "OWN")]);
+    let needs = fixture.attempt().needs();
+    assert_eq!(needs.lacks(&found), BTreeSet::new());
+    let data = secret(&fixture.attempt(), "pod-uid", &found).unwrap().data.unwrap();
+    let bob = json!({"auths": {"registry.example": {"auth": "Ym9iOng="}}}).to_string();
+    for (key, expected) in [
+        ("git.username", "x-access-token"),
+        ("git.password", "token"),
+        ("git.ca.crt", "PEM"),
+        ("git.tls.key", ""),
+        ("pull.config.json", &bob),
+        ("pull.crt", ""),
+        ("push.config.json", &bob),
+        ("push.crt", "OWN"),
+    ] {
+        assert_eq!(String::from_utf8_lossy(&data[key].0), expected, "{key}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_credentials_is_told_before_there_is_a_pod() {
+    let fixture = full();
+    let needs = fixture.attempt().needs();
+    let complete = found(&needs);
+    for (name, key, value, sentence, reason) in [
+        (
+            "git",
+            "username",
+            "bob",
+            "the Secret «git» in the namespace team-a has no key «password»: add it",
+            Reason::KeyNotFound,
+        ),
+        (
+            "pull",
+            ".dockerconfigjson",
+            r#"{"auths": {"registry.example": {"auth": "canary"}}}"#,
+            "the Secret «pull» in the namespace team-a cannot be used: `auth` of «registry.example» is not base64 of user \
+             name, colon and password",
+            Reason::AccessDenied,
+        ),
+    ] {
+        let mut found = complete.clone();
+        found.0.insert(ObjectRef::secret(name), BTreeMap::from([(key.to_owned(), ByteString(value.into()))]));
+        let lacks: Vec<_> = needs.lacks(&found).into_iter().map(|lack| (lack.to_string(), lack.reason())).collect();
+        assert_eq!(lacks, [(sentence.to_owned(), reason)]);
+    }
 }
 
 #[test]
@@ -181,11 +266,7 @@ fn what_is_missing_is_named() {
     assert!(only.starts_with("the value of «licence.key» in the Secret «vendor»"), "{only}");
 
     let mut large = complete;
-    large
-        .0
-        .get_mut(&secret("pull"))
-        .unwrap()
-        .insert(".dockerconfigjson".to_owned(), ByteString(vec![b' '; LARGEST_SECRET]));
+    large.0.get_mut(&secret("vendor")).unwrap().insert("token".to_owned(), ByteString(vec![b' '; LARGEST_SECRET]));
     let [only] = sentences(&large).try_into().unwrap();
     assert!(only.contains("use a git source"), "{only}");
     assert_eq!(reasons(&large), BTreeSet::from([Reason::SourceRejected]));

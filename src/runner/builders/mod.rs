@@ -6,7 +6,7 @@ mod packer;
 use std::collections::BTreeMap;
 
 use self::candidates::{Advice, Candidates};
-use super::{context::Context, engine::Engine, handover, products::Products};
+use super::{context::Context, engine::Engine, handover, network, products::Products};
 use crate::{
     api::{build::Stage, condition::Reason},
     plan::{failure::Failure, observed::Report, recipe::Build},
@@ -17,6 +17,7 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Fa
     let parent = context.job.parent.as_ref();
     let engine = Engine::of(context, parent.and_then(|parent| parent.credentials.as_deref()));
     let products = Products::of(context, &engine);
+    network::install(context)?;
     if let Some(parent) = parent {
         products.import_parent(parent).await?;
     }

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::plan::job::{GRAPH_ROOT, Registry};
+use crate::plan::{
+    job::{GRAPH_ROOT, Registry},
+    network::Proxy,
+};
 
 /// Its own files: not on the volume that the stages see.
 pub(super) const FOLDER: &str = "/run/imagechain-engine";
@@ -39,11 +42,11 @@ pub(super) fn config() -> Value {
     json!({"features": {"containerd-snapshotter": false}})
 }
 
-/// The folders that it reads certificates from, besides the bundle of the system: those that programs in Go
-/// read without being told, and that of the profile's.
-pub(super) fn certificates(registry: &Registry) -> Option<String> {
-    let own = Path::new(registry.certificate_authority.as_ref()?).parent()?;
-    Some(format!("/etc/ssl/certs:/etc/pki/tls/certs:{}", own.display()))
+/// Its environment: the folders that it reads certificates from, besides the bundle of the system, and proxies. Those
+/// folders are what programs in Go read without being told, and that of the files that a container of a pod gets.
+pub(super) fn environment(proxy: &Proxy, files: &Path) -> Vec<(&'static str, String)> {
+    let folders = format!("/etc/ssl/certs:/etc/pki/tls/certs:{}", files.display());
+    proxy.environment().into_iter().chain([("SSL_CERT_DIR", folders)]).collect()
 }
 
 /// The interface of the default route, by `/proc/net/route`.
@@ -59,19 +62,19 @@ mod tests {
 
     use super::*;
 
-    fn registry(mirrors: &[(&str, &str)], insecure: &[&str], authority: Option<&str>) -> Registry {
+    fn registry(mirrors: &[(&str, &str)], insecure: &[&str]) -> Registry {
         Registry {
             platform: "linux/amd64".to_owned(),
             mirrors: mirrors.iter().map(|(of, at)| ((*of).to_owned(), (*at).to_owned())).collect::<BTreeMap<_, _>>(),
             insecure: insecure.iter().map(|host| (*host).to_owned()).collect(),
-            certificate_authority: authority.map(str::to_owned),
+            certificate_authority: None,
         }
     }
 
     #[test]
     fn the_call_says_what_the_profile_says() {
         let all = |registry: &Registry, mtu| arguments(registry, Path::new("/run/docker/docker.sock"), mtu);
-        let plain = all(&registry(&[], &[], None), None);
+        let plain = all(&registry(&[], &[]), None);
         assert_eq!(
             plain,
             [
@@ -86,7 +89,7 @@ mod tests {
             ]
         );
         let mirrors = [("docker.io", "mirror.example:5000"), ("quay.io", "other.example")];
-        let more = all(&registry(&mirrors, &["mirror.example:5000", "b.example"], None), Some(1410));
+        let more = all(&registry(&mirrors, &["mirror.example:5000", "b.example"]), Some(1410));
         assert_eq!(
             more[plain.len()..],
             [
@@ -96,17 +99,17 @@ mod tests {
                 "--registry-mirror=http://mirror.example:5000",
             ]
         );
-        let secure = all(&registry(&mirrors, &[], None), None);
+        let secure = all(&registry(&mirrors, &[]), None);
         assert_eq!(secure.last().unwrap(), "--registry-mirror=https://mirror.example:5000");
     }
 
     #[test]
-    fn certificates_are_added_to_those_of_the_system() {
-        assert_eq!(certificates(&registry(&[], &[], None)), None);
-        assert_eq!(
-            certificates(&registry(&[], &[], Some("/imagechain/secrets/ca.crt"))).unwrap(),
-            "/etc/ssl/certs:/etc/pki/tls/certs:/imagechain/secrets"
-        );
+    fn certificates_are_added_to_those_of_the_system_and_proxies_are_told() {
+        let proxy = Proxy { https: Some("http://p.example:3128".to_owned()), ..Proxy::default() };
+        let environment = environment(&proxy, Path::new("/imagechain/secrets"));
+        let value = |name| environment.iter().find(|(of, _)| *of == name).map(|(_, value)| value.as_str());
+        assert_eq!(value("SSL_CERT_DIR"), Some("/etc/ssl/certs:/etc/pki/tls/certs:/imagechain/secrets"));
+        assert_eq!(value("HTTPS_PROXY"), Some("http://p.example:3128"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::{
     plan::failure::Failure,
     runner::{
         context::Context,
+        network,
         process::{Tail, ending},
     },
 };
@@ -43,6 +44,7 @@ impl<'c> Docker<'c> {
 
     /// Lets a program of the user find the engine and the credentials.
     pub(crate) fn environment(&self, command: &mut Command) {
+        network::prepare(command, self.context, self.config.is_some());
         self.connection(command);
         // The folder of Docker's configuration is read-only.
         command.env("BUILDX_CONFIG", self.context.places.temporary().join("buildx"));
@@ -184,11 +186,15 @@ fn said(complaint: &str) -> &str {
 /// What a registry's refusal means, as dockerd passes it on.
 fn refusal(purpose: Purpose, name: &str, complaint: &str) -> Failure {
     const DENIED: [&str; 6] = ["unauthorized", "authentication required", "denied", "no basic auth", "401 ", "403 "];
-    const ABSENT: [&str; 4] = ["manifest unknown", "not found", "name unknown", "no matching manifest"];
+    const ABSENT: [&str; 5] =
+        ["manifest unknown", "not found", "name unknown", "no matching manifest", "not match the specified platform"];
+    const OLD: [&str; 2] = ["schema 1 support", "unsupported digest"];
     let lower = complaint.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     let reason = match purpose {
         _ if says(&["no space left", "disk quota"]) => Reason::DiskFull,
+        _ if says(&["x509: "]) => Reason::CertificateNotTrusted,
+        Purpose::Pull if says(&OLD) => Reason::ImageUnsupported,
         Purpose::Pull if says(&DENIED) => Reason::AccessDenied,
         Purpose::Pull if says(&ABSENT) => Reason::BaseImageNotFound,
         Purpose::Push if says(&DENIED) => Reason::PushDenied,
@@ -230,6 +236,21 @@ mod tests {
                 Purpose::Pull,
                 "Error response from daemon: Get \"http://10.0.0.1:5000/v2/\": dial tcp 10.0.0.1:5000: connect: connection refused",
                 Reason::RegistryUnavailable,
+            ),
+            (
+                Purpose::Pull,
+                "image with reference r.example/a@sha256:0 was found but does not match the specified platform: wanted linux/amd64, actual: linux/arm64",
+                Reason::BaseImageNotFound,
+            ),
+            (
+                Purpose::Pull,
+                "Error response from daemon: [DEPRECATION NOTICE] Docker Image Format v1 and Docker Image manifest version 2, schema 1 support is disabled by default and will be removed in an upcoming release.",
+                Reason::ImageUnsupported,
+            ),
+            (
+                Purpose::Pull,
+                "Error response from daemon: Get \"https://r.example/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
+                Reason::CertificateNotTrusted,
             ),
             (Purpose::Pull, "failed to register layer: write /x: no space left on device", Reason::DiskFull),
             (Purpose::Push, "denied: requested access to the resource is denied", Reason::PushDenied),

@@ -93,9 +93,7 @@ fn prepare(places: &Places) -> Result<(Command, Marker), Ended> {
 fn command(job: &Job, places: &Places) -> Command {
     let mut command = Command::new("dockerd");
     command.args(daemon::arguments(&job.registry, &places.socket(), mtu()));
-    if let Some(folders) = daemon::certificates(&job.registry) {
-        command.env("SSL_CERT_DIR", folders);
-    }
+    command.envs(daemon::environment(&job.network.proxy, &places.secrets));
     command
 }
 

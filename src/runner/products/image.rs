@@ -71,7 +71,7 @@ impl<'c> Images<'c> {
             let _step = self.context.log.step(format!("pushing {name}"));
             self.engine.push(&name).await?
         };
-        let size = registry::check_image(&self.context.job.registry, staging, &digest, image).await?;
+        let size = registry::check_image(&self.context.job, staging, &digest, image).await?;
         Ok(Pushed { digest, size })
     }
 }

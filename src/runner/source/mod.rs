@@ -9,18 +9,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use k8s_openapi::ByteString;
+
 use self::confine::{Survey, inside};
-use super::{context::Context, report::local};
+use super::{context::Context, network::network, report::local};
 use crate::{
     api::condition::Reason,
     plan::{
+        credentials::{
+            Values,
+            git::{GitSecret, files},
+        },
         dependency::Dependency,
         failure::Failure,
         job::{Files, Job, Source},
         path::SourcePath,
         tree::{is_below, is_used, of_lfs, of_submodule, some, submodules},
     },
-    remote::git::{self, Credentials, Query, Settings},
+    remote::git::{self, Query, Settings},
 };
 
 /// Fetches the source.
@@ -119,15 +125,22 @@ fn copy_program(path: &Path) -> io::Result<()> {
 }
 
 async fn fetch(context: &Context, url: &str, credentials: Option<&str>) -> Result<(), Failure> {
-    let value = |folder: &str, key: &str| fs::read_to_string(Path::new(folder).join(key)).ok();
-    let credentials = credentials.map(|folder| Credentials::of_secret(url, |key| value(folder, key))).transpose();
-    let credentials = credentials
-        .map_err(|key| Failure::new(Reason::KeyNotFound, format!("the Secret for {url} lacks the key {key}")))?;
-    let query = Query::new(url, &context.job.revision, [].into(), credentials);
+    let secret = credentials.map(|folder| GitSecret::read(url, &values(url, Path::new(folder)))).transpose();
+    let secret = secret
+        .map_err(|error| Failure::new(error.reason(), format!("the Secret for {url} {error}")))?
+        .unwrap_or_default();
+    let query = Query::new(url, &context.job.revision, [].into(), secret.credentials);
     let query = query.map_err(|wrong| Failure::new(Reason::SpecInvalid, format!("source.git {wrong}")))?;
-    let settings = Settings::new(context.places.temporary());
+    let query = query.with_tls(secret.tls);
+    let settings = Settings::new(context.places.temporary(), network(&context.job)?);
     let fetched = git::check_out(&query, &settings, &context.places.source()).await;
     fetched.map_err(|error| Failure::new(error.reason(), error.to_string()))
+}
+
+/// The files that a Secret has become.
+fn values(url: &str, folder: &Path) -> Values {
+    let value = |name: &&str| Some(((*name).to_owned(), ByteString(fs::read(folder.join(name)).ok()?)));
+    files(url).iter().filter_map(value).collect()
 }
 
 /// What must change before it makes sense to try again.

@@ -21,7 +21,7 @@ use super::{
     ansible,
     context::Context,
     engine::{Engine, advice},
-    environment, handover,
+    environment, handover, network,
     process::ending,
     products::{Products, Target},
     report::local,
@@ -48,6 +48,7 @@ const LINES: usize = 10;
 pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Failure> {
     let engine = Engine::of(context, None);
     let products = Products::of(context, &engine);
+    network::install(context)?;
     let image = handover::take(context, &products, Stage::Build).await?;
     report.content = Some(image.clone());
     for (index, step) in context.job.steps.verify.iter().enumerate() {

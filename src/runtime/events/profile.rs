@@ -4,7 +4,12 @@ use kube::ResourceExt;
 
 use crate::{
     api::profile::BuildProfile,
-    runtime::{context::Context, store::Key, watch::Change},
+    runtime::{
+        context::{Context, Remote},
+        lookups::Scope,
+        store::Key,
+        watch::Change,
+    },
 };
 
 pub(super) fn on_event(context: &Context, change: &Change<BuildProfile>) {
@@ -23,8 +28,17 @@ pub(super) fn on_event(context: &Context, change: &Change<BuildProfile>) {
     stores.keep_pod_streams();
     for chain in stores.chains.all() {
         if chain.spec.profiles.iter().any(|each| each.0 == name) {
+            forget_failures(context, chain.uid().unwrap_or_default(), &name);
             queues.enqueue_chain(&chain, old.is_some());
         }
     }
     queues.enqueue_builds(stores, |build| build.spec.profile.0 == name);
+}
+
+/// What failed in the way that the profile named may not fail in another.
+fn forget_failures(context: &Context, uid: String, profile: &str) {
+    let scope = Scope { uid, ..Scope::default() };
+    let Remote { answers, promotions, .. } = &context.remote;
+    answers.forget(&scope, |subject, answer| answer.result.is_err() && subject.profile() == profile);
+    promotions.forget(&scope, |promotion, answer| answer.result.is_err() && promotion.profile == profile);
 }

@@ -1,18 +1,18 @@
 //! What look-ups need of Secrets: read by name right before, never kept.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::{
-    ByteString,
-    api::core::v1::{ConfigMap, Secret},
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt};
 
 use super::used::Used;
 use crate::{
     api::condition::Reason,
-    plan::{access, failure::Failure, object::ObjectKind},
-    remote::{git, registry},
+    plan::{
+        access,
+        credentials::{AUTHORITY, SecretError, Values, git::GitSecret, registry::RegistrySecret},
+        failure::Failure,
+        object::ObjectKind,
+    },
+    remote::registry::Credentials,
 };
 
 /// Reads objects by name.
@@ -23,11 +23,20 @@ pub struct Reader {
     user: String,
 }
 
+/// Who we are to registries, and by what they are trusted besides all else.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Who we are.
+    pub credentials: Credentials,
+    /// Certificates of authorities, as PEM.
+    pub authority: Option<String>,
+}
+
 /// A Secret's values and version.
 pub struct Read {
     /// The version.
     pub version: Option<String>,
-    values: BTreeMap<String, ByteString>,
+    values: Values,
     place: String,
 }
 
@@ -70,9 +79,10 @@ impl Reader {
         let missing = || {
             Failure::new(Reason::ConfigMapNotFound, format!("there is no ConfigMap «{name}» in {namespace}: make it"))
         };
-        let certificates = found.ok_or_else(missing)?.data.and_then(|mut data| data.remove("ca.crt"));
-        let missing =
-            || Failure::new(Reason::KeyNotFound, format!("the ConfigMap «{name}» of {namespace} has no key «ca.crt»"));
+        let certificates = found.ok_or_else(missing)?.data.and_then(|mut data| data.remove(AUTHORITY));
+        let missing = || {
+            Failure::new(Reason::KeyNotFound, format!("the ConfigMap «{name}» of {namespace} has no key «{AUTHORITY}»"))
+        };
         certificates.ok_or_else(missing)
     }
 
@@ -89,7 +99,7 @@ impl Reader {
         }
     }
 
-    /// The credentials for registries in a Secret, and its version; those of nobody without one.
+    /// The credentials in a Secret for a registry, and its version; those of nobody without one.
     ///
     /// # Errors
     /// The Secret cannot be read, or holds none.
@@ -97,26 +107,22 @@ impl Reader {
         &self,
         namespace: &str,
         name: Option<&str>,
-    ) -> Result<Used<registry::Credentials>, Used<Failure>> {
-        let Some(name) = name else { return Ok(Used::without_secret(registry::Credentials::default())) };
+        registry: &str,
+    ) -> Result<Used<Access>, Used<Failure>> {
+        let Some(name) = name else { return Ok(Used::without_secret(Access::default())) };
         let read = self.secret(namespace, name).await?;
-        read.used(read.registry())
+        let secret = RegistrySecret::read(registry, &read.values).map_err(|error| read.failure(&error));
+        read.used(secret.map(|RegistrySecret { config, authority }| Access { credentials: config.into(), authority }))
     }
 
-    /// The credentials for git in a Secret, and its version.
+    /// What a Secret holds for git, and its version.
     ///
     /// # Errors
     /// The Secret cannot be read, or holds none.
-    pub async fn git(
-        &self,
-        namespace: &str,
-        name: Option<&str>,
-        url: &str,
-    ) -> Result<Used<Option<git::Credentials>>, Used<Failure>> {
-        let Some(name) = name else { return Ok(Used::without_secret(None)) };
+    pub async fn git(&self, namespace: &str, name: Option<&str>, url: &str) -> Result<Used<GitSecret>, Used<Failure>> {
+        let Some(name) = name else { return Ok(Used::without_secret(GitSecret::default())) };
         let read = self.secret(namespace, name).await?;
-        let missing = |key| Failure::new(Reason::KeyNotFound, format!("{} has no key «{key}»: add it", read.place));
-        read.used(git::Credentials::of_secret(url, |key| read.text(key)).map(Some).map_err(missing))
+        read.used(GitSecret::read(url, &read.values).map_err(|error| read.failure(&error)))
     }
 }
 
@@ -130,16 +136,7 @@ impl Read {
         }
     }
 
-    fn text(&self, key: &str) -> Option<String> {
-        self.values.get(key).and_then(|value| String::from_utf8(value.0.clone()).ok())
-    }
-
-    fn registry(&self) -> Result<registry::Credentials, Failure> {
-        const KEY: &str = ".dockerconfigjson";
-        let missing =
-            || Failure::new(Reason::KeyNotFound, format!("{} has no key «{KEY}»: make it of that type", self.place));
-        let value = self.values.get(KEY).ok_or_else(missing)?;
-        registry::Credentials::parse(&value.0)
-            .map_err(|error| Failure::new(error.reason(), format!("{}: {error}", self.place)))
+    fn failure(&self, error: &SecretError) -> Failure {
+        Failure::new(error.reason(), format!("{} {error}", self.place))
     }
 }
