@@ -85,13 +85,14 @@ func testCredentials(t *testing.T, c *testCluster) {
 	}
 	c.grant(t, manifest)
 	c.says(t, c.awaitReason(t, "guarded", "image", "AccessDenied"), git, "«git»")
-	c.secret(t, namespace, "git", map[string]string{"username": "git", "password": gitCanary})
+	// As files have it, with a newline at the end.
+	c.secret(t, namespace, "git", map[string]string{"username": "git\n", "password": gitCanary + "\n"})
 	c.says(t, c.awaitReason(t, "guarded", "image", "PushDenied"), registry, "«staging» of "+builds)
 	c.secret(t, builds, "staging", dockerConfig(registry, "staging", stagingCanary))
 	c.says(t, c.awaitReason(t, "guarded", "image", "SecretNotFound"), "publish")
-	c.secret(t, namespace, "publish", dockerConfig(registry, "publish", "wrong"))
+	c.secret(t, namespace, "publish", map[string]string{"username": "publish", "password": "wrong"})
 	c.says(t, c.awaitReason(t, "guarded", "image", "PushDenied"), registry, "«publish»")
-	c.secret(t, namespace, "publish", dockerConfig(registry, "publish", publishCanary))
+	c.secret(t, namespace, "publish", map[string]string{"username": "publish", "password": publishCanary})
 	chain := c.awaitDone(t, "guarded")
 
 	name := chain.Link("image").Published.Build
@@ -119,6 +120,8 @@ func (c *testCluster) secret(t *testing.T, in, name string, data map[string]stri
 	kind := "Opaque"
 	if _, is := data[".dockerconfigjson"]; is {
 		kind = "kubernetes.io/dockerconfigjson"
+	} else if _, is := data["username"]; is {
+		kind = "kubernetes.io/basic-auth"
 	}
 	text, err := json.Marshal(map[string]any{
 		"apiVersion": "v1", "kind": "Secret", "metadata": map[string]string{"name": name, "namespace": in},
@@ -130,9 +133,11 @@ func (c *testCluster) secret(t *testing.T, in, name string, data map[string]stri
 	c.apply(t, string(text))
 }
 
+// dockerConfig is as `docker login` with a key store leaves it, to which somebody has added credentials.
 func dockerConfig(registry, user, password string) map[string]string {
 	auth := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
-	return map[string]string{".dockerconfigjson": fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, registry, auth)}
+	const form = `{"auths": {"https://index.docker.io/v1/": {}, %q: {"auth": %q}}, "credsStore": "desktop"}`
+	return map[string]string{".dockerconfigjson": fmt.Sprintf(form, registry, auth)}
 }
 
 // hasNoCanary looks for secret values in all that anybody but a reader of Secrets can see.

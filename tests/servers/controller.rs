@@ -24,7 +24,7 @@ use crate::support::{
     chart::{BUILDS, NAME, SYSTEM},
     cluster::{Cluster, shared},
     kubelet::Script,
-    servers::Worktree,
+    servers::{Servers, Worktree},
     statuses::disrupted,
     tenant::{Tenant, is, message},
 };
@@ -253,6 +253,26 @@ async fn a_profile_that_appears_is_used() {
         status.is_some_and(|status| status.conditions.iter().any(|each| each.type_ == "Ready" && each.status == "True"))
     };
     tenant.wait(profiles, "late", "ready", is_ready).await;
+}
+
+#[tokio::test]
+async fn an_authority_that_a_profile_gets_is_used_at_once() {
+    let tenant = Tenant::new(shared(), "company").await;
+    let servers = Servers::of_tls();
+    let mut chain = tenant.chain(&["one"]);
+    chain["spec"]["profiles"] = json!(["company"]);
+    chain["spec"]["links"][0]["from"] = json!({"image": format!("{}/base:1", servers.registry())});
+    tenant.make(&chain).await;
+    tenant.wait_chain("no trust", |chain| is(chain, "Stalled", "True", Some("CertificateNotTrusted"))).await;
+
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "company", "namespace": BUILDS},
+        "data": {"ca.crt": servers.authority()}});
+    tenant.make(&map).await;
+    let profiles: Api<BuildProfile> = Api::all(tenant.admin.clone());
+    let network = json!({"spec": {"network": {"certificateAuthority": {"name": "company"}}}});
+    profiles.patch("company", &PatchParams::default(), &Patch::Merge(network)).await.expect("a change");
+    // It is reached now, and nobody has pushed there.
+    tenant.wait_chain("trust", |chain| is(chain, "Stalled", "True", Some("BaseImageNotFound"))).await;
 }
 
 #[tokio::test]

@@ -115,6 +115,7 @@ impl Cluster {
             "profiles": {
                 "docker": profile(json!({})),
                 "narrow": profile(json!({"maxConcurrentBuilds": 1})),
+                "company": profile(json!({})),
                 "four": profile(json!({"maxConcurrentBuilds": 4})),
                 "labelled": profile(json!({"allowedNamespaces": {"matchLabels": {"team": "a"}}})),
             },

@@ -109,18 +109,16 @@ impl Workplace {
     /// Git's settings for whom to trust, and for what to show to the host of the URL alone.
     fn certificates(&self, query: &Query, network: &Network) -> io::Result<String> {
         let Tls { authority, client } = &query.tls;
-        let mut config = String::new();
-        if let Some(bundle) = network.trusting(authority.as_deref()).bundle()? {
-            let file = self.write("authorities", &bundle)?;
-            config = format!("[http]\n\tsslCAInfo = \"{file}\"\n");
-        }
+        let bundle = network.trusting(authority.as_deref()).bundle()?;
+        let file = bundle.map(|bundle| self.write("authorities", &bundle)).transpose()?;
+        let mut config: Vec<String> = file.iter().map(|file| format!("[http]\n\tsslCAInfo = \"{file}\"\n")).collect();
         if let Some(client) = client {
             let certificate = self.write("certificate", &client.certificate)?;
             let key = self.write("key", &client.key)?;
             let host: String = query.url.split_inclusive('/').take(3).collect();
-            config.push_str(&format!("[http \"{host}\"]\n\tsslCert = \"{certificate}\"\n\tsslKey = \"{key}\"\n"));
+            config.push(format!("[http \"{host}\"]\n\tsslCert = \"{certificate}\"\n\tsslKey = \"{key}\"\n"));
         }
-        Ok(config)
+        Ok(config.concat())
     }
 
     fn write(&self, name: &str, text: &str) -> io::Result<String> {
