@@ -40,6 +40,9 @@ fn found(recipe: &Recipe, there: &[&str], obstacles: &[(&str, Obstacle)], second
     (files(recipe, &subjects, &BTreeMap::new(), None, &mut knowledge), knowledge.finish())
 }
 
+/// The paths that are there, why others are not, and what is said of it.
+type Case<'a> = (&'a [&'a str], &'a [(&'a str, Obstacle)], Option<(Reason, &'a str)>);
+
 #[test]
 fn a_commit_must_have_what_is_named() {
     let tested = recipe(&json!({"verify": [{"molecule": {"directory": "ansible"}}]}));
@@ -47,7 +50,7 @@ fn a_commit_must_have_what_is_named() {
     let link = || Obstacle::Link("images/ansible".to_owned());
     let scenario = "images/ansible/molecule/default";
     let (folder, template) = ("images", "images/web.json");
-    let cases: [(&[&str], &[(&str, Obstacle)], Option<(Reason, &str)>); 6] = [
+    let cases: [Case; 6] = [
         (&[folder, template, "images/ansible", scenario], &[], None),
         (&[folder, template, "images/ansible", "images/ansible/extensions/molecule/default"], &[], None),
         (
