@@ -131,7 +131,7 @@ checked_string!(
     RelativePath, 1..=512;
     "!self.startsWith('/')" => ABSOLUTE_PATH,
     "self.startsWith('/') || !('/' + self + '/').matches('/[.]{0,2}/')" => ESCAPING_PATH,
-    r"!self.matches(r'[\\\x00-\x1f\x7f-\x{9f}]')" => CHARACTER_OF_PATH,
+    r"!self.matches(r'[\p{Cc}\\]')" => CHARACTER_OF_PATH,
 );
 
 checked_string!(
@@ -179,7 +179,7 @@ checked_string!(
 checked_string!(
     /// A branch, a tag, a full ref name or a commit hash.
     GitRevision, 1..=255;
-    r"!self.matches(r'^[-/]|^@$|[\x00-\x20\x7f-\x{9f}~^:?*\[\\]|\.\.|//|@\{|(^|/)\.|\.lock(/|$)|[./]$')" => GIT_REVISION,
+    r"!self.matches(r'^[-/]|^@$|[\p{Cc} ~^:?*\[\\]|\.\.|//|@\{|(^|/)\.|\.lock(/|$)|[./]$')" => GIT_REVISION,
 );
 
 checked_string!(

@@ -275,3 +275,6 @@ pub fn key(recipe: &Recipe, inputs: &Inputs) -> Key {
 pub fn of_reference(reference: &str) -> &str {
     reference.split_once('@').map_or(reference, |(_, digest)| digest)
 }
+
+#[cfg(test)]
+mod tests;
