@@ -70,16 +70,15 @@ impl<'c> Images<'c> {
 
     /// Whether a container ran of the image of that name, or of one that stands on it. `None` where it cannot be told:
     /// what ran was removed.
-    pub(crate) async fn ran(&self, name: &str, containers: &Containers) -> Result<Option<bool>, Failure> {
-        let Some(own) = self.look(name).await? else { return Ok(None) };
-        let mut all_known = true;
+    pub(crate) async fn ran(&self, name: &str, containers: &Containers) -> Option<bool> {
+        let (own, mut all_known) = (self.look(name).await.ok()??, true);
         for image in containers.images() {
-            match self.look(image).await? {
-                Some(other) if other.stands_on(&own) => return Ok(Some(true)),
+            match self.look(image).await.ok()? {
+                Some(other) if other.stands_on(&own) => return Some(true),
                 found => all_known &= found.is_some(),
             }
         }
-        Ok(all_known.then_some(false))
+        all_known.then_some(false)
     }
 
     /// Gives an image a name.

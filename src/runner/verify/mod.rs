@@ -106,7 +106,7 @@ impl Running<'_> {
             let ended = ended(&containers, &output, target.as_ref());
             failure = Some(out_of_memory.unwrap_or_else(|| explained(explain(), ended)));
         }
-        let image_ran = self.products.ran(&self.context.job.image, &containers).await?;
+        let image_ran = self.products.ran(&self.context.job.image, &containers).await;
         if let Some(target) = target {
             target.remove().await;
         }
