@@ -9,7 +9,7 @@ use super::{
     info,
     marker::Marker,
     refusal::{self, Purpose, said},
-    run::{self, Config},
+    start::{self, Config},
 };
 use crate::{
     api::{condition::Reason, profile},
@@ -155,7 +155,7 @@ impl<'c> Docker<'c> {
 
     /// Starts a container of that name with an image's own command, which may boot a system.
     pub(crate) async fn start(&self, name: &str, image: &str) -> Result<(), Failure> {
-        let config = self.inspect(image, run::FORM).await?.unwrap_or_default();
+        let config = self.inspect(image, start::FORM).await?.unwrap_or_default();
         let config: Config = serde_json::from_str(&config).unwrap_or_default();
         let named = ["--name", name, "--", image];
         let started = self.call(&[config.arguments().as_slice(), &named].concat(), false).await?;

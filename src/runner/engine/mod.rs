@@ -10,8 +10,8 @@ mod events;
 mod info;
 mod marker;
 mod refusal;
-mod run;
 mod shim;
+mod start;
 mod unshare;
 mod watch;
 
