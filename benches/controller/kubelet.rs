@@ -150,6 +150,7 @@ impl Kubelet {
             tests: Some(1),
             failures: Some(0),
             seconds: 1,
+            image_ran: Some(true),
         };
         let verify = Report { verification: (1..=job.steps.verify.len()).map(step).collect(), ..of(Stage::Verify) };
         let publish = Report {

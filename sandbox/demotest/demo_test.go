@@ -20,6 +20,7 @@ func TestDemo(t *testing.T) {
 			step{"logs", testLogs},
 			step{"mistakes in files", testMistakes},
 			step{"missing things", testMissing},
+			step{"containers", testContainers},
 			step{"credentials", testCredentials},
 		)},
 		{"each attempt had one pod", testOnePodPerAttempt},

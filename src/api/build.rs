@@ -438,6 +438,10 @@ pub struct Verification {
     /// How long it took, in seconds.
     #[schemars(range(min = 0))]
     pub seconds: i64,
+    /// Whether a container of the image ran meanwhile, or of an image that stands on it; absent where that cannot be
+    /// told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_ran: Option<bool>,
 }
 
 /// What went wrong.

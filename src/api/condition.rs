@@ -193,7 +193,7 @@ reasons! {
         NoImage,
         /// The build made several images: `only` picks one.
         SeveralImages,
-        /// What was pushed is not what was built and tested.
+        /// The image does not stand on its parent, or what was tested or pushed is not what was built.
         ImageMismatch,
         /// A path leads out of the source.
         PathEscapesSource,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{network::Proxy, path::SourcePath, recipe::Steps};
-use crate::api::profile::Engine;
+use crate::api::{profile::Engine, recipe::Layers};
 
 /// The number of the form that this program writes and reads.
 pub const FORMAT: u32 = 2;
@@ -110,6 +110,9 @@ pub struct Parent {
     pub reference: String,
     /// The name that it gets in the engine.
     pub local_name: String,
+    /// What the product has in common with it.
+    #[serde(default, skip_serializing_if = "Layers::is_inherited")]
+    pub layers: Layers,
     /// The folder with Docker's `config.json` for the pull.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<String>,

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::api::{
     profile::{Engine, Isolation},
-    recipe::{BuildStep, VerifyStep},
+    recipe::{BuildStep, Layers, VerifyStep},
 };
 
 /// Changes when keys are computed in another way: every link is then built anew, so it changes seldom.
@@ -67,6 +67,9 @@ pub struct Ingredients<'a> {
     pub request: Option<&'a str>,
     /// The UID of an earlier build with the same inputs, whose image is gone.
     pub replaces: Option<&'a str>,
+    /// What the product has in common with its parent: a build that failed for it is tried anew without.
+    #[serde(skip_serializing_if = "Layers::is_inherited")]
+    pub layers: Layers,
 }
 
 impl Ingredients<'_> {
@@ -125,6 +128,7 @@ mod tests {
             engine: Engine::Docker,
             request: None,
             replaces: None,
+            layers: Layers::Inherited,
         }
     }
 
@@ -173,6 +177,7 @@ mod tests {
             Ingredients { engine_image: "sha256:f", ..base() }.key(),
             Ingredients { request: Some("r"), ..base() }.key(),
             Ingredients { replaces: Some("r"), ..base() }.key(),
+            Ingredients { layers: Layers::Any, ..base() }.key(),
         ];
         assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len());
         assert_eq!(base().key(), base().key());

@@ -266,6 +266,7 @@ pub fn key(recipe: &Recipe, inputs: &Inputs) -> Key {
         engine: inputs.container_engine,
         request: inputs.request.as_deref(),
         replaces: inputs.replaces.as_deref(),
+        layers: recipe.parent.as_ref().map(|parent| parent.layers).unwrap_or_default(),
     }
     .key()
 }

@@ -56,9 +56,11 @@ impl Attempt<'_> {
     }
 
     fn parent(&self) -> Option<Parent> {
+        let recipe::Parent { local_name, layers, .. } = self.build.recipe.parent.as_ref()?;
         Some(Parent {
             reference: self.inputs.parent.as_ref()?.to_string(),
-            local_name: self.build.recipe.parent.as_ref()?.local_name.clone(),
+            local_name: local_name.clone(),
+            layers: *layers,
             credentials: pull(self).map(|_| secret_path(PULL)),
         })
     }

@@ -3,9 +3,11 @@
 
 use std::{
     collections::VecDeque,
+    future::{Future, pending},
     io,
     os::fd::OwnedFd,
     path::Path,
+    pin::pin,
     process::{ExitStatus, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -30,10 +32,12 @@ use crate::{
 
 /// How long lines may still come when the program has ended: what it started may hold its output open.
 const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long a program may take to end that was asked to, with what it cleans up.
+const ENDING: Duration = Duration::from_secs(20);
 /// The longest line that is shown in one piece, in bytes.
 const LONGEST_LINE: usize = 16 * 1024;
 
-/// The programs of a stage, one at a time.
+/// The programs of a stage.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
     now: Mutex<Now>,
@@ -41,8 +45,8 @@ pub(super) struct Processes {
 
 #[derive(Debug, Default)]
 struct Now {
-    /// The group of the one that runs.
-    group: Option<Pid>,
+    /// The groups of those that run.
+    groups: Vec<Pid>,
     /// No further one is started.
     closed: bool,
 }
@@ -52,46 +56,87 @@ impl Processes {
     ///
     /// # Errors
     /// It cannot be started, or the stage is being ended.
-    pub(super) async fn run(&self, mut command: Command, lines: &mut dyn FnMut(&str)) -> Result<ExitStatus, Failure> {
+    pub(super) async fn run(&self, command: Command, lines: &mut dyn FnMut(&str)) -> Result<ExitStatus, Failure> {
+        self.run_until(command, lines, pending()).await
+    }
+
+    /// The same, and asks the program to end when `stop` does.
+    ///
+    /// # Errors
+    /// It cannot be started, or the stage is being ended.
+    pub(super) async fn run_until(
+        &self,
+        mut command: Command,
+        lines: &mut dyn FnMut(&str),
+        stop: impl Future<Output = ()>,
+    ) -> Result<ExitStatus, Failure> {
         let program = command.as_std().get_program().to_string_lossy().into_owned();
-        let (receiver, mut child) = self.start(&mut command, &program)?;
-        let ended = follow(receiver, &mut child, lines).await;
-        self.end_group();
+        let (receiver, mut child, group) = self.start(&mut command, &program)?;
+        let mut following = pin!(follow(receiver, &mut child, lines));
+        let ended = tokio::select! {
+            biased;
+            ended = &mut following => ended,
+            () = stop => {
+                signal(group.leader, Signal::TERM);
+                if let Ok(ended) = timeout(ENDING, &mut following).await {
+                    ended
+                } else {
+                    signal(group.leader, Signal::KILL);
+                    following.await
+                }
+            }
+        };
         ended.map_err(|error| local(&program, &error))
     }
 
-    fn start(&self, command: &mut Command, program: &str) -> Result<(Receiver, Child), Failure> {
+    fn start(&self, command: &mut Command, program: &str) -> Result<(Receiver, Child, Group<'_>), Failure> {
         let mut now = self.now();
         if now.closed {
             return Err(Failure::new(Reason::StageInterrupted, "the stage is being ended"));
         }
         let (receiver, child) = spawn(command).map_err(|error| unstartable(program, command, &error))?;
-        now.group = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-        Ok((receiver, child))
+        let leader = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        now.groups.extend(leader);
+        Ok((receiver, child, Group { processes: self, leader }))
     }
 
-    /// Asks the program that runs to end, and lets no other start. The answer is whether one runs.
+    /// Asks the programs that run to end, and lets no other start. The answer is whether one runs.
     pub(super) fn close(&self) -> bool {
         let mut now = self.now();
         now.closed = true;
-        signal(now.group, Signal::TERM);
-        now.group.is_some()
+        now.signal(Signal::TERM);
+        !now.groups.is_empty()
     }
 
     /// Ends what runs, whether it wants or not.
     pub(super) fn kill(&self) {
-        signal(self.now().group, Signal::KILL);
-    }
-
-    /// What a program leaves running in its group does not outlive it. No other can have the number of the
-    /// group while one of its members lives; where none does, nothing is hit, but for a new group that got
-    /// the number within these few instructions.
-    fn end_group(&self) {
-        signal(self.now().group.take(), Signal::KILL);
+        self.now().signal(Signal::KILL);
     }
 
     fn now(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Now {
+    fn signal(&self, which: Signal) {
+        self.groups.iter().for_each(|group| signal(Some(*group), which));
+    }
+}
+
+/// The process group of a program, while it runs.
+struct Group<'p> {
+    processes: &'p Processes,
+    leader: Option<Pid>,
+}
+
+/// What a program leaves running in its group does not outlive it. No other can have the number of the group while one
+/// of its members lives; where none does, nothing is hit, but for a new group that got the number within these few
+/// instructions.
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        self.processes.now().groups.retain(|group| Some(*group) != self.leader);
+        signal(self.leader, Signal::KILL);
     }
 }
 
@@ -267,6 +312,31 @@ mod tests {
         assert_eq!(ending(status), "signal 15");
         let refused = processes.run(shell("true"), &mut |_| {}).await.unwrap_err();
         assert_eq!(refused.reason, Reason::StageInterrupted);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_asked_to_end_may_say_something_last() {
+        let (up, stop) = tokio::sync::oneshot::channel();
+        let (mut up, mut lines) = (Some(up), Vec::new());
+        let mut ready = |line: &str| {
+            up.take().into_iter().for_each(|up| up.send(()).unwrap());
+            lines.push(line.to_owned());
+        };
+        let script = shell("trap 'echo bye; exit 7' TERM; echo up; sleep 1000 & wait");
+        let stop = async { stop.await.unwrap() };
+        let processes = Processes::default();
+        let status = processes.run_until(script, &mut ready, stop).await.unwrap();
+        assert_eq!((ending(status).as_str(), lines.join(" ").as_str()), ("exit code 7", "up bye"));
+    }
+
+    #[tokio::test]
+    async fn a_program_may_run_beside_another() {
+        let processes = Processes::default();
+        let mut ready = |_: &str| assert!(processes.close());
+        let mut silent = |_: &str| {};
+        let beside = processes.run(shell("sleep 1000 & wait"), &mut silent);
+        let (beside, first) = tokio::join!(beside, processes.run(shell("echo up; sleep 1000 & wait"), &mut ready));
+        assert_eq!([ending(beside.unwrap()), ending(first.unwrap())], ["signal 15", "signal 15"]);
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use crate::{
 /// Pushes the image that was tested.
 pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Failure> {
     let staging = &context.job.staging;
-    let engine = Engine::of(context, staging.credentials.as_deref());
+    let engine = Engine::of(context, staging.credentials.as_deref()).await?;
     let products = Products::of(context, &engine);
     let tested = handover::take(context, &products, Stage::Verify).await?;
     report.content = Some(tested.clone());

@@ -86,6 +86,7 @@ mod tests {
             tests: Some(i32::MAX),
             failures: Some(i32::MAX),
             seconds: i64::MAX,
+            image_ran: Some(false),
         };
         let verification = vec![step; steps];
         let digest = Some(format!("sha256:{}", "0".repeat(64)));

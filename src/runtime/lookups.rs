@@ -203,11 +203,8 @@ impl Lookups {
         let outcome = match registry.promote(&staged).await {
             // What was published once is there under its digest still, whatever became of the staging repository.
             Err(registry::Error::Gone { .. }) if from.repository != tags.repository => {
-                let published = registry::Promotion {
-                    source: &tags.repository,
-                    source_credentials: &target_credentials,
-                    ..staged
-                };
+                let published =
+                    registry::Promotion { source: &tags.repository, source_credentials: &target_credentials, ..staged };
                 registry.promote(&published).await
             }
             outcome => outcome,

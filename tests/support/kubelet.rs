@@ -172,6 +172,7 @@ impl Work {
             tests: Some(1),
             failures: Some(0),
             seconds: 1,
+            image_ran: Some(true),
         };
         let verify = Report { verification: (1..=self.steps).map(step).collect(), ..of(Stage::Verify) };
         [report(Stage::Source), of(Stage::Build), verify, of(Stage::Publish)]

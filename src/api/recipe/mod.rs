@@ -45,6 +45,29 @@ pub struct Parent {
     /// `kubernetes.io/basic-auth`. A key `ca.crt` holds the certificates that its registry is trusted by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
+    /// What the layers of the product have in common with those of the parent. Default: `Inherited`.
+    #[serde(default, skip_serializing_if = "Layers::is_inherited")]
+    pub layers: Layers,
+}
+
+/// What the layers of a product have in common with those of its parent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Layers {
+    /// They begin with the parent's: whatever the template names as its base, it is the parent. Otherwise the build
+    /// fails with `ImageMismatch`.
+    #[default]
+    Inherited,
+    /// Nothing: the build squashes them (`export_path` and docker-import), or brings a base of its own. It is built
+    /// again for another parent all the same.
+    Any,
+}
+
+impl Layers {
+    /// Whether they begin with the parent's.
+    #[must_use]
+    pub const fn is_inherited(&self) -> bool {
+        matches!(self, Self::Inherited)
+    }
 }
 
 /// A link of another chain.
@@ -78,7 +101,8 @@ pub struct VerifyStep {
     /// A molecule scenario, run with `molecule test`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub molecule: Option<Molecule>,
-    /// pytest-testinfra against a container that is started from the image.
+    /// pytest-testinfra against a container that is started from the image as `docker run` does it; one that boots
+    /// systemd is privileged, with control groups of its own and an empty `/run`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pytest: Option<Pytest>,
     /// A command of the builder image; it passes if it ends with 0.

@@ -58,11 +58,7 @@ impl<'s> Planner<'s, '_> {
             attempt.finished_at = Some(now);
             attempt.outcome = Some(Outcome::Succeeded);
         }
-        let (reason, message) = match self.recipe().steps.verify.len() {
-            0 => (Reason::NothingToTest, "the image is built; there are no tests".to_owned()),
-            1 => (Reason::TestsPassed, "the image is built and its test passed".to_owned()),
-            steps => (Reason::TestsPassed, format!("the image is built and its {steps} test steps passed")),
-        };
+        let (reason, message) = verdict::passed(&self.status.verification);
         let mut conditions = self.conditions();
         conditions.set(ConditionType::Built, Truth::True, Reason::ImageBuilt, "the image exists");
         conditions.set(ConditionType::Verified, Truth::True, reason, &message);

@@ -3,7 +3,10 @@
 use k8s_openapi::jiff::Timestamp;
 
 use crate::{
-    api::build::{Stage, Verification},
+    api::{
+        build::{Stage, Verification},
+        condition::Reason,
+    },
     plan::{
         image::{Digest, Repository},
         observed::Report,
@@ -51,6 +54,19 @@ pub(super) fn product(reports: &[Report], steps: usize, staging: &Repository) ->
         },
         verification: verify.verification.clone(),
     })
+}
+
+/// What is said of test steps that all passed, and of those that need not have had anything to do with the image.
+pub(super) fn passed(steps: &[Verification]) -> (Reason, String) {
+    let said = match steps.len() {
+        0 => return (Reason::NothingToTest, "the image is built; there are no tests".to_owned()),
+        1 => "the image is built and its test passed".to_owned(),
+        steps => format!("the image is built and its {steps} test steps passed"),
+    };
+    let none_ran = steps.iter().all(|step| step.image_ran == Some(false));
+    let warning =
+        if none_ran { "; but no container of it ran meanwhile: $(image.local) is its name for tests" } else { "" };
+    (Reason::TestsPassed, said + warning)
 }
 
 /// A span of time as people write it: `45s`, `4m12s`, `1h03m`.

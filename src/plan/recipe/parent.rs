@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::fields::Fields;
 use crate::{
-    api::{build::CauseKind, recipe as api},
+    api::{
+        build::CauseKind,
+        recipe::{self as api, Layers},
+    },
     plan::{
         dependency::Dependency,
         image::{Reference, Tag},
@@ -21,6 +24,8 @@ pub struct Parent {
     pub local_name: String,
     /// The Secret for the pull.
     pub secret: Option<String>,
+    /// What the product has in common with it.
+    pub layers: Layers,
 }
 
 /// Where a parent comes from.
@@ -69,7 +74,7 @@ impl Parent {
             from.local_name.as_ref().map_or_else(|| format!("imagechain.local/{name}:parent"), ToString::to_string);
         fields.parse::<Reference>("as", &local_name)?;
         let secret = from.secret_ref.as_ref().map(|secret| secret.name.to_string());
-        Some(Self { origin, local_name, secret })
+        Some(Self { origin, local_name, secret, layers: from.layers })
     }
 
     /// Whether another link has staged it: without a Secret of its own it is pulled with the credentials that its child

@@ -1,5 +1,7 @@
 //! What a commit must have.
 
+use std::iter;
+
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -27,7 +29,8 @@ fn recipe(spec: &Value) -> Recipe {
 
 /// The files of a recipe in a commit that has these paths, asked for `second` seconds after it was looked up.
 fn found(recipe: &Recipe, there: &[&str], obstacles: &[(&str, Obstacle)], second: i64) -> (Known<Files>, Outcome) {
-    let subjects = GitSubjects::of([recipe].into_iter());
+    let link = ValidLink { name: "web".to_owned(), profile: "docker".to_owned(), recipe: recipe.clone() };
+    let subjects = GitSubjects::of(iter::once(&link));
     let [subject] = subjects.0.values().collect::<Vec<_>>()[..] else { panic!("one repository") };
     let result = Ok(Found::Commit {
         commit: "0123456789abcdef".to_owned(),

@@ -6,6 +6,8 @@ pub(super) struct Candidates {
     pub(super) made: Vec<Candidate>,
     /// What it left elsewhere, for people.
     pub(super) elsewhere: Vec<String>,
+    /// The base that it pulled by itself.
+    pub(super) pulled: Option<String>,
     /// What to say where these are not exactly one product.
     pub(super) advice: Advice,
 }

@@ -1,11 +1,15 @@
 //! The stage `build`: puts the parent into the engine, lets a builder run, and finds the image that it made.
 
+mod base;
 mod candidates;
 mod packer;
 
 use std::collections::BTreeMap;
 
-use self::candidates::{Advice, Candidates};
+use self::{
+    base::Base,
+    candidates::{Advice, Candidates},
+};
 use super::{context::Context, engine::Engine, handover, network, products::Products};
 use crate::{
     api::{build::Stage, condition::Reason},
@@ -15,14 +19,19 @@ use crate::{
 /// Builds the image.
 pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Failure> {
     let parent = context.job.parent.as_ref();
-    let engine = Engine::of(context, parent.and_then(|parent| parent.credentials.as_deref()));
+    let engine = Engine::of(context, parent.and_then(|parent| parent.credentials.as_deref())).await?;
     let products = Products::of(context, &engine);
     network::install(context)?;
-    if let Some(parent) = parent {
-        products.import_parent(parent).await?;
-    }
+    let base = match parent {
+        Some(parent) => Some(Base::import(&products, parent).await?),
+        None => None,
+    };
     let candidates = build(context, &engine).await?;
+    let pulled = candidates.pulled.clone();
     let image = pick(context, &products, candidates).await?;
+    if let Some(base) = base {
+        base.check(&products, &image, pulled.as_deref()).await?;
+    }
     products.name(&image, &context.job.image).await?;
     handover::leave(context, Stage::Build, &image)?;
     context.log.say(format_args!("built {image}, named {}", context.job.image));

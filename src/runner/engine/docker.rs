@@ -1,10 +1,16 @@
 //! Docker by its command line, which every builder image has: packer calls it too.
 
-use std::collections::BTreeSet;
+use std::{fmt, io};
 
 use tokio::process::Command;
 
-use super::marker::Marker;
+use super::{
+    advice::ReadOnlyGroups,
+    info,
+    marker::Marker,
+    refusal::{self, Purpose, said},
+    start::{self, Config},
+};
 use crate::{
     api::{condition::Reason, profile},
     plan::failure::Failure,
@@ -15,39 +21,54 @@ use crate::{
     },
 };
 
-/// How a container is started whose first process may be systemd. Its standard input stays open, so that a
-/// shell does not end either.
-const START: [&str; 7] =
-    ["run", "--detach", "--interactive", "--privileged", "--cgroupns=private", "--tmpfs=/run", "--tmpfs=/run/lock"];
-
-/// What is asked of a registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    Pull,
-    Push,
-}
+/// The variable that fixes the version of its API for docker's command line, and for ansible's modules.
+const API_VERSION: &str = "DOCKER_API_VERSION";
 
 /// The command line with credentials: their folder is read where it is, and never copied.
 pub(crate) struct Docker<'c> {
     context: &'c Context,
     /// The folder of `config.json`.
     config: Option<&'c str>,
+    /// What becomes of read-only mounts of control groups.
+    groups: ReadOnlyGroups,
+}
+
+/// An image of the engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Image {
+    pub(crate) id: String,
+    /// The digests of its layers, from the lowest on, as they are without compression.
+    pub(crate) layers: Vec<String>,
 }
 
 impl<'c> Docker<'c> {
     /// The engine of the stage. `config` is the folder of credentials.
-    pub(crate) const fn of(context: &'c Context, config: Option<&'c str>) -> Self {
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub(crate) async fn of(context: &'c Context, config: Option<&'c str>) -> Result<Self, Failure> {
         // A second kind of engine does not compile until it is chosen here.
         let profile::Engine::Docker = context.job.engine;
-        Self { context, config }
+        let silent =
+            |error: io::Error| Failure::new(Reason::EngineRestarted, format!("the engine does not answer: {error}"));
+        let mode = Marker::read(&context.places.marker()).map_err(silent)?.mode;
+        let versions = info::versions(&context.places.socket()).await.map_err(silent)?;
+        Ok(Self { context, config, groups: ReadOnlyGroups::of(mode, &versions) })
     }
 
     /// Lets a program of the user find the engine and the credentials.
     pub(crate) fn environment(&self, command: &mut Command) {
         network::prepare(command, self.context, self.config.is_some());
         self.connection(command);
+        command.envs(self.groups.api_version.map(|version| (API_VERSION, version)));
         // The folder of Docker's configuration is read-only.
         command.env("BUILDX_CONFIG", self.context.places.temporary().join("buildx"));
+    }
+
+    /// The advice on a template, or on a molecule scenario, whose containers cannot start on this node for the control
+    /// groups that they mount; `None` where it mounts none, or they can.
+    pub(crate) fn advice_on_groups(&self, text: &str) -> Option<&'static str> {
+        self.groups.advice(text)
     }
 
     fn connection(&self, command: &mut Command) {
@@ -57,11 +78,20 @@ impl<'c> Docker<'c> {
         }
     }
 
-    /// Runs `docker`; what it printed, if it ended well.
-    async fn call(&self, arguments: &[&str], shown: bool) -> Result<Result<String, String>, Failure> {
+    fn docker(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("docker");
         command.args(arguments);
         self.connection(&mut command);
+        command
+    }
+
+    /// Runs `docker` and hands each of its lines on.
+    pub(super) async fn follow(&self, arguments: &[&str], lines: &mut dyn FnMut(&str)) -> Result<(), Failure> {
+        self.context.processes.run(self.docker(arguments), lines).await.map(drop)
+    }
+
+    /// Runs `docker`; what it printed, if it ended well.
+    async fn call(&self, arguments: &[&str], shown: bool) -> Result<Result<String, String>, Failure> {
         let (mut output, mut tail) = (String::new(), Tail::default());
         let mut lines = |line: &str| {
             if shown {
@@ -73,7 +103,7 @@ impl<'c> Docker<'c> {
                 output.push('\n');
             }
         };
-        let status = self.context.processes.run(command, &mut lines).await?;
+        let status = self.context.processes.run(self.docker(arguments), &mut lines).await?;
         let complaint = || if tail.last(5).is_empty() { ending(status) } else { tail.last(5) };
         Ok(if status.success() { Ok(output) } else { Err(complaint()) })
     }
@@ -82,7 +112,7 @@ impl<'c> Docker<'c> {
     pub(crate) async fn pull(&self, reference: &str, platform: &str) -> Result<(), Failure> {
         let arguments = ["pull", "--quiet", "--platform", platform, reference];
         let pulled = self.call(&arguments, false).await?;
-        pulled.map(drop).map_err(|complaint| refusal(Purpose::Pull, reference, &complaint))
+        pulled.map(drop).map_err(|complaint| refusal::of_pull(reference, platform, &complaint))
     }
 
     /// Gives an image another name.
@@ -96,22 +126,27 @@ impl<'c> Docker<'c> {
         })
     }
 
-    /// The ID of an image; `None` where the engine has none of that name.
-    pub(crate) async fn image_id(&self, name: &str) -> Result<Option<String>, Failure> {
-        match self.call(&["image", "inspect", "--format", "{{.Id}}", name], false).await? {
-            Ok(output) => Ok(Some(output.trim().to_owned())),
+    /// An image; `None` where the engine has none of that name.
+    pub(crate) async fn image(&self, name: &str) -> Result<Option<Image>, Failure> {
+        let unknown = |complaint: &str| {
+            let message = format!("the engine does not say what {name} is: {complaint}");
+            Failure::new(Reason::StageInterrupted, message)
+        };
+        match self.inspect(name, "{{.Id}} {{json .RootFS.Layers}}").await? {
+            Ok(output) => image(&output).map(Some).ok_or_else(|| unknown(&output)),
             Err(complaint) if complaint.to_lowercase().contains("no such image") => Ok(None),
-            Err(complaint) => Err(Failure::new(
-                Reason::StageInterrupted,
-                format!("the engine does not say what {name} is: {}", said(&complaint)),
-            )),
+            Err(complaint) => Err(unknown(said(&complaint))),
         }
+    }
+
+    async fn inspect(&self, image: &str, form: &str) -> Result<Result<String, String>, Failure> {
+        self.call(&["image", "inspect", "--format", form, "--", image], false).await
     }
 
     /// Pushes an image; the digest of its manifest.
     pub(crate) async fn push(&self, name: &str) -> Result<String, Failure> {
         let output = self.call(&["push", name], true).await?;
-        let output = output.map_err(|complaint| refusal(Purpose::Push, name, &complaint))?;
+        let output = output.map_err(|complaint| refusal::of(Purpose::Push, name, &complaint))?;
         pushed_digest(&output).ok_or_else(|| {
             Failure::new(
                 Reason::RegistryUnavailable,
@@ -120,10 +155,12 @@ impl<'c> Docker<'c> {
         })
     }
 
-    /// Starts a container of that name with an image's own command, so that systemd can be its first process.
+    /// Starts a container of that name with an image's own command, which may boot a system.
     pub(crate) async fn start(&self, name: &str, image: &str) -> Result<(), Failure> {
+        let config = self.inspect(image, start::FORM).await?.unwrap_or_default();
+        let config: Config = serde_json::from_str(&config).unwrap_or_default();
         let named = ["--name", name, "--", image];
-        let started = self.call(&[START.as_slice(), &named].concat(), false).await?;
+        let started = self.call(&[config.arguments().as_slice(), &named].concat(), false).await?;
         started.map(drop).map_err(|complaint| {
             Failure::new(
                 Reason::VerificationFailed,
@@ -132,13 +169,15 @@ impl<'c> Docker<'c> {
         })
     }
 
-    /// Why a container does not run any more, with its last lines; `None` where it does.
-    pub(crate) async fn end_of(&self, container: &str) -> Option<String> {
-        let form = "{{.State.Running}} {{.State.ExitCode}}";
-        let state = self.call(&["inspect", "--format", form, container], false).await.ok()?.ok()?;
-        let code = state.trim().strip_prefix("false ")?;
-        let logs = self.call(&["logs", "--tail", "5", container], false).await.ok()?.unwrap_or_default();
-        Some(format!("the container of the image ended with exit code {code}: {}", logs.trim()))
+    /// The last lines of a container that has ended; `None` where it runs again.
+    pub(super) async fn last_words(&self, container: &str) -> Option<String> {
+        let printed = |called: Result<Result<String, String>, Failure>| called.ok().and_then(Result::ok);
+        let state = self.call(&["inspect", "--format", "{{.State.Status}}", container], false).await;
+        if matches!(printed(state).as_deref().map(str::trim), Some("running" | "restarting")) {
+            return None;
+        }
+        // It may be gone.
+        Some(printed(self.call(&["logs", "--tail", "5", container], false).await).unwrap_or_default())
     }
 
     /// Removes a container, if it is there.
@@ -147,28 +186,22 @@ impl<'c> Docker<'c> {
         let _ = self.call(&["rm", "--force", "--volumes", container], false).await;
     }
 
-    /// Whether the kernel ended containers for lack of memory within the last seconds, as a failure.
-    pub(crate) async fn out_of_memory(&self, seconds: u64) -> Option<Failure> {
-        // Spans of time are what the command line takes from its own clock, in whole seconds: one more at both ends.
-        let since = format!("--since={}s", seconds + 1);
-        let form = "--format={{.Actor.Attributes.name}}";
-        let arguments = ["events", &since, "--until=-1s", "--filter=event=oom", form];
-        let events = self.call(&arguments, false).await.ok()?.ok()?;
-        let memory = Marker::read(&self.context.places.marker()).ok()?.memory;
-        starved(&events, memory)
+    /// What containers may have together of memory, in bytes, where there is a limit.
+    pub(super) fn memory(&self) -> Option<u64> {
+        Marker::read(&self.context.places.marker()).ok()?.memory
+    }
+
+    /// Writes a line of ours into the log.
+    pub(super) fn say(&self, text: impl fmt::Display) {
+        self.context.log.say(text);
     }
 }
 
-/// The failure that `docker events` tells of.
-fn starved(events: &str, memory: Option<u64>) -> Option<Failure> {
-    let names: BTreeSet<&str> = events.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let first = names.first()?;
-    let share = memory.map_or_else(String::new, |bytes| {
-        format!(": the build's containers share {} MiB (the engine's limit minus 256 MiB for itself)", bytes >> 20)
-    });
-    let message =
-        format!("the container {first} was out of memory{share}: raise resources.memory of the profile, or need less");
-    Some(Failure::new(Reason::OutOfMemory, message))
+/// An image as `docker image inspect` is asked for it: its ID and its layers.
+fn image(output: &str) -> Option<Image> {
+    let (id, layers) = output.trim().split_once(' ')?;
+    let layers: Option<Vec<String>> = serde_json::from_str(layers).ok()?;
+    Some(Image { id: id.to_owned(), layers: layers.unwrap_or_default() })
 }
 
 /// The digest in `docker push`'s last line, `TAG: digest: sha256:… size: 1234`.
@@ -177,106 +210,9 @@ fn pushed_digest(output: &str) -> Option<String> {
     line.split_whitespace().next().map(str::to_owned)
 }
 
-/// What the engine said: the last line, without its own beginning. Before it stands how far it came.
-fn said(complaint: &str) -> &str {
-    let last = complaint.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
-    last.strip_prefix("Error response from daemon: ").unwrap_or(last)
-}
-
-/// What a registry's refusal means, as dockerd passes it on.
-fn refusal(purpose: Purpose, name: &str, complaint: &str) -> Failure {
-    const DENIED: [&str; 6] = ["unauthorized", "authentication required", "denied", "no basic auth", "401 ", "403 "];
-    const ABSENT: [&str; 5] =
-        ["manifest unknown", "not found", "name unknown", "no matching manifest", "not match the specified platform"];
-    const OLD: [&str; 2] = ["schema 1 support", "unsupported digest"];
-    let lower = complaint.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    let reason = match purpose {
-        _ if says(&["no space left", "disk quota"]) => Reason::DiskFull,
-        _ if says(&["x509: "]) => Reason::CertificateNotTrusted,
-        Purpose::Pull if says(&OLD) => Reason::ImageUnsupported,
-        Purpose::Pull if says(&DENIED) => Reason::AccessDenied,
-        Purpose::Pull if says(&ABSENT) => Reason::BaseImageNotFound,
-        Purpose::Push if says(&DENIED) => Reason::PushDenied,
-        _ => Reason::RegistryUnavailable,
-    };
-    let verb = if purpose == Purpose::Pull { "pulled" } else { "pushed" };
-    Failure::new(reason, format!("{name} cannot be {verb}: {}", said(complaint)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_refusal_has_a_reason() {
-        // Sentences of dockerd 20.10 and 26.1, and of the registries behind it.
-        for (purpose, complaint, reason) in [
-            (
-                Purpose::Pull,
-                "Error response from daemon: manifest for r.example/a@sha256:0 not found: manifest unknown: manifest unknown",
-                Reason::BaseImageNotFound,
-            ),
-            (
-                Purpose::Pull,
-                "Error response from daemon: Head \"https://r.example/v2/a/manifests/1\": unauthorized: authentication required",
-                Reason::AccessDenied,
-            ),
-            (
-                Purpose::Pull,
-                "Error response from daemon: pull access denied for a, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
-                Reason::AccessDenied,
-            ),
-            (
-                Purpose::Pull,
-                "Error response from daemon: no matching manifest for linux/arm64 in the manifest list entries",
-                Reason::BaseImageNotFound,
-            ),
-            (
-                Purpose::Pull,
-                "Error response from daemon: Get \"http://10.0.0.1:5000/v2/\": dial tcp 10.0.0.1:5000: connect: connection refused",
-                Reason::RegistryUnavailable,
-            ),
-            (
-                Purpose::Pull,
-                "image with reference r.example/a@sha256:0 was found but does not match the specified platform: wanted linux/amd64, actual: linux/arm64",
-                Reason::BaseImageNotFound,
-            ),
-            (
-                Purpose::Pull,
-                "Error response from daemon: [DEPRECATION NOTICE] Docker Image Format v1 and Docker Image manifest version 2, schema 1 support is disabled by default and will be removed in an upcoming release.",
-                Reason::ImageUnsupported,
-            ),
-            (
-                Purpose::Pull,
-                "Error response from daemon: Get \"https://r.example/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
-                Reason::CertificateNotTrusted,
-            ),
-            (Purpose::Pull, "failed to register layer: write /x: no space left on device", Reason::DiskFull),
-            (Purpose::Push, "denied: requested access to the resource is denied", Reason::PushDenied),
-            (Purpose::Push, "no basic auth credentials", Reason::PushDenied),
-            (Purpose::Push, "unknown: repository name not known to registry", Reason::RegistryUnavailable),
-            (Purpose::Push, "received unexpected HTTP status: 503 Service Unavailable", Reason::RegistryUnavailable),
-            (Purpose::Push, "", Reason::RegistryUnavailable),
-        ] {
-            assert_eq!(refusal(purpose, "r.example/a:1", complaint).reason, reason, "{complaint}");
-        }
-        let told = refusal(Purpose::Pull, "a", "x\nError response from daemon: manifest unknown\n");
-        assert_eq!(told.message, "a cannot be pulled: manifest unknown");
-        let pushed = "The push refers to repository [r.example/a]\n047217a96a5c: Preparing\nunauthorized: authentication required";
-        assert_eq!(
-            refusal(Purpose::Push, "a", pushed).message,
-            "a cannot be pushed: unauthorized: authentication required"
-        );
-    }
-
-    #[test]
-    fn lack_of_memory_has_a_name_and_a_share() {
-        assert_eq!(starved("\n", Some(1)), None);
-        let told = starved("web\nweb\n", Some(444 << 20)).unwrap();
-        assert_eq!(told.reason, Reason::OutOfMemory);
-        assert!(told.message.starts_with("the container web was out of memory: the build's containers share 444 MiB"));
-    }
 
     #[test]
     fn a_push_says_its_digest() {
@@ -284,5 +220,14 @@ mod tests {
                       1: digest: sha256:abc size: 527\n";
         assert_eq!(pushed_digest(output).as_deref(), Some("sha256:abc"));
         assert_eq!(pushed_digest("5f70bf18a086: Pushed\n"), None);
+    }
+
+    #[test]
+    fn an_image_says_what_it_is() {
+        let output = "sha256:abc [\"sha256:0\",\"sha256:1\"]\n";
+        let image = image(output).unwrap();
+        assert_eq!((image.id.as_str(), image.layers.len()), ("sha256:abc", 2));
+        assert_eq!(super::image("sha256:abc null\n").unwrap().layers.len(), 0);
+        assert!(super::image("\n").is_none());
     }
 }

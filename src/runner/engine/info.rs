@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -28,15 +28,38 @@ pub(super) struct Info {
     security_options: Vec<String>,
 }
 
+/// The versions of its API that it speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Versions {
+    /// The latest.
+    #[serde(rename = "ApiVersion")]
+    pub(super) api_version: String,
+    /// The earliest.
+    #[serde(rename = "MinAPIVersion")]
+    pub(super) min_api_version: String,
+}
+
 /// Asks the daemon.
 ///
 /// # Errors
 /// It does not answer, or not as dockerd does.
 pub(super) async fn ask(socket: &Path) -> io::Result<Info> {
+    get(socket, "/info").await
+}
+
+/// Asks which versions of its API it speaks.
+///
+/// # Errors
+/// It does not answer, or not as dockerd does.
+pub(super) async fn versions(socket: &Path) -> io::Result<Versions> {
+    get(socket, "/version").await
+}
+
+async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> io::Result<T> {
     let exchange = async {
         let mut stream = UnixStream::connect(socket).await?;
         // Of this version of HTTP, an answer is as long as the connection.
-        stream.write_all(b"GET /info HTTP/1.0\r\nHost: engine\r\n\r\n").await?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: engine\r\n\r\n").as_bytes()).await?;
         let mut answer = Vec::new();
         stream.take(LONGEST).read_to_end(&mut answer).await?;
         Ok::<_, io::Error>(answer)
@@ -45,7 +68,7 @@ pub(super) async fn ask(socket: &Path) -> io::Result<Info> {
     read(&String::from_utf8_lossy(&answer))
 }
 
-fn read(answer: &str) -> io::Result<Info> {
+fn read<T: DeserializeOwned>(answer: &str) -> io::Result<T> {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
     let status = head.lines().next().unwrap_or_default();
     if status.split(' ').nth(1) != Some("200") {
@@ -99,13 +122,20 @@ mod tests {
         \"CgroupDriver\":\"cgroupfs\",\"CgroupVersion\":\"2\",\"ServerVersion\":\"26.1.5+dfsg1\",\
         \"SecurityOptions\":[\"name=seccomp,profile=builtin\",\"name=cgroupns\"]}";
 
+    /// The same of `/version`.
+    const VERSION: &str = "HTTP/1.0 200 OK\r\nApi-Version: 1.45\r\nContent-Type: application/json\r\n\r\n\
+        {\"Platform\":{\"Name\":\"\"},\"Version\":\"26.1.5+dfsg1\",\"ApiVersion\":\"1.45\",\"MinAPIVersion\":\"1.24\",\
+        \"GitCommit\":\"411e817\",\"Os\":\"linux\",\"Arch\":\"amd64\"}";
+
     #[test]
     fn an_answer_is_read() {
-        let info = read(ANSWER).unwrap();
+        let info: Info = read(ANSWER).unwrap();
         assert_eq!((info.driver.as_str(), info.server_version.as_str()), ("overlay2", "26.1.5+dfsg1"));
-        assert!(read("HTTP/1.0 503 Service Unavailable\r\n\r\n").is_err());
-        assert!(read("").is_err());
-        assert!(read("HTTP/1.0 200 OK\r\n\r\n<html>").is_err());
+        for other in ["HTTP/1.0 503 Service Unavailable\r\n\r\n", "", "HTTP/1.0 200 OK\r\n\r\n<html>"] {
+            assert!(read::<Info>(other).is_err(), "{other}");
+        }
+        let versions: Versions = read(VERSION).unwrap();
+        assert_eq!((versions.api_version.as_str(), versions.min_api_version.as_str()), ("1.45", "1.24"));
     }
 
     #[test]

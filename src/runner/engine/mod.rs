@@ -2,14 +2,18 @@
 //! It is restarted by the kubelet whenever it ends; but then all that it held is gone, so that every stage
 //! makes sure that it is still the same.
 
-pub(super) mod advice;
+mod advice;
 mod cgroup;
 mod daemon;
 mod docker;
+mod events;
 mod info;
 mod marker;
+mod refusal;
 mod shim;
+mod start;
 mod unshare;
+mod watch;
 
 use std::{
     fs, io,
@@ -23,7 +27,12 @@ use tokio::{
     time::{Instant, interval},
 };
 
-pub(super) use self::daemon::HUB;
+pub(super) use self::{
+    daemon::HUB,
+    docker::Image,
+    events::{Containers, explained},
+    watch::{Seen, Watch},
+};
 use self::{docker::Docker, marker::Marker};
 use super::{context::Context, init, places::Places, process::ending};
 use crate::{

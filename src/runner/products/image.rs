@@ -2,6 +2,7 @@
 
 use super::registry;
 use crate::{
+    api::condition::Reason,
     plan::{
         failure::Failure,
         image::{Reference, Repository},
@@ -9,7 +10,7 @@ use crate::{
     },
     runner::{
         context::Context,
-        engine::{Engine, HUB},
+        engine::{Containers, Engine, HUB, Image},
     },
 };
 
@@ -49,7 +50,35 @@ impl<'c> Images<'c> {
 
     /// The ID of the image of that name; `None` where there is none.
     pub(crate) async fn find(&self, name: &str) -> Result<Option<String>, Failure> {
-        self.engine.image_id(name).await
+        Ok(self.engine.image(name).await?.map(|image| image.id))
+    }
+
+    /// What the image of that name is made of; `None` where there is none.
+    pub(crate) async fn look(&self, name: &str) -> Result<Option<Content>, Failure> {
+        Ok(self.engine.image(name).await?.map(Content))
+    }
+
+    /// What an image is made of.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub(crate) async fn content(&self, name: &str) -> Result<Content, Failure> {
+        self.look(name)
+            .await?
+            .ok_or_else(|| Failure::new(Reason::NoImage, format!("{name} is not in the engine any more")))
+    }
+
+    /// Whether a container ran of the image of that name, or of one that stands on it. `None` where it cannot be told:
+    /// what ran was removed.
+    pub(crate) async fn ran(&self, name: &str, containers: &Containers) -> Option<bool> {
+        let (own, mut all_known) = (self.look(name).await.ok()??, true);
+        for image in containers.images() {
+            match self.look(image).await.ok()? {
+                Some(other) if other.stands_on(&own) => return Some(true),
+                found => all_known &= found.is_some(),
+            }
+        }
+        all_known.then_some(false)
     }
 
     /// Gives an image a name.
@@ -76,6 +105,17 @@ impl<'c> Images<'c> {
     }
 }
 
+/// What an image is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Content(Image);
+
+impl Content {
+    /// Whether it has all that another image is made of, with or without more on top.
+    pub(crate) fn stands_on(&self, other: &Self) -> bool {
+        self.0.layers.starts_with(&other.0.layers)
+    }
+}
+
 /// A container of the image that tests connect to.
 pub(crate) struct Target<'c> {
     engine: &'c Engine<'c>,
@@ -88,9 +128,9 @@ impl Target<'_> {
         format!("docker://{}", self.container)
     }
 
-    /// Why it does not run any more; `None` where it does.
-    pub(crate) async fn end(&self) -> Option<String> {
-        self.engine.end_of(&self.container).await
+    /// The name of the container.
+    pub(crate) fn name(&self) -> &str {
+        &self.container
     }
 
     /// Removes it, if it is there.
@@ -111,6 +151,25 @@ fn mirrored(reference: &str, registry: &Registry) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_stands_on_what_its_layers_begin_with() {
+        let content = |layers: &[&str]| {
+            Content(Image { id: String::new(), layers: layers.iter().map(|&layer| layer.to_owned()).collect() })
+        };
+        let parent = content(&["a", "b"]);
+        for (layers, expected) in [
+            (["a", "b", "c"].as_slice(), true),
+            (&["a", "b"], true),
+            (&["a"], false),
+            (&["a", "c", "b"], false),
+            (&["c", "a", "b"], false),
+            (&[], false),
+        ] {
+            assert_eq!(content(layers).stands_on(&parent), expected, "{layers:?}");
+        }
+        assert!(content(&["x"]).stands_on(&content(&[])), "all stands on nothing");
+    }
 
     #[test]
     fn a_mirror_is_asked_where_docker_does_not() {

@@ -4,7 +4,7 @@ mod image;
 mod registry;
 
 use self::image::Images;
-pub(super) use self::image::Target;
+pub(super) use self::image::{Content, Target};
 
 /// The store of the products of a build. Stages make it by `Products::of` alone: that is where a job will choose the
 /// kind of product. A second kind is a file beside `image.rs`, and this name then an enum of both.

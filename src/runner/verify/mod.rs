@@ -20,7 +20,7 @@ use self::{junit::Tests, output::Output, tool::Tool};
 use super::{
     ansible,
     context::Context,
-    engine::{Engine, advice},
+    engine::{Containers, Engine, Seen, Watch, explained},
     environment, handover, network,
     process::ending,
     products::{Products, Target},
@@ -46,7 +46,7 @@ const LINES: usize = 10;
 
 /// Runs all steps, up to the first that fails.
 pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Failure> {
-    let engine = Engine::of(context, None);
+    let engine = Engine::of(context, None).await?;
     let products = Products::of(context, &engine);
     network::install(context)?;
     let image = handover::take(context, &products, Stage::Build).await?;
@@ -59,6 +59,9 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Fa
         if let Some(failure) = failure {
             return Err(failure);
         }
+    }
+    if !report.verification.is_empty() && report.verification.iter().all(|step| step.image_ran == Some(false)) {
+        context.log.say("warning: no container of the image ran in the tests: they find its name in $(image.local)");
     }
     // A test could have given its name to another.
     handover::take(context, &products, Stage::Build).await?;
@@ -89,19 +92,23 @@ impl Running<'_> {
     async fn run(&self) -> Result<(Verification, Option<Failure>), Failure> {
         let folder = self.folder()?;
         ansible::install(self.context);
+        let watch = Watch::over(self.engine);
         let target = self.target().await?;
         let call = self.call(target.as_ref());
         let running = self.context.log.step(format!("verify {}: {}", self.name(), call.join(" ")));
-        let (status, output) = self.execute(&folder, &call).await?;
+        let (status, output) = watch.during(self.execute(&folder, &call)).await?;
         let seconds = running.began().elapsed().as_secs();
         drop(running);
+        let Seen { containers, out_of_memory } = watch.finish(!status.success()).await;
         let tests = output.tests(&self.results());
         let mut failure = None;
         if !status.success() {
-            failure = Some(self.explain(&folder, status, &output, tests.as_ref(), seconds).await);
+            let explain = || self.explain(&folder, status, &output, tests.as_ref());
+            let ended = ended(&containers, &output, target.as_ref());
+            failure = Some(out_of_memory.unwrap_or_else(|| explained(explain(), ended)));
         }
+        let image_ran = self.products.ran(&self.context.job.image, &containers).await;
         if let Some(target) = target {
-            failure = with_end(failure, &target).await;
             target.remove().await;
         }
         let result = Verification {
@@ -110,6 +117,7 @@ impl Running<'_> {
             tests: tests.as_ref().map(|tests| tests.count),
             failures: tests.as_ref().map(|tests| tests.failures),
             seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
+            image_ran,
         };
         Ok((result, failure))
     }
@@ -176,17 +184,7 @@ impl Running<'_> {
         Ok(command)
     }
 
-    async fn explain(
-        &self,
-        folder: &Path,
-        status: ExitStatus,
-        output: &Output,
-        tests: Option<&Tests>,
-        seconds: u64,
-    ) -> Failure {
-        if let Some(failure) = self.engine.out_of_memory(seconds).await {
-            return failure;
-        }
+    fn explain(&self, folder: &Path, status: ExitStatus, output: &Output, tests: Option<&Tests>) -> Failure {
         if let Some(advice) = self.advice(folder) {
             let message = format!("{advice} Its last lines: {}", output.tail.last(4));
             return Failure::new(Reason::VerificationFailed, message);
@@ -198,7 +196,7 @@ impl Running<'_> {
     /// Why the containers of the program cannot start on this node.
     fn advice(&self, folder: &Path) -> Option<&'static str> {
         let file = folder.join(self.tool.containers.as_ref()?);
-        advice::on_groups(self.context, &fs::read_to_string(file).ok()?)
+        self.engine.advice_on_groups(&fs::read_to_string(file).ok()?)
     }
 
     fn unexplained(&self, status: ExitStatus, output: &Output) -> Failure {
@@ -215,11 +213,11 @@ impl Running<'_> {
     }
 }
 
-/// Tests fail for a target that has ended: that comes first.
-async fn with_end(failure: Option<Failure>, target: &Target<'_>) -> Option<Failure> {
-    let failure = failure?;
-    let Some(end) = target.end().await else { return Some(failure) };
-    Some(Failure { message: format!("{}. {}", truncate_middle(&end, 400), failure.message), ..failure })
+/// Which containers ended by themselves that tests could not do without: the target, and all where the output says that
+/// something was not reached.
+fn ended(containers: &Containers, output: &Output, target: Option<&Target<'_>>) -> Option<String> {
+    let target = target.map(Target::name);
+    containers.ended(|container| output.lost_contact || Some(container.name.as_str()) == target)
 }
 
 #[cfg(test)]

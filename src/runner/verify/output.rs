@@ -12,10 +12,16 @@ use crate::{
     runner::{ansible::FailedTask, process::Tail, report::read_bounded},
 };
 
+/// What ansible, docker and its library for Python say of a container that does not run.
+const LOST_CONTACT: [&str; 4] =
+    ["UNREACHABLE!", "Failed to create temporary directory", "is not running", "No such container"];
+
 /// What a step printed.
 #[derive(Default)]
 pub(super) struct Output {
     pub(super) tail: Tail,
+    /// It says that a container was not reached.
+    pub(super) lost_contact: bool,
     molecule: molecule::Output,
     pytest: pytest::Summary,
 }
@@ -25,6 +31,7 @@ impl Output {
     pub(super) fn add(&mut self, line: &str) {
         let line = plain(line);
         self.tail.push(&line);
+        self.lost_contact |= LOST_CONTACT.iter().any(|sign| line.contains(sign));
         self.molecule.add(&line);
         self.pytest.add(&line);
     }

@@ -134,15 +134,31 @@ fn who_cancels_ends_it_at_any_time() {
     }
 }
 
+fn step(image_ran: Option<bool>) -> Verification {
+    Verification { step: "molecule".to_owned(), passed: true, tests: None, failures: None, seconds: 1, image_ran }
+}
+
+#[test]
+fn tests_that_never_ran_the_image_pass_with_a_word_of_it() {
+    let (no, yes, unknown) = (Some(false), Some(true), None);
+    for (ran, reason, warned) in [
+        (vec![], Reason::NothingToTest, false),
+        (vec![no], Reason::TestsPassed, true),
+        (vec![no, no], Reason::TestsPassed, true),
+        (vec![no, yes], Reason::TestsPassed, false),
+        // As a version before reports it, and where what ran is gone.
+        (vec![unknown], Reason::TestsPassed, false),
+        (vec![no, unknown], Reason::TestsPassed, false),
+    ] {
+        let steps: Vec<Verification> = ran.iter().map(|ran| step(*ran)).collect();
+        let (found, message) = verdict::passed(&steps);
+        assert_eq!((found, message.contains("no container of it ran")), (reason, warned), "{message}");
+    }
+}
+
 #[test]
 fn what_was_not_tested_is_not_verified() {
-    let step = |passed: &bool| Verification {
-        step: "molecule".to_owned(),
-        passed: *passed,
-        tests: None,
-        failures: None,
-        seconds: 1,
-    };
+    let step = |passed: &bool| Verification { passed: *passed, ..step(None) };
     let cases = [
         (vec![true, true], 2, true),
         (vec![true, false], 2, false),

@@ -4,7 +4,7 @@ use super::program::{LINES, Ran};
 use crate::{
     api::condition::Reason,
     plan::{failure::Failure, text::truncate_middle},
-    runner::{ansible::FailedTask, process::ending},
+    runner::{ansible::FailedTask, engine::explained, process::ending},
 };
 
 /// What is known of a run of packer that failed.
@@ -12,6 +12,8 @@ pub(super) struct Known<'k> {
     pub(super) ran: &'k Ran,
     /// The task of a playbook that ended it.
     pub(super) task: Option<FailedTask>,
+    /// Which of its containers ended by themselves, and how.
+    pub(super) ended: Option<String>,
     /// Why its containers cannot start on this node.
     pub(super) groups: Option<&'static str>,
     /// The parent's name in the engine.
@@ -22,12 +24,21 @@ pub(super) struct Known<'k> {
 
 impl Known<'_> {
     /// Why it failed, by the best that is known.
-    pub(super) fn failure(self) -> Failure {
+    pub(super) fn failure(mut self) -> Failure {
+        let ended = self.ended.take();
+        if let Some(advice) = self.groups {
+            let said = truncate_middle(&self.ran.complaint(), 400);
+            let packer = Failure::new(Reason::BuildFailed, format!("Packer said: {said}"));
+            let failure = explained(packer, ended);
+            return Failure { message: format!("{advice} {}", failure.message), ..failure };
+        }
+        explained(self.packers(), ended)
+    }
+
+    /// Why it failed, by what packer and ansible say.
+    fn packers(self) -> Failure {
         let Ran { outcome, tail, status } = self.ran;
         let said = truncate_middle(&self.ran.complaint(), 400);
-        if let Some(advice) = self.groups {
-            return Failure::new(Reason::BuildFailed, format!("{advice} Packer said: {said}"));
-        }
         if let Some(local) = self.local.filter(|local| outcome.has_not_pulled(local)) {
             let message = format!(
                 "the template pulls {local}, which is only in the engine: name $(parent.reference), or set pull = false"

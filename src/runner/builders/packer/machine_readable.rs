@@ -56,6 +56,18 @@ fn unescaped(field: &str) -> String {
 }
 
 impl Line {
+    /// The ID of a container that packer has started, to work in it.
+    pub(super) fn container(&self) -> Option<&str> {
+        let Self::Output(text) = self else { return None };
+        text.split_once(": Container ID: ").map(|(_, id)| id.trim())
+    }
+
+    /// Whether packer has done its work in a container: what follows needs it no more.
+    pub(super) fn leaves_container(&self) -> bool {
+        const NEXT: [&str; 3] = [": Committing the container", ": Exporting the container", ": Discarding container"];
+        matches!(self, Self::Text(text) if NEXT.iter().any(|next| text.contains(next)))
+    }
+
     /// What it says to people.
     pub(super) fn text(&self) -> Option<&str> {
         match self {
@@ -113,6 +125,11 @@ impl Outcome {
             Line::Error(text) if self.errors.len() < MOST_ERRORS => self.errors.push(text),
             _ => {}
         }
+    }
+
+    /// The image that it pulled last.
+    pub(super) fn pulled(&self) -> Option<&str> {
+        self.pulled.as_deref()
     }
 
     /// Whether it could not pull that image.

@@ -25,7 +25,7 @@ use crate::{
     runner::{
         ansible,
         context::Context,
-        engine::{Engine, advice},
+        engine::{Engine, Seen, Watch},
         source,
     },
 };
@@ -59,11 +59,11 @@ pub(super) async fn run(
         recipe.variable_files.iter().map(|file| source::place(context, file.as_str())).collect();
     let secrets = context.job.steps.build.secret_file().map(|file| context.places.secrets.join(file.path));
     let selection = call::selection(recipe, &files?, secrets.as_deref());
-    if let Some(advice) = advice::on_groups(context, &template.text) {
+    if let Some(advice) = engine.advice_on_groups(&template.text) {
         // Otherwise people would see a container that hangs.
         context.log.say(format_args!("warning: {advice}"));
     }
-    let packer = TemplateRun { program, template, selection };
+    let packer = TemplateRun { program, template, selection, containers: Watch::over(engine) };
     if packer.template.wants_plugins {
         packer.init(&version).await?;
     }
@@ -74,7 +74,8 @@ pub(super) async fn run(
 fn candidates(outcome: &Outcome) -> Candidates {
     let made = outcome.images().into_iter();
     let made = made.map(|(build, name)| Candidate { build: build.to_owned(), name: name.to_owned() });
-    Candidates { made: made.collect(), elsewhere: outcome.others(), advice: ADVICE }
+    let pulled = outcome.pulled().map(str::to_owned);
+    Candidates { made: made.collect(), elsewhere: outcome.others(), pulled, advice: ADVICE }
 }
 
 /// Packer with its template, ready to run.
@@ -83,6 +84,7 @@ struct TemplateRun<'c> {
     template: Template,
     /// The arguments that say what is built.
     selection: Vec<String>,
+    containers: Watch<'c>,
 }
 
 impl TemplateRun<'_> {
@@ -115,19 +117,20 @@ impl TemplateRun<'_> {
     async fn build(&self) -> Result<Outcome, Failure> {
         let context = self.program.context;
         ansible::install(context);
-        let step = context.log.step("packer build");
-        let (tries, ran) = self.try_build().await?;
+        let _step = context.log.step("packer build");
+        let (tries, ran) = self.containers.during(self.try_build()).await?;
         if ran.status.success() {
             return Ok(ran.outcome);
         }
-        let seconds = step.began().elapsed().as_secs();
-        if let Some(failure) = self.program.engine.out_of_memory(seconds).await {
+        let Seen { containers, out_of_memory } = self.containers.finish(true).await;
+        if let Some(failure) = out_of_memory {
             return Err(failure);
         }
         let known = Known {
             ran: &ran,
             task: ansible::failed_task(context),
-            groups: advice::on_groups(context, &self.template.text),
+            ended: containers.ended(|container| container.needed),
+            groups: self.program.engine.advice_on_groups(&self.template.text),
             local: context.job.parent.as_ref().map(|parent| parent.local_name.as_str()),
             tries,
         };
@@ -158,6 +161,6 @@ impl TemplateRun<'_> {
             [command, "-machine-readable"].iter().chain(options).map(|&argument| argument.to_owned()).collect();
         arguments.extend_from_slice(selection);
         arguments.push(self.template.argument.to_string_lossy().into_owned());
-        self.program.show(&self.template.folder, &arguments).await
+        self.program.show(&self.template.folder, &arguments, &self.containers).await
     }
 }

@@ -11,7 +11,12 @@ use super::{
 use crate::{
     api::condition::Reason,
     plan::{failure::Failure, text::truncate_middle},
-    runner::{context::Context, engine::Engine, environment, process::Tail},
+    runner::{
+        context::Context,
+        engine::{Engine, Watch},
+        environment,
+        process::Tail,
+    },
 };
 
 /// How many of packer's last lines explain a failure that nothing else does.
@@ -31,14 +36,24 @@ impl Program<'_> {
         arguments: &[String],
         lines: &mut dyn FnMut(&str),
     ) -> Result<ExitStatus, Failure> {
+        self.context.processes.run(self.command(folder, arguments), lines).await
+    }
+
+    fn command(&self, folder: &Path, arguments: &[String]) -> Command {
         let mut command = Command::new("packer");
         command.args(arguments).current_dir(folder);
         environment::prepare(&mut command, self.context, self.engine);
-        self.context.processes.run(command, lines).await
+        command
     }
 
-    /// Runs packer, shows what it says to people, and keeps what explains its end.
-    pub(super) async fn show(&self, folder: &Path, arguments: &[String]) -> Result<Ran, Failure> {
+    /// Runs packer, shows what it says to people, and keeps what explains its end. It is ended where its container has,
+    /// since it would try for minutes to reach that.
+    pub(super) async fn show(
+        &self,
+        folder: &Path,
+        arguments: &[String],
+        containers: &Watch<'_>,
+    ) -> Result<Ran, Failure> {
         let (mut outcome, mut tail) = (Outcome::default(), Tail::default());
         let mut lines = |line: &str| {
             let line = machine_readable::line(line);
@@ -48,9 +63,14 @@ impl Program<'_> {
                     tail.push(text);
                 }
             }
+            line.container().into_iter().for_each(|id| containers.need(id));
+            if line.leaves_container() {
+                containers.release();
+            }
             outcome.add(line);
         };
-        let status = self.run(folder, arguments, &mut lines).await?;
+        let command = self.command(folder, arguments);
+        let status = self.context.processes.run_until(command, &mut lines, containers.forsaken()).await?;
         Ok(Ran { outcome, tail, status })
     }
 

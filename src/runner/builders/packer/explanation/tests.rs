@@ -39,7 +39,7 @@ fn a_failure_without_a_task_has_packers_words() {
 }
 
 fn known(ran: &Ran) -> Known<'_> {
-    Known { ran, task: None, groups: None, local: Some("imagechain.local/web:parent"), tries: 1 }
+    Known { ran, task: None, ended: None, groups: None, local: Some("imagechain.local/web:parent"), tries: 1 }
 }
 
 #[test]
@@ -56,6 +56,22 @@ fn a_mount_that_cannot_work_here_is_said_first() {
     let ran = ran(&[]);
     let told = Known { groups: Some("The advice."), ..known(&ran) }.failure();
     assert!(told.message.starts_with("The advice. Packer said: "), "{told:?}");
+}
+
+#[test]
+fn a_container_that_has_ended_is_said_before_what_packer_says() {
+    let ran = ran(&["1795259801,docker.web,error,Container 598a is not running"]);
+    let ended = Some("the container a of b ended with exit code 255 after 1 s, without a word".to_owned());
+    let told = Known { ended: ended.clone(), ..known(&ran) }.failure();
+    assert_eq!(told.reason, Reason::BuildFailed);
+    assert!(
+        told.message
+            .starts_with("the container a of b ended with exit code 255 after 1 s, without a word. packer build ended"),
+        "{told:?}"
+    );
+    let told = Known { ended, groups: Some("The advice."), ..known(&ran) }.failure();
+    assert!(told.message.starts_with("The advice. the container a of b ended with"), "{told:?}");
+    assert!(told.message.ends_with("Packer said: docker.web: Container 598a is not running"), "{told:?}");
 }
 
 #[test]

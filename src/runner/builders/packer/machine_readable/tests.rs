@@ -29,6 +29,20 @@ fn a_line_is_for_people_or_for_us() {
     }
 }
 
+#[test]
+fn a_container_is_needed_until_packer_leaves_it() {
+    for (written, container, leaves) in [
+        ("1795259801,,ui,message,    docker.web: Container ID: 598a13e93b15", Some("598a13e93b15"), false),
+        ("1795259801,,ui,say,==> docker.web: Starting docker container...", None, false),
+        ("1795259801,,ui,say,==> docker.web: Committing the container", None, true),
+        ("1795259801,,ui,say,==> docker.web: Exporting the container", None, true),
+        ("1795259801,,ui,message,    docker.web: Committing the container", None, false),
+    ] {
+        let line = line(written);
+        assert_eq!((line.container(), line.leaves_container()), (container, leaves), "{written}");
+    }
+}
+
 fn outcome(text: &str) -> Outcome {
     let mut outcome = Outcome::default();
     text.lines().for_each(|text| outcome.add(line(text)));
