@@ -13,7 +13,7 @@ use crate::{
     plan::{
         build::OwnPod,
         image::Repository,
-        observed::{Observation, State},
+        observed::{Observation, Room, State},
     },
 };
 
@@ -47,12 +47,24 @@ pub fn prune(pod: &mut Pod) {
     // What a container may have explains why it failed, and a container is large.
     let well = pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Succeeded"));
     let keep = |containers: Vec<Container>| -> Vec<Container> {
-        let small = |each: Container| Container { name: each.name, resources: each.resources, ..Container::default() };
+        let small = |Container { name, resources, restart_policy, .. }| Container {
+            name,
+            resources,
+            restart_policy,
+            ..Container::default()
+        };
         let mut kept: Vec<_> = containers.into_iter().filter(|_| !well).map(small).collect();
         kept.shrink_to_fit();
         kept
     };
+    // Which nodes it may be on counts as long as it has none.
+    let waits = spec.node_name.is_none() && !well;
     pod.spec = Some(PodSpec {
+        node_selector: spec.node_selector.filter(|_| waits),
+        tolerations: spec.tolerations.filter(|_| waits),
+        affinity: spec.affinity.filter(|_| waits),
+        resources: spec.resources.filter(|_| !well),
+        overhead: spec.overhead,
         node_name: spec.node_name,
         init_containers: spec.init_containers.map(keep),
         containers: keep(spec.containers),
@@ -74,6 +86,7 @@ pub struct Seen {
     created: Timestamp,
     staging: Option<Repository>,
     node_down: Option<Timestamp>,
+    room: Room,
     observation: Observation,
 }
 
@@ -91,6 +104,7 @@ impl Seen {
             created: pod.creation_timestamp().map_or(Timestamp::MIN, |time| time.0),
             staging: pod.annotations().get(STAGING_ANNOTATION).and_then(|text| text.parse().ok()),
             node_down: None,
+            room: Room::default(),
             observation: observe(pod),
         }
     }
@@ -101,6 +115,12 @@ impl Seen {
         Self { node_down: since, ..self }
     }
 
+    /// The same pod, which the scheduler finds no node for, for this reason.
+    #[must_use]
+    pub fn in_room(self, room: Room) -> Self {
+        Self { room, ..self }
+    }
+
     /// As the decision takes it.
     #[must_use]
     pub fn as_own(&self) -> OwnPod<'_> {
@@ -109,6 +129,7 @@ impl Seen {
             uid: &self.uid,
             created: self.created,
             node_down: self.node_down,
+            room: &self.room,
             seen: &self.observation,
         }
     }
