@@ -22,6 +22,7 @@ func TestDemo(t *testing.T) {
 			step{"missing things", testMissing},
 			step{"credentials", testCredentials},
 		)},
+		{"a queue", testQueue},
 		{"each attempt had one pod", testOnePodPerAttempt},
 	})
 }

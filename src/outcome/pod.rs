@@ -61,13 +61,14 @@ pub fn placement(pod: &Pod) -> Placement {
     let status = pod.status.as_ref();
     let mut conditions = status.iter().flat_map(|status| &status.conditions).flatten();
     let scheduled = conditions.find(|each| each.type_ == "PodScheduled");
-    if scheduled.is_some_and(|each| each.status == "False") {
+    let has_begun = status.is_some_and(|status| begun(status).is_some());
+    if scheduled.is_some_and(|each| each.status == "False") && !has_begun {
         return Placement::Refused;
     }
     let word = scheduled.filter(|each| each.status == "True").and_then(|each| each.last_transition_time.as_ref());
     let since = word.or_else(|| status?.start_time.as_ref()).map(|time| time.0);
     let has_node = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
-    if since.is_some() || has_node || status.is_some_and(|status| begun(status).is_some()) {
+    if since.is_some() || has_node || has_begun {
         return Placement::Placed { since };
     }
     Placement::Open

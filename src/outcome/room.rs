@@ -109,7 +109,7 @@ impl<'a> Demand<'a> {
 
     /// The nodes that it may be on, large enough or not.
     fn places<'c>(&self, cluster: &'c Cluster) -> Vec<Place<'c>> {
-        cluster.nodes.iter().filter(|node| self.selects(node)).map(|node| place(node, &cluster.builds)).collect()
+        cluster.nodes.iter().filter(|node| self.selects(node)).filter_map(|node| place(node, &cluster.builds)).collect()
     }
 
     fn selects(&self, node: &Node) -> bool {
@@ -192,19 +192,20 @@ fn written(resource: &str, amount: u64) -> String {
     if matches!(resource, "cpu" | "pods") { shown(amount) } else { shown_bytes(amount / 1000) }
 }
 
-fn place<'a>(node: &'a Node, builds: &'a [Arc<Pod>]) -> Place<'a> {
+/// A node with what it has; `None` as long as it has not said that.
+fn place<'a>(node: &'a Node, builds: &'a [Arc<Pod>]) -> Option<Place<'a>> {
     let name = node.metadata.name.as_deref().unwrap_or_default();
     let on_it = |pod: &&Arc<Pod>| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(name);
     let on_it: Vec<_> = builds.iter().filter(on_it).filter(|pod| !is_over(pod)).collect();
     let used = on_it.iter().filter_map(|pod| Some(requests(pod.spec.as_ref()?)));
-    let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
-    Place {
+    let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref())?;
+    Some(Place {
         name,
-        allocatable: amounts(allocatable),
+        allocatable: amounts(Some(allocatable)),
         used: used.fold(Amounts::default(), |all, each| combined(all, each, u64::saturating_add)),
         builds: on_it.iter().filter_map(|pod| pod.labels().get(BUILD_UID_LABEL)).map(String::as_str).collect(),
         passing: taints(node).find(|taint| is_passing(taint)).map(|taint| taint.key.as_str()),
-    }
+    })
 }
 
 /// The taints that keep pods away.

@@ -30,13 +30,13 @@ pub fn admit(context: &Context, build: &ImageBuild, limit: Option<u32>, pod: imp
 
 /// The builds with a profile that have a pod or want one.
 fn line(stores: &Stores, profile: &str, cluster: &Cluster) -> Vec<(Key, Contender)> {
-    let is_live = |pod: &&Arc<Pod>| label(pod, PROFILE_LABEL) == profile && !is_over(pod);
-    let live = cluster.builds.iter().filter(is_live).map(|pod| (build_of(pod), pod));
-    let mut live: HashMap<Key, &Arc<Pod>> = live.collect();
+    let is_of_profile = |pod: &&Arc<Pod>| label(pod, PROFILE_LABEL) == profile && !is_over(pod);
+    let of_profile = cluster.builds.iter().filter(is_of_profile);
+    let mut pods: HashMap<Key, &Arc<Pod>> = of_profile.map(|pod| (build_of(pod), pod)).collect();
     let mut line = Vec::new();
     for build in stores.unfinished(profile) {
         let key = Key::of(build.as_ref());
-        let pod = live.remove(&key).map(|pod| (pod, room::judge(pod, cluster)));
+        let pod = pods.remove(&key).map(|pod| (pod, room::judge(pod, cluster)));
         let seen = pod.as_ref().map(|(pod, room)| {
             let deleting = pod.metadata.deletion_timestamp.is_some();
             Seen { placement: placement(pod), room, deleting }
@@ -46,7 +46,7 @@ fn line(stores: &Stores, profile: &str, cluster: &Cluster) -> Vec<(Key, Contende
         }
     }
     // The pods of builds that have ended, or are gone, run to their end.
-    let left_over = live.into_keys().map(|key| {
+    let left_over = pods.into_keys().map(|key| {
         let own = Contender { created: Timestamp::MIN, name: title(&key), standing: Standing::Runs };
         (key, own)
     });

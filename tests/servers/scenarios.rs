@@ -6,6 +6,7 @@
 
 mod held;
 mod published;
+mod queue;
 
 use std::{
     collections::BTreeSet,

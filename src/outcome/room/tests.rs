@@ -109,6 +109,11 @@ fn what_is_no_matter_of_room_is_left_to_its_timeout() {
     let affinity = json!({"spec": {"affinity": {"podAffinity": {}}}});
     for (what, pod, nodes) in [
         ("no node is there", waiting(), vec![]),
+        (
+            "the node has not said what it has",
+            waiting(),
+            vec![node("n1", "8", "32Gi", &json!({"status": {"allocatable": null}}))],
+        ),
         ("no node has the label", pod("own", &json!({"spec": {"nodeSelector": {"pool": "x"}}})), vec![large()]),
         ("all are kept for others", waiting(), vec![tainted("n1", "team", "NoExecute")]),
         ("somebody gave it an affinity", pod("own", &affinity), vec![large()]),

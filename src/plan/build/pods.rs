@@ -200,7 +200,7 @@ impl<'a> Planner<'_, 'a> {
             return failure(Reason::NodeLost, format!("the node of the pod does not answer{since}"));
         }
         // The kubelet counts from when it has heard of the pod: what was before is the queue.
-        let Some(placed) = pod.placed_since() else { return None };
+        let placed = pod.placed_since()?;
         let deadline = later(later(placed, self.scene.deadline), GRACE);
         if deadline <= self.scene.now {
             let seconds = self.scene.deadline.as_secs();

@@ -170,6 +170,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::outcome::room::{Cluster, count, judge};
 
     #[test]
     fn a_pruned_pod_is_observed_as_the_whole_one() {
@@ -190,6 +191,44 @@ mod tests {
         let spec = pod.spec.unwrap();
         assert!(spec.volumes.is_none() && spec.containers[0].image.is_none() && spec.containers[0].env.is_none());
         assert!(pod.metadata.annotations.is_none() && pod.metadata.managed_fields.is_none());
+    }
+
+    #[test]
+    fn a_pod_without_a_node_keeps_what_decides_where_there_is_room_for_it() {
+        let pod = |status: serde_json::Value, node: Option<&str>| -> Pod {
+            serde_json::from_value(json!({
+                "metadata": {"name": "a", "labels": {"imagechain.dev/profile": "docker"}},
+                "spec": {
+                    "nodeName": node, "nodeSelector": {"pool": "builds"}, "tolerations": [{"operator": "Exists"}],
+                    "resources": {"requests": {"cpu": "2", "memory": "4Gi"}}, "overhead": {"cpu": "100m"},
+                    "initContainers": [{"name": "engine", "restartPolicy": "Always", "resources": {"requests": {"ephemeral-storage": "1Gi"}}}],
+                    "containers": [{"name": "publish", "resources": {"requests": {"ephemeral-storage": "1Gi"}}}],
+                },
+                "status": status,
+            }))
+            .unwrap()
+        };
+        let node = serde_json::from_value(json!({
+            "metadata": {"name": "n", "labels": {"pool": "builds"}},
+            "spec": {"taints": [{"key": "team", "effect": "NoSchedule"}]},
+            "status": {"allocatable": {"cpu": "4", "memory": "8Gi", "ephemeral-storage": "3Gi", "pods": "10"}},
+        }));
+        let refused = json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False"}]});
+        let (mut waits, mut runs) = (pod(refused, None), pod(json!({"phase": "Running"}), Some("n")));
+        let nodes = vec![std::sync::Arc::new(node.unwrap())];
+        let seen = |waits: &Pod, runs: &Pod| {
+            let cluster = Cluster { nodes: nodes.clone(), builds: vec![std::sync::Arc::new(runs.clone())] };
+            (judge(waits, &cluster), count(waits, &cluster))
+        };
+        let whole = seen(&waits, &runs);
+        assert!(
+            matches!(&whole, (Room::Short(message), Some(0)) if message.contains("cpu is short by 200m")),
+            "{whole:?}"
+        );
+        prune(&mut waits);
+        prune(&mut runs);
+        assert_eq!(seen(&waits, &runs), whole);
+        assert!(runs.spec.unwrap().tolerations.is_none());
     }
 
     #[test]
