@@ -23,6 +23,7 @@ func TestDemo(t *testing.T) {
 			step{"containers", testContainers},
 			step{"credentials", testCredentials},
 		)},
+		{"a queue", testQueue},
 		{"each attempt had one pod", testOnePodPerAttempt},
 	})
 }

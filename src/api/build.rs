@@ -228,7 +228,8 @@ pub struct ImageBuildStatus {
     /// When it ended, well or not. From then on its result does not change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
-    /// How long it took, for people: for example `4m12s`.
+    /// How long its pods had a node, all attempts together, for people: for example `4m12s`. The queue before is not
+    /// in it, nor are the pauses between attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub duration: Option<String>,
@@ -249,6 +250,9 @@ pub struct Attempt {
     pub pod_uid: Option<String>,
     /// When it was decided on: before its pod was made.
     pub started_at: Time,
+    /// When its pod got a node: what was before is the queue. Absent as long as it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_at: Option<Time>,
     /// A hash of the versions that everything it names had then: what changes while it runs is not missed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]

@@ -131,7 +131,7 @@ reasons! {
         LookingUp,
         /// A parent is not verified yet.
         WaitingForParent,
-        /// The chain's parallelism or the profile's limit is reached.
+        /// The chain's parallelism or the profile's limit is reached, or no node has room yet.
         WaitingForSlot,
         /// The pod waits for a node, or its images are being pulled.
         PodPending,
@@ -231,7 +231,7 @@ reasons! {
         ImagePullFailed,
         /// The kubelet cannot make a container as asked.
         ContainerConfigInvalid,
-        /// No node fits the pod.
+        /// No node is large enough for the pod, or none may take it.
         Unschedulable,
         /// The container engine does not start on this node.
         EngineUnavailable,

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::not_observed;
 use super::common::{
-    ConfigMapSource, Duration, ImageReference, NoProxy, ObjectName, ProxyUrl, RegistryHost, Repository, SecretReference,
+    ConfigMapSource, Duration, ImageReference, NoProxy, ObjectName, ProxyUrl, RegistryHost, Repository,
+    SecretReference, is_default,
 };
 
 /// Who may build with which privileges, where. To allow a tenant a privileged profile is to give them root
@@ -73,7 +74,7 @@ pub struct BuildProfileSpec {
     /// The most that one build may have of each resource.
     #[serde(default)]
     pub resources: Resources,
-    /// How many builds may run at once with this profile, over all chains. Default: no limit.
+    /// How many builds may run at once with this profile, over all chains. Default: as many as nodes have room for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_concurrent_builds: Option<i32>,
@@ -137,21 +138,62 @@ pub struct NodeLabelValue(
 );
 
 /// The most that one build may have of each resource, all of its containers together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.requests) || !has(self.requests.cpu) || quantity(self.requests.cpu).compareTo(quantity(self.cpu)) <= 0")
+        .message("requests.cpu must not be more than cpu"),
+    validation = Rule::new("!has(self.requests) || !has(self.requests.memory) || quantity(self.requests.memory).compareTo(quantity(self.memory)) <= 0")
+        .message("requests.memory must not be more than memory"),
+    validation = Rule::new("!has(self.requests) || !has(self.requests.storage) || quantity(self.requests.storage).compareTo(quantity(self.storage)) <= 0")
+        .message("requests.storage must not be more than storage")
+)]
 pub struct Resources {
     /// Processor time, for example `4` or `500m`; 100m at least.
+    #[serde(default = "default_cpu")]
     pub cpu: ResourceQuantity,
     /// Memory, for example `8Gi`; 1Gi at least, of which the engine keeps 256Mi for itself.
+    #[serde(default = "default_memory")]
     pub memory: ResourceQuantity,
     /// Disk for the source, the engine's images and logs, for example `40Gi`; 1Gi at least.
+    #[serde(default = "default_storage")]
     pub storage: ResourceQuantity,
+    /// What a node must have free for one build, where that is less than the build may have.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub requests: Requests,
+}
+
+fn default_cpu() -> ResourceQuantity {
+    ResourceQuantity("4".to_owned())
+}
+
+fn default_memory() -> ResourceQuantity {
+    ResourceQuantity("8Gi".to_owned())
+}
+
+fn default_storage() -> ResourceQuantity {
+    ResourceQuantity("40Gi".to_owned())
+}
+
+/// What a node must have free for one build. What is left out is as much as the build may have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Requests {
+    /// Processor time, for example `500m`; 10m at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<ResourceQuantity>,
+    /// Memory, for example `2Gi`; 64Mi at least. A build that has more is ended first when its node runs out of memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ResourceQuantity>,
+    /// Disk, for example `10Gi`; 64Mi at least. A build that has more is evicted first when its node's disk is full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage: Option<ResourceQuantity>,
 }
 
 impl Default for Resources {
     fn default() -> Self {
-        let quantity = |text: &str| ResourceQuantity(text.to_owned());
-        Self { cpu: quantity("4"), memory: quantity("8Gi"), storage: quantity("40Gi") }
+        let (cpu, memory, storage) = (default_cpu(), default_memory(), default_storage());
+        Self { cpu, memory, storage, requests: Requests::default() }
     }
 }
 

@@ -6,3 +6,4 @@
 pub mod node;
 pub mod pod;
 pub mod report;
+pub mod room;

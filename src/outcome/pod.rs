@@ -14,7 +14,7 @@ use crate::{
     },
     plan::{
         failure::Failure,
-        observed::{Observation, Report, State},
+        observed::{Observation, Placement, Report, State},
         text::{LONGEST_OF_KUBELET, truncate_middle},
     },
 };
@@ -37,13 +37,41 @@ pub fn observe(pod: &Pod) -> Observation {
     let deleting = pod.metadata.deletion_timestamp.as_ref().map(|time| time.0);
     let Some(status) = &pod.status else {
         let state = State::Waiting { stage: None, since: None, held: None };
-        return Observation { state, over: false, deleting, stages: Vec::new(), reports: Vec::new() };
+        let placement = placement(pod);
+        return Observation { state, placement, over: false, deleting, stages: Vec::new(), reports: Vec::new() };
     };
     let stages = Stage::ALL.into_iter().filter_map(|stage| times(stage, find(status, stage)?)).collect();
     let ended = Stage::ALL.into_iter().filter_map(|stage| Some((stage, terminated(find(status, stage)?)?)));
     let reports: Vec<_> = ended.filter_map(|(stage, end)| report_of(stage, end).ok()).collect();
-    let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
-    Observation { state: with_limit(state(status), pod, &reports), over, deleting, stages, reports }
+    let over = is_over(pod);
+    let state = with_limit(state(status), pod, &reports);
+    Observation { state, placement: placement(pod), over, deleting, stages, reports }
+}
+
+/// Whether all containers of a pod have ended.
+#[must_use]
+pub fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Whether a pod has its node. The kubelet notes its own start where the scheduler's word is not there.
+#[must_use]
+pub fn placement(pod: &Pod) -> Placement {
+    let status = pod.status.as_ref();
+    let mut conditions = status.iter().flat_map(|status| &status.conditions).flatten();
+    let scheduled = conditions.find(|each| each.type_ == "PodScheduled");
+    let has_begun = status.is_some_and(|status| begun(status).is_some());
+    if scheduled.is_some_and(|each| each.status == "False") && !has_begun {
+        return Placement::Refused;
+    }
+    let word = scheduled.filter(|each| each.status == "True").and_then(|each| each.last_transition_time.as_ref());
+    let since = word.or_else(|| status?.start_time.as_ref()).map(|time| time.0);
+    let has_node = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+    if since.is_some() || has_node || has_begun {
+        return Placement::Placed { since };
+    }
+    Placement::Open
 }
 
 /// Says how much memory the container may have that needed more: the kubelet does not. A stage that reports what the

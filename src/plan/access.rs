@@ -11,6 +11,7 @@ use super::{
     lookup::Known,
     object::ObjectKind,
     resolve::ProfileFact,
+    slots::Wait,
     status::{Conditions, Truth},
     text::{LONGEST_MESSAGE, truncate_middle},
     valid::ValidProfile,
@@ -120,18 +121,27 @@ pub fn check_use(profile: &str, namespace: &str, account: &str, may: bool) -> Re
     Err(Failure::new(Reason::ProfileNotAllowed, message))
 }
 
-/// A place among those that the profile lets run at once.
+/// Its turn among the builds with the profile.
 ///
 /// # Errors
-/// There is none.
-pub fn check_slot(profile: &str, limit: Option<u32>, admitted: bool) -> Result<(), Failure> {
-    match limit {
-        Some(limit) if !admitted => {
-            let message = format!("{limit} builds of the BuildProfile «{profile}» run already");
-            Err(Failure::new(Reason::WaitingForSlot, message))
+/// It has not come yet.
+pub fn check_turn(profile: &str, turn: Result<(), Wait>) -> Result<(), Failure> {
+    let older = |before: usize| if before == 1 { "1 older build".to_owned() } else { format!("{before} older builds") };
+    let message = match turn {
+        Ok(()) => return Ok(()),
+        Err(Wait::Limit { limit, before }) => {
+            let run = if limit == 1 { "1 build runs".to_owned() } else { format!("{limit} builds run") };
+            let behind = if before == 0 { String::new() } else { format!("; behind {}", older(before)) };
+            format!("{run} with the BuildProfile «{profile}», as many as its maxConcurrentBuilds allows{behind}")
         }
-        _ => Ok(()),
-    }
+        Err(Wait::Room { before }) => {
+            format!(
+                "no node has room yet for another build with the BuildProfile «{profile}»; behind {}",
+                older(before)
+            )
+        }
+    };
+    Err(Failure::new(Reason::WaitingForSlot, message))
 }
 
 /// What to type so that the operator, by its user name, may read one object of a tenant.

@@ -29,7 +29,7 @@ use super::{
     dependency::Versions,
     failure::{Failure, Gate},
     image::Repository,
-    observed::Observation,
+    observed::{Observation, Room},
     recipe::Recipe,
     valid::ValidBuild,
 };
@@ -60,6 +60,8 @@ pub struct Scene<'a> {
     pub staging: Option<&'a Repository>,
     /// The profile's `deadline`: how long a pod may live.
     pub deadline: Duration,
+    /// The `timeouts.pending` that the chain asks for by now; `None`: that of the build counts, which never changes.
+    pub pending: Option<Duration>,
     /// How long a finished pod is kept: after a good end, after a bad one.
     pub retention: (Duration, Duration),
     /// The pods of the build that are there, of all its attempts.
@@ -86,6 +88,8 @@ pub struct OwnPod<'a> {
     pub created: Timestamp,
     /// Since when its node does not answer ([`crate::outcome::node::down_since`]); `None`: it does.
     pub node_down: Option<Timestamp>,
+    /// Why it has none, as far as that is a matter of room ([`crate::outcome::room::judge`]).
+    pub room: &'a Room,
     /// What can be seen of it.
     pub seen: &'a Observation,
 }

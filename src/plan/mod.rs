@@ -25,6 +25,7 @@ pub mod patch;
 pub mod path;
 pub mod placeholder;
 pub mod product;
+pub mod quantity;
 pub mod recipe;
 pub mod resolve;
 pub mod retry;

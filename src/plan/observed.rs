@@ -11,6 +11,8 @@ use crate::api::build::{Stage, StageStatus, Verification};
 pub struct Observation {
     /// How far it is.
     pub state: State,
+    /// Whether it has its node.
+    pub placement: Placement,
     /// Whether all of its containers have ended. One that has failed may still run: its engine was
     /// restarted, or its node takes its time to end it.
     pub over: bool,
@@ -31,6 +33,32 @@ impl Observation {
         let goes_on = matches!(self.state, State::Running(_) | State::Waiting { held: None, .. });
         goes_on && !self.over && self.deleting.is_none()
     }
+}
+
+/// Whether a pod has its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// The scheduler has not spoken yet.
+    Open,
+    /// The scheduler finds none.
+    Refused,
+    /// It has one.
+    Placed {
+        /// Since when; absent where nobody says.
+        since: Option<Timestamp>,
+    },
+}
+
+/// Why the scheduler finds no node for a pod, as far as the nodes tell it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Room {
+    /// It finds one, or what is in the way is not the size of the pod.
+    #[default]
+    Unknown,
+    /// Nodes are large enough, and others have what they have: how much is short, and whom the pod waits for.
+    Short(String),
+    /// No node that it may be on is large enough: how much is asked for, and what the largest has.
+    Never(String),
 }
 
 /// How far a pod is.
@@ -97,7 +125,9 @@ mod tests {
             (State::Failed(failure), false),
         ];
         for (state, expected) in cases {
-            let seen = Observation { state, over: false, deleting: None, stages: Vec::new(), reports: Vec::new() };
+            let placement = Placement::Placed { since: None };
+            let seen =
+                Observation { state, placement, over: false, deleting: None, stages: Vec::new(), reports: Vec::new() };
             assert_eq!(seen.is_progress(), expected, "{seen:?}");
             let (ended, leaving) = (Observation { over: true, ..seen.clone() }, Some(Timestamp::UNIX_EPOCH));
             assert!(!ended.is_progress() && !Observation { deleting: leaving, ..seen }.is_progress());

@@ -88,6 +88,8 @@ pub struct ValidProfile {
     pub memory_bytes: u64,
     /// Disk of one build.
     pub storage_bytes: u64,
+    /// What a node must have free for one build: no more than the three above.
+    pub requests: Requested,
     /// How many builds may run at once; `None`: any number.
     pub max_concurrent: Option<u32>,
     /// Where builds push what they made; `None`: to the published repository itself.
@@ -115,6 +117,17 @@ pub struct ValidNetwork {
     pub certificate_authority: Option<String>,
     /// By which proxies; `None`: as the operator reaches them, and from pods directly.
     pub proxy: Option<Proxy>,
+}
+
+/// What a node must have free for one build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requested {
+    /// Processor time, in thousandths.
+    pub milli_cpu: u64,
+    /// Memory.
+    pub memory_bytes: u64,
+    /// Disk.
+    pub storage_bytes: u64,
 }
 
 /// Where builds push what they made.

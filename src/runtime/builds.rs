@@ -32,7 +32,7 @@ use crate::{
         build::{self, Action, OwnPod, Plan},
         event,
         failure::{Failure, Gate},
-        valid::ValidBuild,
+        slots::{self, Standing},
         validate,
     },
     render::Target,
@@ -76,7 +76,11 @@ impl Reconcile for Builds {
         match self.context.stores.builds.get(key) {
             // It goes, and the sweep deletes its pods when it is gone.
             Some(build) if build.metadata.deletion_timestamp.is_some() => Ok(Requeue::Idle),
-            Some(build) => Box::pin(self.reconcile_build(&build)).await,
+            Some(build) => {
+                let result = Box::pin(self.reconcile_build(&build)).await;
+                self.note(key, &build, &result);
+                result
+            }
             None => {
                 self.context.stores.named.need(User::Build(key.clone()), [].into());
                 self.context.places.forget(key);
@@ -113,13 +117,13 @@ impl Builds {
         let pods = gather::pods(&self.context, &object.uid().unwrap_or_default()).await?;
         references::subscribe_build(&self.context.stores.named, object, &valid);
         match gather::build(&self.context, (object, &valid, inputs), pods).await? {
-            Some(facts) => self.follow(object, &valid, &facts).await,
+            Some(facts) => self.follow(object, &facts).await,
             // An event of the watch that it waits for enqueues it before.
             None => Ok(Requeue::After(AGAIN)),
         }
     }
 
-    async fn follow(&self, object: &ImageBuild, valid: &ValidBuild, facts: &BuildFacts<'_>) -> Result<Requeue, Error> {
+    async fn follow(&self, object: &ImageBuild, facts: &BuildFacts<'_>) -> Result<Requeue, Error> {
         let attempts = object.status.as_ref().map_or(0, |status| status.attempts.len());
         if !self.sees_pods(facts, attempts) {
             return Ok(Requeue::After(AGAIN));
@@ -142,10 +146,19 @@ impl Builds {
             self.act((object, is_live), facts, action, &checked).await?;
         }
         self.complete_pods(facts).await?;
-        if !plan.actions.iter().any(|action| matches!(action, Action::CreatePod { .. })) && !is_held(&checked) {
-            self.context.places.leave(&valid.profile, &Key::of(object));
+        if !plan.actions.iter().any(|action| matches!(action, Action::CreatePod { .. })) {
+            self.context.places.leave(&Key::of(object));
         }
         Ok(requeue(&plan, &checked, taken))
+    }
+
+    /// Notes whether a build was looked at to the end: one that cannot be keeps nobody waiting for long.
+    fn note(&self, key: &Key, build: &ImageBuild, result: &Result<Requeue, Error>) {
+        let Context { stores, queues, places, .. } = self.context.as_ref();
+        let is_seen = !matches!(result, Ok(Requeue::After(_)) | Err(_));
+        if places.note(key, is_seen) && slots::standing(build, None) == Some(Standing::Wants) {
+            queues.enqueue_line(stores, &build.spec.profile.0);
+        }
     }
 
     /// Whether the copy of the pods can be believed.
@@ -194,6 +207,7 @@ impl Builds {
         let Some(written) = written else { return Ok(None) };
         context.stores.builds.wrote(object.resource_version().as_deref(), written.clone());
         context.queues.notify_chain(&context.stores, Some(object), &written);
+        context.queues.notify_line(&context.stores, object, &written);
         let events = event::of_build(&previous, status);
         if !events.is_empty() {
             let (writer, written) = (context.writer.clone(), written.clone());
@@ -308,10 +322,6 @@ impl Builds {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn is_held(checked: &Checked) -> bool {
-    matches!(checked, Some(Gate::Closed(Failure { reason: Reason::WaitingForSlot, .. })))
 }
 
 fn requeue(plan: &Plan, checked: &Checked, taken: bool) -> Requeue {

@@ -5,7 +5,7 @@ use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, sync::Arc, ti
 use futures::{Stream, StreamExt, stream::BoxStream};
 use k8s_openapi::api::{
     authentication::v1::SelfSubjectReview,
-    core::v1::{Namespace, Node, NodeStatus},
+    core::v1::{Namespace, Node, NodeSpec, NodeStatus},
 };
 use kube::{Api, Client, api::PostParams, core::PartialObjectMeta};
 use tokio::time::timeout;
@@ -254,14 +254,15 @@ fn boxed(stream: impl Stream<Item = Event> + Send + 'static) -> BoxStream<'stati
     stream.boxed()
 }
 
-/// Of a node only its conditions are read.
+/// Of a node is read whether it answers, and what it has for whom.
 fn prune_node(node: &mut Node) {
     node.metadata.managed_fields = None;
     node.metadata.annotations = None;
-    node.metadata.labels = None;
-    node.spec = None;
-    let conditions = node.status.take().and_then(|status| status.conditions);
-    node.status = Some(NodeStatus { conditions, ..NodeStatus::default() });
+    let taints = node.spec.take().and_then(|spec| spec.taints);
+    node.spec = taints.map(|taints| NodeSpec { taints: Some(taints), ..NodeSpec::default() });
+    let status = node.status.take().unwrap_or_default();
+    let (conditions, allocatable) = (status.conditions, status.allocatable);
+    node.status = Some(NodeStatus { conditions, allocatable, ..NodeStatus::default() });
 }
 
 fn prune_namespace(namespace: &mut PartialObjectMeta<Namespace>) {

@@ -1,7 +1,7 @@
 //! The gates before an attempt, in the order in which people want to hear of them. They are asked live, right before
 //! each attempt: what is refused closes the gate, and what goes wrong with asking is an error.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use futures::future::try_join;
 use k8s_openapi::{
@@ -10,26 +10,19 @@ use k8s_openapi::{
         authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
         core::v1::{ConfigMap, Namespace, Secret},
     },
-    jiff::Timestamp,
 };
 use kube::{Api, Client, ResourceExt, api::PostParams, core::PartialObjectMeta};
 
-use super::{
-    context::Context,
-    execute::Error,
-    gather::{BuildFacts, Seen},
-    health::State,
-    store::Key,
-};
+use super::{context::Context, execute::Error, gather::BuildFacts, health::State, line, store::Key};
 use crate::{
-    api::{BUILD_LABEL, BUILD_NAMESPACE_LABEL, GROUP, PROFILE_LABEL, build::ImageBuild, condition::Reason},
+    api::{GROUP, build::ImageBuild, condition::Reason},
     plan::{
         access,
         failure::{Failure, Gate},
         object::{NamespaceRole, ObjectKind, ObjectRef},
         valid::ValidProfile,
     },
-    render::{Attempt, Found, Target},
+    render::{Attempt, Found, Target, pod},
 };
 
 /// All that the pod of an attempt is made of beside the build itself.
@@ -86,7 +79,7 @@ pub async fn read(context: &Context, attempt: &Attempt<'_>) -> Result<Gate<Found
     gate(required(&context.client, context.user(), attempt).await)
 }
 
-/// The slot among the builds that run at once comes last: a build that waits for something else takes none.
+/// The turn among the builds of the profile comes last: a build that waits for something else keeps nobody waiting.
 async fn all(context: &Context, facts: &BuildFacts<'_>, number: u32) -> Result<Ready, Stop> {
     let build = facts.object;
     access::check_suspend(context.stores.chain_of(build).is_some_and(|chain| chain.spec.suspend))?;
@@ -99,7 +92,8 @@ async fn all(context: &Context, facts: &BuildFacts<'_>, number: u32) -> Result<R
     let target = facts.target.clone().ok_or_else(no_target)?;
     let attempt = facts.attempt(&profile, &target, number, &context.operator_image);
     let found = required(&context.client, context.user(), &attempt).await?;
-    check_slot(context, build, &profile)?;
+    let turn = line::admit(context, build, profile.max_concurrent, || pod(&attempt));
+    access::check_turn(&build.spec.profile.0, turn)?;
     Ok(Ready { profile, target, found })
 }
 
@@ -200,21 +194,4 @@ fn forbidden(user: &str, namespace: &str, object: &ObjectRef) -> Failure {
             Failure::new(Reason::ExecutionNamespaceNotReady, message)
         }
     }
-}
-
-fn check_slot(context: &Context, build: &ImageBuild, profile: &ValidProfile) -> Result<(), Failure> {
-    let name = &build.spec.profile.0;
-    let Some(limit) = profile.max_concurrent else { return Ok(()) };
-    let created = build.creation_timestamp().map_or(Timestamp::MAX, |time| time.0);
-    let admitted = context.places.admit(name, limit, (&Key::of(build), created), &running(context, name));
-    access::check_slot(name, Some(limit), admitted)
-}
-
-/// The builds with a profile whose pods run.
-fn running(context: &Context, profile: &str) -> BTreeSet<Key> {
-    let pods = context.stores.pods.all();
-    let of_profile = pods.iter().filter(|pod| pod.labels().get(PROFILE_LABEL).is_some_and(|name| name == profile));
-    let live = of_profile.filter(|pod| Seen::of(pod).runs());
-    live.filter_map(|pod| Some(Key::new(pod.labels().get(BUILD_NAMESPACE_LABEL)?, pod.labels().get(BUILD_LABEL)?)))
-        .collect()
 }

@@ -27,6 +27,7 @@ pub mod gates;
 pub mod gather;
 pub mod health;
 pub mod lease;
+pub mod line;
 pub mod lookups;
 pub mod metrics;
 pub mod named;

@@ -1,122 +1,159 @@
-//! The places of profiles with `maxConcurrentBuilds`: who waits for one, and who was let in but has no pod
-//! that shows yet.
+//! What the copies of builds and pods do not tell of the line that builds with a profile stand in ([`super::line`]): who
+//! was let in but has no pod that shows yet, and who cannot be looked at.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{clock, store::Key};
-use crate::plan::slots::{Contender, admitted};
+use crate::plan::slots::{Contender, Standing, Wait, turn};
 
 /// After so long without a pod, who was let in has given up.
 const RESERVED: Duration = Duration::from_mins(1);
+/// After so long in which it could not be looked at, a build keeps nobody waiting any more.
+const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Who was let in, as one that is about to make its pod.
 #[derive(Debug)]
 struct Guest {
-    created: Timestamp,
-    let_in: Option<Instant>,
+    profile: String,
+    contender: Contender,
+    since: Instant,
 }
 
-impl Guest {
-    fn holds(&self, now: Instant) -> bool {
-        self.let_in.is_some_and(|since| now.saturating_duration_since(since) < RESERVED)
-    }
-}
-
-/// Who waits, and who was let in, by profile.
 #[derive(Debug, Default)]
-pub struct Places(Mutex<HashMap<String, BTreeMap<Key, Guest>>>);
+struct Inner {
+    /// Who was let in: the pod may not show yet.
+    let_in: HashMap<Key, Guest>,
+    /// Who could not be looked at to the end, since when.
+    unseen: HashMap<Key, Instant>,
+}
+
+/// What the copies of builds and pods do not tell of those that wait.
+#[derive(Debug, Default)]
+pub struct Places(Mutex<Inner>);
 
 impl Places {
-    /// Whether a build may make a pod now; if so, its place is taken. `running` are the builds whose pods run.
-    pub fn admit(&self, profile: &str, limit: u32, build: (&Key, Timestamp), running: &BTreeSet<Key>) -> bool {
-        let now = clock::monotonic();
-        let mut all = self.lock();
-        let guests = all.entry(profile.to_owned()).or_default();
-        // Who was let in and never made a pod wants none any more; if it does, it asks again.
-        guests
-            .retain(|key, guest| key == build.0 || guest.let_in.is_none() || guest.holds(now) || running.contains(key));
-        guests.entry(build.0.clone()).or_insert(Guest { created: build.1, let_in: None });
-        let holders = running.iter().filter(|key| !guests.contains_key(*key));
-        let mut contenders: Vec<(String, Timestamp, bool, bool)> =
-            holders.map(|key| (title(key), Timestamp::MIN, true, false)).collect();
-        contenders.extend(guests.iter().map(|(key, guest)| {
-            let holds = key != build.0 && (running.contains(key) || guest.holds(now));
-            (title(key), guest.created, holds, true)
-        }));
-        let contenders: Vec<_> = contenders
-            .iter()
-            .map(|(name, created, holds, wants)| Contender { created: *created, name, holds: *holds, wants: *wants })
-            .collect();
-        let is_admitted = admitted(limit, &contenders).contains(title(build.0).as_str());
-        if let Some(guest) = guests.get_mut(build.0) {
-            guest.let_in = is_admitted.then_some(now);
+    /// Whether it is the turn of a build in the line of its profile; if so, its place is taken.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn admit(
+        &self,
+        profile: &str,
+        (key, own): (Key, Contender),
+        line: Vec<(Key, Contender)>,
+        (limit, room): (Option<u32>, impl FnOnce() -> Option<usize>),
+    ) -> Result<(), Wait> {
+        let since = clock::monotonic();
+        let mut inner = self.lock();
+        inner.let_in.retain(|_, guest| since.saturating_duration_since(guest.since) < RESERVED);
+        let turn = turn(&own, &inner.corrected(profile, line), limit, room);
+        if turn.is_ok() {
+            let contender = Contender { standing: Standing::Placing, ..own };
+            inner.let_in.insert(key, Guest { profile: profile.to_owned(), contender, since });
+        } else {
+            inner.let_in.remove(&key);
         }
-        is_admitted
+        turn
     }
 
     /// A build wants no place: it has its pod, or will have none.
-    pub fn leave(&self, profile: &str, build: &Key) {
-        if let Some(guests) = self.lock().get_mut(profile) {
-            guests.remove(build);
-        }
+    pub fn leave(&self, build: &Key) {
+        self.lock().let_in.remove(build);
     }
 
     /// A build is gone.
     pub fn forget(&self, build: &Key) {
-        for guests in self.lock().values_mut() {
-            guests.remove(build);
+        let mut inner = self.lock();
+        inner.let_in.remove(build);
+        inner.unseen.remove(build);
+    }
+
+    /// Notes whether a build was looked at to the end. The answer is whether that lets others pass.
+    pub fn note(&self, build: &Key, seen: bool) -> bool {
+        let mut inner = self.lock();
+        if seen {
+            inner.unseen.remove(build);
+            return false;
         }
+        let since = *inner.unseen.entry(build.clone()).or_insert_with(clock::monotonic);
+        clock::monotonic().saturating_duration_since(since) >= PATIENCE
     }
 
-    /// Those that wait for a place.
-    #[must_use]
-    pub fn waiting(&self, profile: &str) -> Vec<Key> {
-        let all = self.lock();
-        let guests = all.get(profile).into_iter().flatten();
-        guests.filter(|(_, guest)| guest.let_in.is_none()).map(|(key, _)| key.clone()).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, BTreeMap<Key, Guest>>> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn title(key: &Key) -> String {
-    format!("{}/{}", key.namespace, key.name)
+impl Inner {
+    /// A line with what is known of it here.
+    fn corrected(&self, profile: &str, line: Vec<(Key, Contender)>) -> Vec<Contender> {
+        let now = clock::monotonic();
+        let is_unseen = |since: &Instant| now.saturating_duration_since(*since) >= PATIENCE;
+        let mut guests: HashMap<_, _> = self.let_in.iter().filter(|(_, guest)| guest.profile == profile).collect();
+        let mut corrected = Vec::with_capacity(line.len());
+        for (key, each) in line {
+            match (each.standing, guests.remove(&key)) {
+                (Standing::Wants, Some(guest)) => corrected.push(guest.contender.clone()),
+                (Standing::Wants, None) if self.unseen.get(&key).is_some_and(is_unseen) => {}
+                _ => corrected.push(each),
+            }
+        }
+        corrected.extend(guests.into_values().map(|guest| guest.contender.clone()));
+        corrected
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::jiff::Timestamp;
+
     use super::*;
 
     fn key(name: &str) -> Key {
         Key::new("a", name)
     }
 
-    fn admit(places: &Places, name: &str, running: &[&str]) -> bool {
-        let running = running.iter().map(|name| key(name)).collect();
-        places.admit("docker", 2, (&key(name), Timestamp::UNIX_EPOCH), &running)
+    fn contender(name: &str, standing: Standing) -> (Key, Contender) {
+        (key(name), Contender { created: Timestamp::UNIX_EPOCH, name: format!("a/{name}"), standing })
+    }
+
+    /// Whether a build is let in beside those whose pods run and those that wait, of two at once.
+    fn admit(places: &Places, name: &str, running: &[&str], waiting: &[&str]) -> bool {
+        let running = running.iter().map(|name| contender(name, Standing::Runs));
+        let line = running.chain(waiting.iter().map(|name| contender(name, Standing::Wants))).collect();
+        places.admit("docker", contender(name, Standing::Wants), line, (Some(2), || None)).is_ok()
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_was_let_in_holds_a_place_before_the_pod_shows() {
         let places = Places::default();
-        assert!(admit(&places, "a", &[]));
-        assert!(admit(&places, "a", &[]), "it asks again");
-        assert!(admit(&places, "b", &["a"]), "the pod of a counts once");
-        assert!(!admit(&places, "c", &["a"]));
-        assert_eq!(places.waiting("docker"), [key("c")]);
-        places.leave("docker", &key("a"));
-        assert!(!admit(&places, "c", &["a"]), "its pod runs still");
-        assert!(admit(&places, "c", &[]));
+        let all = ["a", "b", "c"];
+        assert!(admit(&places, "a", &[], &all));
+        assert!(admit(&places, "a", &[], &all), "it asks again");
+        assert!(admit(&places, "b", &["a"], &["b", "c"]), "the pod of a counts once");
+        assert!(!admit(&places, "c", &["a"], &["b", "c"]));
+        places.leave(&key("a"));
+        assert!(!admit(&places, "c", &["a"], &["b", "c"]), "its pod runs still");
+        assert!(admit(&places, "c", &[], &["b", "c"]));
         places.forget(&key("c"));
         tokio::time::advance(RESERVED).await;
-        assert!(admit(&places, "d", &["x"]), "b never made its pod");
+        assert!(admit(&places, "d", &["x"], &["d"]), "b never made its pod");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_build_that_cannot_be_looked_at_keeps_nobody_waiting() {
+        let places = Places::default();
+        let asks = |places: &Places| admit(places, "b", &["x"], &["a", "b"]);
+        assert!(!places.note(&key("a"), false) && !asks(&places), "it was not looked at once");
+        tokio::time::advance(PATIENCE).await;
+        assert!(places.note(&key("a"), false) && asks(&places));
+        places.leave(&key("b"));
+        assert!(!places.note(&key("a"), true) && !asks(&places), "it can be looked at again");
     }
 }

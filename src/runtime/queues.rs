@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     api::{build::ImageBuild, chain::ImageChain},
-    plan::chain::{BuildFacts, is_at_rest},
+    plan::{
+        chain::{BuildFacts, is_at_rest},
+        slots,
+    },
 };
 
 /// A build is enqueued so long after progress of its pod, and a chain after that of its build: several steps are one
@@ -90,6 +93,21 @@ impl Queues {
             None => self.enqueue_chain_of(build, Duration::ZERO),
             Some(before) if before == now.as_ref() => {}
             Some(_) => self.enqueue_chain_of(build, if now.is_finished() { Duration::ZERO } else { PROGRESS }),
+        }
+    }
+
+    /// Enqueues the builds with a profile that wait for their turn, or for room.
+    pub fn enqueue_line(&self, stores: &Stores, profile: &str) {
+        for build in stores.unfinished(profile).iter().filter(|build| slots::waits(build)) {
+            self.builds.add(Key::of(build.as_ref()));
+        }
+    }
+
+    /// The same, if the change of a build lets others go on: it wanted a pod, and wants none any more.
+    pub fn notify_line(&self, stores: &Stores, old: &ImageBuild, build: &ImageBuild) {
+        let (before, now) = (slots::standing(old, None), slots::standing(build, None));
+        if before.is_some() && before != now {
+            self.enqueue_line(stores, &build.spec.profile.0);
         }
     }
 

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     api::{BUILD_UID_LABEL, EXECUTION_LABEL, build::ImageBuild, chain::ImageChain, profile::BuildProfile},
+    outcome::room::Cluster,
     plan::{
         access::{self, Labels},
         chain::{BuildFacts, Claim, Owner},
@@ -33,7 +34,7 @@ type Known = (Option<String>, Arc<BuildFacts>);
 pub struct Stores {
     /// Chains, by namespace, and by the chains that they stand on.
     pub chains: Store<ImageChain>,
-    /// Builds, by the UID of their chain.
+    /// Builds, by the UID of their chain; those that have not ended, by their profile, too.
     pub builds: Store<ImageBuild>,
     /// Profiles.
     pub profiles: Store<BuildProfile>,
@@ -41,7 +42,7 @@ pub struct Stores {
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     /// Pods, by the UID of their build.
     pub pods: Store<Pod>,
-    /// Nodes: whether they answer.
+    /// Nodes: whether they answer, and what they have.
     pub nodes: Store<Node>,
     /// The watches of the namespaces that pods are in.
     pub pod_streams: Group<String, Pod>,
@@ -61,9 +62,7 @@ impl Stores {
     pub fn new(pod_streams: Group<String, Pod>, named: Named) -> Self {
         Self {
             chains: Store::new(groups),
-            builds: Store::new(|build: &ImageBuild| {
-                build.spec.chain_ref.iter().map(|owner| owner.uid.clone()).collect()
-            }),
+            builds: Store::new(groups_of_build),
             profiles: Store::new(|_| BTreeSet::new()),
             namespaces: Store::new(|_| BTreeSet::new()),
             pods: Store::new(|pod: &Pod| pod.labels().get(BUILD_UID_LABEL).cloned().into_iter().collect()),
@@ -108,6 +107,18 @@ impl Stores {
     #[must_use]
     pub fn labels(&self, namespace: &str) -> Option<Labels> {
         self.namespaces.get(&Key::new("", namespace)).map(|namespace| namespace.labels().clone())
+    }
+
+    /// The builds with a profile that have not ended.
+    #[must_use]
+    pub fn unfinished(&self, profile: &str) -> Vec<Arc<ImageBuild>> {
+        self.builds.members(&of_profile(profile))
+    }
+
+    /// The nodes, and the builds on them.
+    #[must_use]
+    pub fn cluster(&self) -> Cluster {
+        Cluster { nodes: self.nodes.all(), builds: self.pods.all() }
     }
 
     /// How the watch of the pods in a namespace is doing, and whether its copy was complete once.
@@ -180,6 +191,16 @@ impl Stores {
 /// The group of the chains that stand on links of one, by its namespace and name.
 fn standing_on(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}")
+}
+
+/// The group of the builds with a profile that have not ended. No UID has a slash.
+fn of_profile(profile: &str) -> String {
+    format!("profile/{profile}")
+}
+
+fn groups_of_build(build: &ImageBuild) -> BTreeSet<String> {
+    let chain = build.spec.chain_ref.iter().map(|owner| owner.uid.clone());
+    chain.chain((!build.is_finished()).then(|| of_profile(&build.spec.profile.0))).collect()
 }
 
 fn groups(chain: &ImageChain) -> BTreeSet<String> {

@@ -382,6 +382,16 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         ("a long name of a profile", with(profile(), "/metadata/name", json!("p".repeat(64))), "63 characters at most"),
         ("a platform of one word", with(profile(), "/spec/platform", json!("amd64")), "should match"),
         ("a memory of nothing", with(profile(), "/spec/resources", json!({"memory": "0"})), "should match"),
+        (
+            "more asked for than allowed",
+            with(profile(), "/spec/resources", json!({"cpu": "1500m", "requests": {"cpu": "2"}})),
+            "requests.cpu must not be more than cpu",
+        ),
+        (
+            "more asked for than the default",
+            with(profile(), "/spec/resources", json!({"requests": {"memory": "9Gi"}})),
+            "requests.memory must not be more than memory",
+        ),
     ];
     let publish = |field: &str, value: Value| {
         let image = with(json!({"repository": "r.example/a", "tags": ["1"]}), &format!("/{field}"), value);

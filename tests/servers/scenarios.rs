@@ -7,6 +7,7 @@
 mod drift;
 mod held;
 mod published;
+mod queue;
 
 use std::{
     collections::BTreeSet,

@@ -282,4 +282,8 @@ const INTRODUCTION: &str = "# What kubectl shows
 
 The same chain of three links at several moments of its life. This page is made by `tests/servers/views.rs` from the
 operator's own statuses and a real API server. What conditions and reasons mean: [conditions.md](conditions.md).
+
+`DURATION` is how long the pods of a build had a node, all attempts together. The queue before is not in it, nor are pauses
+between attempts: these tell `attempts[].startedAt` (when an attempt was decided on), `scheduledAt` (when its pod got its node) and
+`finishedAt`. A build that never had a node has `0s`.
 ";

@@ -23,9 +23,12 @@ use serde_json::{Value, json};
 use super::{
     chart::{BUILDS, Chart, NAME, OPERATOR_IMAGE, SYSTEM, digest},
     images::Pusher,
-    kubelet::Kubelet,
+    kubelet::{Kubelet, NODE_LABEL},
     servers::Servers,
 };
+
+/// The node on which the pods of some profiles are placed, for their sake alone: it has a taint of this name.
+pub const NODE: &str = "queue";
 
 /// A cluster with the controller in it.
 pub struct Cluster {
@@ -111,12 +114,15 @@ impl Cluster {
             spec.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
             spec
         };
+        let on_one_node = |resources: Value| json!({"resources": resources, "nodeSelector": {NODE_LABEL: NODE}, "tolerations": [{"key": NODE, "operator": "Exists"}]});
         let values = json!({
             "profiles": {
                 "docker": profile(json!({})),
                 "narrow": profile(json!({"maxConcurrentBuilds": 1})),
                 "company": profile(json!({})),
                 "four": profile(json!({"maxConcurrentBuilds": 4})),
+                "queued": profile(on_one_node(json!({"cpu": "1800m", "memory": "4Gi", "storage": "10Gi"}))),
+                "huge": profile(on_one_node(json!({"cpu": "16"}))),
                 "labelled": profile(json!({"allowedNamespaces": {"matchLabels": {"team": "a"}}})),
             },
             // Those that tests make.

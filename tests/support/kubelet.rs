@@ -19,7 +19,7 @@ use imagechain::{
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
     runtime::{
         wait::await_condition,
         watcher::{self, Event, watcher},
@@ -30,8 +30,11 @@ use tokio::sync::watch;
 
 use super::{
     images::{Pusher, image_id},
-    statuses::{failed, in_words_before, status},
+    statuses::{failed, in_words_before, status, unschedulable},
 };
+
+/// The label of a profile's `nodeSelector` whose value is the name of the node that its pods get.
+pub const NODE_LABEL: &str = "kubernetes.io/hostname";
 
 /// What a pod does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub enum Script {
     HoldAt(Stage),
     /// It waits for its node, until another script counts.
     Pend,
+    /// The same, and the scheduler says that it finds none.
+    Unplaced,
     /// The first attempt ends with this status, the next ones succeed.
     First(Value),
     /// It ends with this status, every time.
@@ -211,7 +216,11 @@ struct Player {
 
 impl Player {
     async fn play(mut self) {
-        let mut script = self.script_after(|script| *script == Script::Pend).await;
+        if self.script_after(|_| false).await == Script::Unplaced {
+            self.write(unschedulable()).await;
+        }
+        let mut script = self.script_after(|script| matches!(script, Script::Pend | Script::Unplaced)).await;
+        self.place().await;
         if let Script::First(status) | Script::Always(status) = &script
             && status["phase"] == "Pending"
             && self.work.attempt == 1
@@ -240,6 +249,19 @@ impl Player {
             _ => self.work.succeeded().await,
         };
         self.write(end).await;
+    }
+
+    /// Places the pod on the one node that it names, as a scheduler does. Where a pod names none, no test has a node.
+    async fn place(&self) {
+        let selector = self.pod.spec.as_ref().and_then(|spec| spec.node_selector.as_ref());
+        let Some(node) = selector.and_then(|labels| labels.get(NODE_LABEL)) else { return };
+        let name = self.pod.name_any();
+        let body = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
+            "target": {"kind": "Node", "name": node}});
+        let answer: kube::Result<Value> =
+            self.pods.create_subresource("binding", &name, &PostParams::default(), &body).await;
+        // A pod that is gone gets no node.
+        assert!(matches!(&answer, Ok(_) | Err(kube::Error::Api(_))), "the scheduler: {answer:?}");
     }
 
     /// The script that counts, once it is none that holds the pod.

@@ -69,9 +69,7 @@ pub fn held(reason: &str) -> Value {
 
 /// No node fits.
 pub fn unschedulable() -> Value {
-    let mut status = status("Pending", &[]);
-    status["conditions"] = condition("PodScheduled", "False", "0/1 nodes are available");
-    status
+    json!({"phase": "Pending", "conditions": condition("PodScheduled", "False", "0/1 nodes are available")})
 }
 
 /// The status of a pod whose stages have ended with a report, or run still.

@@ -170,15 +170,24 @@ func TestWhatAFailureSays(t *testing.T) {
 func TestAProfileFitsTheLargestNode(t *testing.T) {
 	for name, test := range map[string]struct {
 		nodes []node
-		want  map[string]string
+		want  node
+		times int64
 	}{
-		"two cores":   {[]node{{2000, 24000}}, map[string]string{"cpu": "1800m", "memory": "8192Mi", "storage": "20Gi"}},
-		"a large one": {[]node{{1000, 2000}, {16000, 64000}}, map[string]string{"cpu": "4000m", "memory": "8192Mi", "storage": "20Gi"}},
-		"a small one": {[]node{{1000, 3000}}, map[string]string{"cpu": "800m", "memory": "2048Mi", "storage": "20Gi"}},
+		"two cores":       {[]node{{2000, 24000}}, node{1800, 8192}, 1},
+		"a large one":     {[]node{{1000, 2000}, {16000, 64000}}, node{4000, 8192}, 3},
+		"a small one":     {[]node{{1000, 3000}}, node{800, 2048}, 1},
+		"several":         {[]node{{8200, 64000}, {8200, 64000}}, node{4000, 8192}, 4},
+		"little memory":   {[]node{{16000, 18000}}, node{4000, 8192}, 2},
+		"one too small":   {[]node{{300, 1000}}, node{500, 2048}, 1},
+		"nobody can tell": {nil, node{500, 2048}, 1},
 	} {
-		if found := fit(test.nodes); !maps.Equal(found, test.want) {
-			t.Errorf("%s: %v, not %v", name, found, test.want)
+		found := fit(test.nodes)
+		if found != test.want || found.times(test.nodes) != test.times {
+			t.Errorf("%s: %v, %d times, not %v, %d times", name, found, found.times(test.nodes), test.want, test.times)
 		}
+	}
+	if values := (node{1800, 8192}).values(); !maps.Equal(values, map[string]string{"cpu": "1800m", "memory": "8192Mi", "storage": "20Gi"}) {
+		t.Errorf("%v", values)
 	}
 }
 

@@ -53,12 +53,15 @@ func (d Demo) values(ctx context.Context, operator, builder string, nodes []node
 			registry["mirrors"] = []map[string]string{{"registry": "docker.io", "mirror": d.Registry}}
 		}
 	}
+	resources := fit(nodes)
 	profile := map[string]any{
 		"images":             map[string]string{"builder": builder},
 		"executionNamespace": builds,
 		"allowedNamespaces":  map[string]any{"matchLabels": map[string]string{"imagechain.dev/tenant": "true"}},
-		"resources":          fit(nodes),
-		"registry":           registry,
+		"resources":          resources.values(),
+		// Who waits for a place is told how many run.
+		"maxConcurrentBuilds": resources.times(nodes),
+		"registry":            registry,
 	}
 	return map[string]any{
 		"image":    map[string]string{"repository": repository, "digest": digest},
@@ -117,15 +120,33 @@ const (
 	othersMemoryMiB = 1024
 )
 
+// storage is how much disk a build of the demo may have.
+const storage = "20Gi"
+
 // fit is the most that one build can have on the largest node, up to the defaults of a profile.
-func fit(nodes []node) map[string]string {
+func fit(nodes []node) node {
 	var largest node
 	for _, each := range nodes {
 		if each.milliCPU > largest.milliCPU {
 			largest = each
 		}
 	}
-	cpu := min(4000, max(500, largest.milliCPU-othersMilliCPU))
-	memory := min(8192, max(2048, largest.memoryMiB-othersMemoryMiB))
-	return map[string]string{"cpu": fmt.Sprintf("%dm", cpu), "memory": fmt.Sprintf("%dMi", memory), "storage": "20Gi"}
+	return node{
+		milliCPU:  min(4000, max(500, largest.milliCPU-othersMilliCPU)),
+		memoryMiB: min(8192, max(2048, largest.memoryMiB-othersMemoryMiB)),
+	}
+}
+
+// values are what one build may have, as a profile says it.
+func (n node) values() map[string]string {
+	return map[string]string{"cpu": fmt.Sprintf("%dm", n.milliCPU), "memory": fmt.Sprintf("%dMi", n.memoryMiB), "storage": storage}
+}
+
+// times is how often it fits on the nodes, beside the others: once at least, since a build can wait.
+func (n node) times(nodes []node) int64 {
+	var all int64
+	for _, each := range nodes {
+		all += max(0, min((each.milliCPU-othersMilliCPU)/n.milliCPU, (each.memoryMiB-othersMemoryMiB)/n.memoryMiB))
+	}
+	return min(1000, max(1, all))
 }

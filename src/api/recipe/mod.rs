@@ -140,7 +140,8 @@ pub struct PublishImage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Timeouts {
-    /// From the creation of the pod to the start of its first stage.
+    /// From the moment in which the pod has its node to the start of its first stage. As long as nodes that are large
+    /// enough have no room, it waits without limit; where none may take it for another reason, as long as this.
     pub pending: Duration,
     /// The build stage.
     pub build: Duration,

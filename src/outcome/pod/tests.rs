@@ -246,6 +246,27 @@ fn a_pod_that_waits_says_what_for() {
 }
 
 #[test]
+fn a_pod_has_its_node_from_when_the_scheduler_says_so() {
+    let (noon, later) = ("2026-01-01T12:00:00Z", "2026-01-01T12:00:03Z");
+    let scheduled = |status: &str| json!([{"type": "PodScheduled", "status": status, "lastTransitionTime": noon}]);
+    let placed = |since: Option<&str>| Placement::Placed { since: since.and_then(|time| time.parse().ok()) };
+    let begun = || pod("Pending", json!({"source": running_since()}));
+    for (pod, expected) in [
+        (pod("Pending", json!({})), Placement::Open),
+        (json!({}), Placement::Open),
+        (with(pod("Pending", json!({})), "conditions", scheduled("False")), Placement::Refused),
+        (with(with(begun(), "conditions", scheduled("True")), "startTime", json!(later)), placed(Some(noon))),
+        // Without the scheduler's word, the kubelet's counts; and nothing runs without a node.
+        (with(begun(), "startTime", json!(later)), placed(Some(later))),
+        (with(begun(), "conditions", scheduled("False")), placed(None)),
+        (begun(), placed(None)),
+        (json!({"spec": {"containers": [], "nodeName": "n"}}), placed(None)),
+    ] {
+        assert_eq!(see(pod.clone()).placement, expected, "{pod}");
+    }
+}
+
+#[test]
 fn a_pod_goes_through_its_stages() {
     let source = pod("Pending", json!({"source": running_since(), "build": waiting("PodInitializing")}));
     assert_eq!(see(source).state, State::Running(Stage::Source));

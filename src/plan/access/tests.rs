@@ -55,10 +55,27 @@ fn each_gate_refuses_by_itself() {
     assert_eq!(reason(check_profile(Some(&invalid), "docker")), Some(Reason::SpecInvalid));
     assert_eq!(reason(check_use("docker", "team-a", "default", false)), Some(Reason::ProfileNotAllowed));
     assert_eq!(reason(check_use("docker", "team-a", "default", true)), None);
-    for (limit, admitted, expected) in
-        [(None, false, None), (Some(2), true, None), (Some(2), false, Some(Reason::WaitingForSlot))]
-    {
-        assert_eq!(reason(check_slot("docker", limit, admitted)), expected, "{limit:?} {admitted}");
+}
+
+#[test]
+fn who_waits_for_its_turn_hears_behind_how_many() {
+    assert_eq!(reason(check_turn("docker", Ok(()))), None);
+    for (wait, expected) in [
+        (
+            Wait::Limit { limit: 1, before: 0 },
+            "1 build runs with the BuildProfile «docker», as many as its maxConcurrentBuilds allows",
+        ),
+        (
+            Wait::Limit { limit: 4, before: 2 },
+            "4 builds run with the BuildProfile «docker», as many as its maxConcurrentBuilds allows; behind 2 older builds",
+        ),
+        (
+            Wait::Room { before: 1 },
+            "no node has room yet for another build with the BuildProfile «docker»; behind 1 older build",
+        ),
+    ] {
+        let held = check_turn("docker", Err(wait)).unwrap_err();
+        assert_eq!((held.reason, held.message.as_str()), (Reason::WaitingForSlot, expected));
     }
 }
 

@@ -34,6 +34,7 @@ impl Planner<'_, '_> {
             pod: self.pod_name(number).as_str().into(),
             pod_uid: None,
             started_at: Time(self.scene.now),
+            scheduled_at: None,
             dependencies: Some(dependency::versions(self.scene.dependencies)),
             finished_at: None,
             outcome: None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
     Action, OwnPod, Plan, Planner, later,
@@ -14,7 +14,10 @@ use crate::{
         build::{Attempt, Container, ImageBuildStatus, Outcome, Stage, StageStatus},
         condition::{Class, Reason},
     },
-    plan::{failure::Failure, observed::State},
+    plan::{
+        failure::Failure,
+        observed::{Placement, Room, State},
+    },
 };
 
 /// How long the operator waits for the runner, which ends a stage in time by itself, and for the kubelet,
@@ -35,6 +38,14 @@ impl OwnPod<'_> {
     /// Whether it is the one pod of an attempt: another one of its name, with another UID, was made too late.
     pub(super) fn is_of(&self, attempt: &Attempt) -> bool {
         self.attempt == attempt.number && attempt.pod_uid.as_deref().is_none_or(|uid| uid == self.uid)
+    }
+
+    /// Since when it has a node; `None`: it has none.
+    pub(super) fn placed_since(&self) -> Option<Timestamp> {
+        match self.seen.placement {
+            Placement::Placed { since } => Some(since.unwrap_or(self.created)),
+            Placement::Open | Placement::Refused => None,
+        }
     }
 
     /// From when on it is taken for lost, as its node is taken for dead.
@@ -124,6 +135,7 @@ impl<'a> Planner<'_, 'a> {
         let Some(pod) = self.open_pod() else { return self.without_pod() };
         if let Some(attempt) = self.status.attempts.last_mut() {
             attempt.pod_uid.get_or_insert_with(|| pod.uid.to_owned());
+            attempt.scheduled_at = attempt.scheduled_at.take().or_else(|| pod.placed_since().map(Time));
         }
         self.status.stages.clone_from(&pod.seen.stages);
         self.with_pod(pod)
@@ -151,7 +163,14 @@ impl<'a> Planner<'_, 'a> {
             return self.give_up(failure);
         }
         match &pod.seen.state {
-            State::Waiting { stage, since, held } => self.pending(*stage, since.unwrap_or(pod.created), held.as_ref()),
+            State::Waiting { stage, since, held } => match pod.room {
+                Room::Short(message) => self.wait(Reason::WaitingForSlot, message),
+                Room::Never(message) => self.give_up(Failure::new(Reason::Unschedulable, message)),
+                Room::Unknown => {
+                    let since = since.or_else(|| pod.placed_since()).unwrap_or(pod.created);
+                    self.pending(*stage, since, held.as_ref())
+                }
+            },
             State::Running(stage) => self.running(*stage, pod),
             State::Failed(found) => match self.ends_by_itself(pod, found.container) {
                 Some((stage, until)) => self.let_end(stage, until),
@@ -180,7 +199,9 @@ impl<'a> Planner<'_, 'a> {
             let since = since.map_or_else(String::new, |since| format!(", since {since}"));
             return failure(Reason::NodeLost, format!("the node of the pod does not answer{since}"));
         }
-        let deadline = later(later(pod.created, self.scene.deadline), GRACE);
+        // The kubelet counts from when it has heard of the pod: what was before is the queue.
+        let placed = pod.placed_since()?;
+        let deadline = later(later(placed, self.scene.deadline), GRACE);
         if deadline <= self.scene.now {
             let seconds = self.scene.deadline.as_secs();
             let message = format!("the pod lived longer than the profile's deadline of {seconds} s");
@@ -211,7 +232,7 @@ impl<'a> Planner<'_, 'a> {
         // Without the kubelet's or the scheduler's word, nothing tells why: some node, some other time, may do.
         let unknown = (Reason::PodLost, POD_PENDING);
         let (reason, message) = held.map_or(unknown, |held| (held.reason, held.message.as_str()));
-        let deadline = later(since, self.recipe().limits.pending);
+        let deadline = later(since, self.scene.pending.unwrap_or(self.recipe().limits.pending));
         if self.scene.now >= deadline {
             let container = stage.map(Stage::container);
             return self.give_up(Failure { container, ..Failure::new(reason, message) });

@@ -91,8 +91,16 @@ impl<'s> Planner<'s, '_> {
     fn end(mut self) -> Plan {
         self.status.finished_at = Some(Time(self.scene.now));
         self.status.lacking_since = None;
-        let first = self.status.attempts.first().map_or(self.scene.now, |attempt| attempt.started_at.0);
-        self.status.duration = Some(verdict::span(first, self.scene.now));
+        self.status.duration = Some(verdict::span(self.run_time()));
         self.plan()
+    }
+
+    /// How many seconds its pods had a node, all attempts together: without the queue, and without the pauses.
+    fn run_time(&self) -> i64 {
+        let runs = self.status.attempts.iter().filter_map(|attempt| {
+            let (begun, ended) = (attempt.scheduled_at.as_ref()?, attempt.finished_at.as_ref()?);
+            Some(ended.0.as_second().saturating_sub(begun.0.as_second()).max(0))
+        });
+        runs.fold(0, i64::saturating_add)
     }
 }

@@ -7,6 +7,7 @@ mod events;
 mod lost;
 mod properties;
 mod replicas;
+mod room;
 mod world;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};

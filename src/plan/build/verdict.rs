@@ -1,7 +1,5 @@
 //! What a pod that ended well has made, if its stages agree on it.
 
-use k8s_openapi::jiff::Timestamp;
-
 use crate::{
     api::{
         build::{Stage, Verification},
@@ -69,9 +67,8 @@ pub(super) fn passed(steps: &[Verification]) -> (Reason, String) {
     (Reason::TestsPassed, said + warning)
 }
 
-/// A span of time as people write it: `45s`, `4m12s`, `1h03m`.
-pub(super) fn span(from: Timestamp, to: Timestamp) -> String {
-    let seconds = to.as_second().saturating_sub(from.as_second()).max(0);
+/// So many seconds as people write them: `45s`, `4m12s`, `1h03m`.
+pub(super) fn span(seconds: i64) -> String {
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds}s"),
         (0, minutes, seconds) => format!("{minutes}m{seconds:02}s"),

@@ -11,7 +11,8 @@ use crate::{
 /// The limits of a build. They change whether it succeeds, but not its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// From the creation of a pod to the start of its first stage.
+    /// From the moment in which a pod has its node to the start of its first stage. For a node that has room for it, it
+    /// waits without limit; for one that may take it at all, as long as this.
     pub pending: Duration,
     /// Of the build stage.
     pub build: Duration,

@@ -4,12 +4,15 @@ use k8s_openapi::api::core::v1::Toleration;
 use kube::ResourceExt;
 
 use crate::{
-    api::profile::{self as api, BuildProfile, BuildProfileSpec, Registry, ResourceQuantity, Resources, Staging},
+    api::profile::{
+        self as api, BuildProfile, BuildProfileSpec, Registry, Requests, ResourceQuantity, Resources, Staging,
+    },
     plan::{
         duration,
         image::{Reference, Repository, canonical},
         network::Proxy,
-        valid::{ValidNetwork, ValidProfile, ValidStaging},
+        quantity::thousandths,
+        valid::{Requested, ValidNetwork, ValidProfile, ValidStaging},
         validate::{
             label::check_label,
             problem::{Problem, Problems},
@@ -22,6 +25,9 @@ use crate::{
 const LEAST_MILLI_CPU: u64 = 100;
 const LEAST_MEMORY: u64 = 1 << 30;
 const LEAST_STORAGE: u64 = 1 << 30;
+/// The least that a node must have free: below, a container's part of it rounds to nothing.
+const LEAST_REQUEST_MILLI_CPU: u64 = 10;
+const LEAST_REQUEST_BYTES: u64 = 64 << 20;
 
 /// Validates a profile.
 ///
@@ -37,7 +43,9 @@ pub fn profile(object: &BuildProfile) -> Result<ValidProfile, Vec<Problem>> {
         None => builder.clone(),
     };
     check_nodes(spec, &mut problems);
-    let [cpu, memory, storage] = resources(&spec.resources, &mut problems);
+    let limits = limits(&spec.resources, &mut problems);
+    let requests = requests(&spec.resources.requests, limits, &mut problems);
+    let [cpu, memory, storage] = limits;
     let staging = spec.registry.staging.as_ref().map(|written| staging(written, &mut problems));
     let keep_succeeded = problems.take("spec.podRetention.succeeded", duration::parse(&spec.pod_retention.succeeded.0));
     let keep_failed = problems.take("spec.podRetention.failed", duration::parse(&spec.pod_retention.failed.0));
@@ -56,6 +64,7 @@ pub fn profile(object: &BuildProfile) -> Result<ValidProfile, Vec<Problem>> {
             milli_cpu: cpu?,
             memory_bytes: memory?,
             storage_bytes: storage?,
+            requests: requests?,
             max_concurrent: spec.max_concurrent_builds.and_then(|most| u32::try_from(most).ok()),
             staging: staging.map_or(Some(None), |staging| staging.map(Some))?,
             mirrors: mirrors
@@ -146,11 +155,10 @@ fn is_label_value(value: &str) -> bool {
         && is_end(value.bytes().last())
 }
 
-fn resources(written: &Resources, problems: &mut Problems) -> [Option<u64>; 3] {
-    let bytes = |quantity: &ResourceQuantity| thousandths(quantity).map(|amount| amount / 1000);
-
+/// What a build may have, of each resource.
+fn limits(written: &Resources, problems: &mut Problems) -> [Option<u64>; 3] {
     [
-        ("cpu", thousandths(&written.cpu), LEAST_MILLI_CPU, "must be 100m or more"),
+        ("cpu", milli(&written.cpu), LEAST_MILLI_CPU, "must be 100m or more"),
         ("memory", bytes(&written.memory), LEAST_MEMORY, "must be 1Gi or more: the engine alone needs 512Mi"),
         ("storage", bytes(&written.storage), LEAST_STORAGE, "must be 1Gi or more"),
     ]
@@ -164,24 +172,39 @@ fn resources(written: &Resources, problems: &mut Problems) -> [Option<u64>; 3] {
     })
 }
 
+/// What a node must have free for it: what is written, or all that it may have.
+fn requests(
+    written: &Requests,
+    [cpu, memory, storage]: [Option<u64>; 3],
+    problems: &mut Problems,
+) -> Option<Requested> {
+    let Requests { cpu: own_cpu, memory: own_memory, storage: own_storage } = written;
+    let [milli_cpu, memory_bytes, storage_bytes] = [
+        ("cpu", own_cpu.as_ref().map(milli), cpu, LEAST_REQUEST_MILLI_CPU, "must be 10m or more"),
+        ("memory", own_memory.as_ref().map(bytes), memory, LEAST_REQUEST_BYTES, "must be 64Mi or more"),
+        ("storage", own_storage.as_ref().map(bytes), storage, LEAST_REQUEST_BYTES, "must be 64Mi or more"),
+    ]
+    .map(|(name, own, limit, least, message)| {
+        let Some(own) = own else { return limit };
+        let path = format!("spec.resources.requests.{name}");
+        let amount = problems.take(&path, own.ok_or(MALFORMED))?;
+        if amount < least {
+            problems.add(&path, message);
+        }
+        if limit.is_some_and(|limit| amount > limit) {
+            problems.add(path, format_args!("must not be more than spec.resources.{name}"));
+        }
+        Some(amount)
+    });
+    Some(Requested { milli_cpu: milli_cpu?, memory_bytes: memory_bytes?, storage_bytes: storage_bytes? })
+}
+
 const MALFORMED: &str = "must be a whole number with one of the suffixes m, k, M, G, T, Ki, Mi, Gi, Ti or none";
 
-/// A quantity in thousandths: Kubernetes' smallest suffix is `m`.
-fn thousandths(quantity: &ResourceQuantity) -> Option<u64> {
-    let text = quantity.0.as_str();
-    let (digits, suffix) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len()));
-    let unit: u64 = match suffix {
-        "m" => 1,
-        "" => 1000,
-        "k" => 1_000_000,
-        "M" => 1_000_000_000,
-        "G" => 1_000_000_000_000,
-        "T" => 1_000_000_000_000_000,
-        "Ki" => 1000 << 10,
-        "Mi" => 1000 << 20,
-        "Gi" => 1000 << 30,
-        "Ti" => 1000 << 40,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok().filter(|number| *number > 0)?.checked_mul(unit)
+fn milli(quantity: &ResourceQuantity) -> Option<u64> {
+    thousandths(&quantity.0).filter(|amount| *amount > 0)
+}
+
+fn bytes(quantity: &ResourceQuantity) -> Option<u64> {
+    milli(quantity).map(|amount| amount / 1000)
 }

@@ -265,6 +265,15 @@ fn profiles_are_checked() {
     let valid = profile(&read(good.clone())).unwrap();
     assert_eq!(valid.builder, valid.engine_image, "the builder image has the engine unless another one is named");
     assert_eq!((valid.memory_bytes, valid.storage_bytes, valid.milli_cpu), (8 << 30, 40 << 30, 4000));
+    let asked = |requests: Value| {
+        let mut spec = good.clone();
+        spec["resources"] = json!({"requests": requests});
+        let crate::plan::valid::Requested { milli_cpu, memory_bytes, storage_bytes } =
+            profile(&read(spec)).unwrap().requests;
+        [milli_cpu, memory_bytes, storage_bytes]
+    };
+    assert_eq!(asked(json!({})), [4000, 8 << 30, 40 << 30], "what is left out is as much as a build may have");
+    assert_eq!(asked(json!({"cpu": "500m", "memory": "2Gi"})), [500, 2 << 30, 40 << 30]);
     let bad = json!({
         "images": {"builder": "r.example/Builder"}, "executionNamespace": "builds", "deadline": "never",
         "resources": {"cpu": "0.5", "memory": "200Mi", "storage": "9999999Ti"},
@@ -296,6 +305,8 @@ fn what_every_pod_would_be_refused_for_is_told_of_the_profile() {
     };
     for (field, value) in [
         ("resources", json!({"cpu": "100m", "memory": "1Gi", "storage": "1Gi"})),
+        ("resources", json!({"requests": {"cpu": "4", "memory": "8192Mi", "storage": "64Mi"}})),
+        ("resources", json!({"requests": {"cpu": "10m"}})),
         ("nodeSelector", json!({"kubernetes.io/os": "linux", "A_b.c": ""})),
         ("tolerations", json!([{"operator": "Exists"}])),
         (
@@ -310,6 +321,14 @@ fn what_every_pod_would_be_refused_for_is_told_of_the_profile() {
         ("resources", json!({"cpu": "99m"}), "spec.resources.cpu: must be 100m or more"),
         ("resources", json!({"memory": "1023Mi"}), "spec.resources.memory: must be 1Gi or more"),
         ("resources", json!({"storage": "1000M"}), "spec.resources.storage: must be 1Gi or more"),
+        (
+            "resources",
+            json!({"cpu": "500m", "requests": {"cpu": "501m"}}),
+            "spec.resources.requests.cpu: must not be more than spec.resources.cpu",
+        ),
+        ("resources", json!({"requests": {"memory": "9G"}}), "spec.resources.requests.memory: must not be more than"),
+        ("resources", json!({"requests": {"storage": "1M"}}), "spec.resources.requests.storage: must be 64Mi or more"),
+        ("resources", json!({"requests": {"cpu": "9m"}}), "spec.resources.requests.cpu: must be 10m or more"),
         ("nodeSelector", json!({"a/b/c": ""}), "spec.nodeSelector[\"a/b/c\"]: must be the key of a label"),
         ("nodeSelector", json!({"": ""}), "spec.nodeSelector[\"\"]: "),
         ("nodeSelector", json!({"-a": ""}), "spec.nodeSelector[\"-a\"]: "),

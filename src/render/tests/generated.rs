@@ -1,5 +1,7 @@
 //! What holds for the pod of every valid build.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{
     api::core::v1::{Secret, SecretVolumeSource, Volume, VolumeMount},
     apimachinery::pkg::api::resource::Quantity,
@@ -11,6 +13,7 @@ use super::*;
 use crate::plan::{
     job::SECRETS,
     network::Proxy,
+    quantity::thousandths,
     recipe::{Source, steps::HEAVIEST},
     valid::ValidNetwork,
 };
@@ -96,10 +99,15 @@ fn profile() -> impl Strategy<Value = Value> {
         (1_u32..1000).prop_map(|n| format!("{n}Gi")),
         (1_073_741_824_u64..1 << 45).prop_map(|n| n.to_string())
     ];
-    (100_u32..100_000, bytes.clone(), bytes, any::<[bool; 3]>()).prop_map(
-        |(cpu, memory, storage, [staged, secret, ca])| {
+    let asked = prop::option::of((1_u32..50, 67_108_864_u64..=1_073_741_824));
+    (100_u32..100_000, bytes.clone(), bytes, any::<[bool; 3]>(), asked).prop_map(
+        |(cpu, memory, storage, [staged, secret, ca], asked)| {
             let mut profile = full_profile();
             profile["resources"] = json!({"cpu": format!("{cpu}m"), "memory": memory, "storage": storage});
+            if let Some((cpu_part, bytes)) = asked {
+                let requests = json!({"cpu": format!("{}m", (cpu / cpu_part).max(10)), "memory": bytes.to_string()});
+                profile["resources"]["requests"] = requests;
+            }
             let mut registry = json!({});
             if staged {
                 registry["staging"] = json!({"repository": "registry.example/staging"});
@@ -203,23 +211,28 @@ fn collect(document: &Value, paths: &mut Vec<String>) {
 }
 
 fn shares_add_up(pod: &Pod, fixture: &Fixture) -> bool {
-    let amount = |name: &str, key: &str| {
-        let text = container(pod, name).resources.as_ref().unwrap().requests.as_ref().unwrap()[key].0.clone();
-        let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-        let number: u64 = text[..end].parse().unwrap();
-        match &text[end..] {
-            "" if key == "cpu" => number * 1000,
-            "" | "m" => number,
-            suffix => number << (10 * (1 + "KMGT".find(&suffix[..1]).unwrap())),
-        }
+    let amount = |all: &Option<BTreeMap<String, Quantity>>, key: &str| {
+        let text = &all.as_ref().unwrap()[key].0;
+        thousandths(text).unwrap() / if key == "cpu" { 1 } else { 1000 }
     };
+    let given = |name: &str| container(pod, name).resources.clone().unwrap();
+    let engine = given("engine");
     let profile = &fixture.profile;
-    let granted =
-        [("cpu", profile.milli_cpu), ("memory", profile.memory_bytes), ("ephemeral-storage", profile.storage_bytes)];
-    granted.into_iter().all(|(key, whole)| {
-        let stages = ["source", "build", "verify", "publish"].map(|name| amount(name, key));
-        let engine = amount("engine", key);
-        engine > 0 && stages.into_iter().all(|stage| stage > 0 && stage + engine == whole)
+    let shares = [
+        ("cpu", profile.milli_cpu, profile.requests.milli_cpu),
+        ("memory", profile.memory_bytes, profile.requests.memory_bytes),
+        ("ephemeral-storage", profile.storage_bytes, profile.requests.storage_bytes),
+    ];
+    shares.into_iter().all(|(key, granted, requested)| {
+        ["source", "build", "verify", "publish"].map(given).iter().all(|stage| {
+            let asked = [amount(&stage.requests, key), amount(&engine.requests, key)];
+            let most = [amount(&stage.limits, key), amount(&engine.limits, key)];
+            let (asks, may) = (asked.iter().sum::<u64>(), most.iter().sum::<u64>());
+            // Of processor time each may have all; what is asked for is cut to whole MiB of what may be had.
+            asked.iter().zip(most).all(|(asked, most)| *asked > 0 && *asked <= most)
+                && (if key == "cpu" { may == 2 * granted } else { may == granted })
+                && (asks == requested || asks < requested && requested < granted && requested - asks < 1 << 20)
+        })
     })
 }
 

@@ -1,5 +1,8 @@
 //! Rules of the pod's shape, each by itself.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
 use serde_json::json;
 
 use super::*;
@@ -166,6 +169,25 @@ fn a_stage_and_the_engine_share_what_the_profile_grants() {
         let [found_stage, found_engine] = shares(&resources);
         assert_eq!((found_stage.as_str(), found_engine.as_str()), (stage, engine), "{resources}");
     }
+}
+
+#[test]
+fn a_pod_asks_for_less_than_it_may_have_where_the_profile_says_so() {
+    let mut profile = full_profile();
+    profile["resources"] = json!({"requests": {"cpu": "500m", "memory": "2Gi"}});
+    let fixture = Fixture::new(&full_build(), &profile);
+    let pod = pod(&fixture.attempt());
+    let amounts = |given: &ResourceRequirements| {
+        let of = |all: &Option<BTreeMap<String, Quantity>>| {
+            let all = all.as_ref().unwrap();
+            ["cpu", "memory", "ephemeral-storage"].map(|key| all.get(key).map_or("", |each| each.0.as_str())).join(" ")
+        };
+        [of(&given.requests), of(&given.limits)]
+    };
+    let of = |name| amounts(container(&pod, name).resources.as_ref().unwrap());
+    assert_eq!(amounts(spec(&pod).resources.as_ref().unwrap()), ["500m 2Gi ", "4 8Gi "]);
+    assert_eq!(of("build"), ["125m 512Mi 10Gi", "4 2Gi 10Gi"]);
+    assert_eq!(of("engine"), ["375m 1536Mi 30Gi", "4 6Gi 30Gi"]);
 }
 
 #[test]

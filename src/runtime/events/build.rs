@@ -20,9 +20,13 @@ pub(super) fn on_event(context: &Arc<Context>, change: &Change<ImageBuild>) {
     if matches!(change, Change::Deleted(_)) {
         queues.enqueue_chain_of(build, Duration::ZERO);
         places.forget(&Key::of(build.as_ref()));
+        queues.enqueue_line(stores, &build.spec.profile.0);
         stores.forget_facts(&build.uid().unwrap_or_default());
         tokio::spawn(sweep::after(Arc::clone(context), Arc::clone(build)));
         return;
     }
     queues.notify_chain(stores, old.as_deref(), build);
+    if let Some(old) = &old {
+        queues.notify_line(stores, old, build);
+    }
 }

@@ -13,11 +13,12 @@ use crate::{
     api::{
         BUILD_UID_LABEL, CANCEL, SUPERSEDED,
         build::{ImageBuild, ImageBuildStatus, Inputs},
+        chain::Link,
         common,
         condition::Reason,
         profile::{PodRetention, default_deadline},
     },
-    outcome::node,
+    outcome::{self, node},
     plan::{
         access,
         build::Scene,
@@ -26,6 +27,7 @@ use crate::{
         failure::Gate,
         image::Repository,
         lookup::Known,
+        observed::Placement,
         recipe::Destination,
         resolve::ProfileFact,
         valid::{ValidBuild, ValidProfile},
@@ -76,6 +78,7 @@ pub struct Facts<'a> {
     pub execution_namespace: String,
     previous: ImageBuildStatus,
     staging: Option<Repository>,
+    pending: Option<Duration>,
     versions: Versions,
     now: Timestamp,
 }
@@ -101,6 +104,7 @@ impl Facts<'_> {
             execution_namespace: &self.execution_namespace,
             staging: self.staging.as_ref(),
             deadline: times.deadline,
+            pending: self.pending,
             retention: times.retention,
             pods,
             name_taken: taken,
@@ -183,13 +187,14 @@ pub async fn build<'a>(
         execution_namespace: execution_namespace.unwrap_or_default(),
         previous: object.status.clone().unwrap_or_default(),
         staging,
+        pending: link_of(context, object).and_then(|link| duration::parse(&link.timeouts.pending.0).ok()),
         versions,
         now: clock::now(),
         profile,
     }))
 }
 
-/// The pods of a build, and whether their nodes answer.
+/// The pods of a build, whether their nodes answer, and why they have none.
 ///
 /// # Errors
 /// The API server does not answer.
@@ -202,7 +207,9 @@ pub async fn pods(context: &Context, uid: &str) -> Result<Vec<Seen>, Error> {
             Some(node) => down_since(context, node).await?,
             None => None,
         };
-        pods.push(seen.on_node_down(down));
+        let is_refused = outcome::pod::placement(&pod) == Placement::Refused;
+        let room = is_refused.then(|| outcome::room::judge(&pod, &context.stores.cluster()));
+        pods.push(seen.on_node_down(down).in_room(room.unwrap_or_default()));
     }
     Ok(pods)
 }
@@ -222,9 +229,13 @@ fn target(context: &Context, build: &ImageBuild, profile: &ValidProfile) -> Opti
 }
 
 fn publish_of(context: &Context, build: &ImageBuild) -> Option<Destination> {
+    Destination::of(link_of(context, build)?.publish.as_ref()?)
+}
+
+/// The link that a build was made for, as it is written now.
+fn link_of(context: &Context, build: &ImageBuild) -> Option<Link> {
     let (chain, reference) = (context.stores.chain_of(build)?, build.spec.chain_ref.as_ref()?);
-    let link = chain.spec.links.iter().find(|link| link.name == reference.link)?;
-    Destination::of(link.publish.as_ref()?)
+    chain.spec.links.iter().find(|link| link.name == reference.link).cloned()
 }
 
 /// The versions of all that a build names; `None` as long as one is not known. Of a build that has ended none is

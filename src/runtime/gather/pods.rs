@@ -13,7 +13,7 @@ use crate::{
     plan::{
         build::OwnPod,
         image::Repository,
-        observed::{Observation, State},
+        observed::{Observation, Room, State},
     },
 };
 
@@ -47,12 +47,24 @@ pub fn prune(pod: &mut Pod) {
     // What a container may have explains why it failed, and a container is large.
     let well = pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Succeeded"));
     let keep = |containers: Vec<Container>| -> Vec<Container> {
-        let small = |each: Container| Container { name: each.name, resources: each.resources, ..Container::default() };
+        let small = |Container { name, resources, restart_policy, .. }| Container {
+            name,
+            resources,
+            restart_policy,
+            ..Container::default()
+        };
         let mut kept: Vec<_> = containers.into_iter().filter(|_| !well).map(small).collect();
         kept.shrink_to_fit();
         kept
     };
+    // Which nodes it may be on counts as long as it has none.
+    let waits = spec.node_name.is_none() && !well;
     pod.spec = Some(PodSpec {
+        node_selector: spec.node_selector.filter(|_| waits),
+        tolerations: spec.tolerations.filter(|_| waits),
+        affinity: spec.affinity.filter(|_| waits),
+        resources: spec.resources.filter(|_| !well),
+        overhead: spec.overhead,
         node_name: spec.node_name,
         init_containers: spec.init_containers.map(keep),
         containers: keep(spec.containers),
@@ -74,6 +86,7 @@ pub struct Seen {
     created: Timestamp,
     staging: Option<Repository>,
     node_down: Option<Timestamp>,
+    room: Room,
     observation: Observation,
 }
 
@@ -91,6 +104,7 @@ impl Seen {
             created: pod.creation_timestamp().map_or(Timestamp::MIN, |time| time.0),
             staging: pod.annotations().get(STAGING_ANNOTATION).and_then(|text| text.parse().ok()),
             node_down: None,
+            room: Room::default(),
             observation: observe(pod),
         }
     }
@@ -101,6 +115,12 @@ impl Seen {
         Self { node_down: since, ..self }
     }
 
+    /// The same pod, which the scheduler finds no node for, for this reason.
+    #[must_use]
+    pub fn in_room(self, room: Room) -> Self {
+        Self { room, ..self }
+    }
+
     /// As the decision takes it.
     #[must_use]
     pub fn as_own(&self) -> OwnPod<'_> {
@@ -109,6 +129,7 @@ impl Seen {
             uid: &self.uid,
             created: self.created,
             node_down: self.node_down,
+            room: &self.room,
             seen: &self.observation,
         }
     }
@@ -149,6 +170,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::outcome::room::{Cluster, count, judge};
 
     #[test]
     fn a_pruned_pod_is_observed_as_the_whole_one() {
@@ -169,6 +191,44 @@ mod tests {
         let spec = pod.spec.unwrap();
         assert!(spec.volumes.is_none() && spec.containers[0].image.is_none() && spec.containers[0].env.is_none());
         assert!(pod.metadata.annotations.is_none() && pod.metadata.managed_fields.is_none());
+    }
+
+    #[test]
+    fn a_pod_without_a_node_keeps_what_decides_where_there_is_room_for_it() {
+        let pod = |status: serde_json::Value, node: Option<&str>| -> Pod {
+            serde_json::from_value(json!({
+                "metadata": {"name": "a", "labels": {"imagechain.dev/profile": "docker"}},
+                "spec": {
+                    "nodeName": node, "nodeSelector": {"pool": "builds"}, "tolerations": [{"operator": "Exists"}],
+                    "resources": {"requests": {"cpu": "2", "memory": "4Gi"}}, "overhead": {"cpu": "100m"},
+                    "initContainers": [{"name": "engine", "restartPolicy": "Always", "resources": {"requests": {"ephemeral-storage": "1Gi"}}}],
+                    "containers": [{"name": "publish", "resources": {"requests": {"ephemeral-storage": "1Gi"}}}],
+                },
+                "status": status,
+            }))
+            .unwrap()
+        };
+        let node = serde_json::from_value(json!({
+            "metadata": {"name": "n", "labels": {"pool": "builds"}},
+            "spec": {"taints": [{"key": "team", "effect": "NoSchedule"}]},
+            "status": {"allocatable": {"cpu": "4", "memory": "8Gi", "ephemeral-storage": "3Gi", "pods": "10"}},
+        }));
+        let refused = json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False"}]});
+        let (mut waits, mut runs) = (pod(refused, None), pod(json!({"phase": "Running"}), Some("n")));
+        let nodes = vec![std::sync::Arc::new(node.unwrap())];
+        let seen = |waits: &Pod, runs: &Pod| {
+            let cluster = Cluster { nodes: nodes.clone(), builds: vec![std::sync::Arc::new(runs.clone())] };
+            (judge(waits, &cluster), count(waits, &cluster))
+        };
+        let whole = seen(&waits, &runs);
+        assert!(
+            matches!(&whole, (Room::Short(message), Some(0)) if message.contains("cpu is short by 200m")),
+            "{whole:?}"
+        );
+        prune(&mut waits);
+        prune(&mut runs);
+        assert_eq!(seen(&waits, &runs), whole);
+        assert!(runs.spec.unwrap().tolerations.is_none());
     }
 
     #[test]

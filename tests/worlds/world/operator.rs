@@ -20,6 +20,7 @@ use imagechain::{
         failure::{Failure, Gate},
         image::{Digest, Reference},
         lookup::{Answer, Found, Stray, Subject},
+        observed::Room,
         resolve::{ConfigMapFact, ProfileFact, content_hash, of_reference},
         validate,
     },
@@ -364,6 +365,7 @@ impl World {
                 uid: &pod.uid,
                 created: pod.created,
                 node_down: None,
+                room: &Room::Unknown,
                 seen,
             })
             .collect();
@@ -380,6 +382,7 @@ impl World {
             execution_namespace: "builds",
             staging: Some(&STAGING.parse().unwrap()),
             deadline: std::time::Duration::from_hours(6),
+            pending: None,
             name_taken: false,
             dependencies: &Versions::new(),
             cancelled: cancelled.or(superseded),

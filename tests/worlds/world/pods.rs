@@ -7,7 +7,7 @@ use imagechain::{
     },
     plan::{
         failure::Failure,
-        observed::{Observation, Report, State},
+        observed::{Observation, Placement, Report, State},
     },
 };
 use k8s_openapi::jiff::Timestamp;
@@ -57,7 +57,11 @@ impl Pod {
         let reports = if state == State::Succeeded { self.reports(world) } else { Vec::new() };
         let started = StageStatus { name: Stage::Build, started_at: Some(self.created.into()), finished_at: None };
         let stages = if self.phase == 0 { Vec::new() } else { vec![started] };
-        Observation { state, over: self.phase == 2, deleting: None, stages, reports }
+        let placement = match self.phase {
+            0 => Placement::Open,
+            _ => Placement::Placed { since: Some(self.created) },
+        };
+        Observation { state, placement, over: self.phase == 2, deleting: None, stages, reports }
     }
 
     fn end(&self) -> State {

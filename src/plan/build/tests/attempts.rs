@@ -9,7 +9,7 @@ use crate::{
         build::{Container, Outcome, Stage, Verification},
         condition::ConditionType,
     },
-    plan::observed::State,
+    plan::observed::{Placement, State},
 };
 
 #[test]
@@ -81,7 +81,8 @@ fn between_two_stages_the_next_one_is_told() {
     world.turn(usize::MAX);
     let ready = |state: &State| {
         let stages = Vec::new();
-        let seen = Observation { state: state.clone(), over: false, deleting: None, stages, reports: Vec::new() };
+        let (state, placement) = (state.clone(), Placement::Placed { since: None });
+        let seen = Observation { state, placement, over: false, deleting: None, stages, reports: Vec::new() };
         let conditions = world.plan_seeing(&seen).status.conditions;
         let found = conditions.into_iter().find(|each| each.type_ == ConditionType::Ready.to_string()).unwrap();
         (found.reason, found.message)

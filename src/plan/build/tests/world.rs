@@ -13,7 +13,7 @@ use crate::{
     plan::{
         event::{self, Event},
         invariant, name,
-        observed::{Report, State},
+        observed::{Placement, Report, State},
         validate::{self, problem::Problems, schema},
     },
 };
@@ -50,6 +50,10 @@ pub enum Fate {
     Vanishes,
     /// It never gets a node.
     Waits,
+    /// No node has room for it before so many turns have passed.
+    Queues(u32),
+    /// No node is large enough for it.
+    TooLarge,
     /// Its build stage never ends.
     Hangs,
     /// Its engine was restarted: it has failed, but its containers run on.
@@ -72,6 +76,7 @@ pub struct PlayedPod {
     pub looks: u32,
     pub deleting: Option<Timestamp>,
     pub node_down: Option<Timestamp>,
+    pub room: Room,
 }
 
 impl PlayedPod {
@@ -81,7 +86,8 @@ impl PlayedPod {
         let waiting = |stage, held| State::Waiting { stage, since: None, held };
         let failed = |container, reason, missing| State::Failed(pod_failure(Some(container), reason, missing));
         let state = match (&self.fate, self.looks) {
-            (Fate::Waits, _) => waiting(None, held(Reason::Unschedulable)),
+            (Fate::Waits | Fate::TooLarge, _) => waiting(None, held(Reason::Unschedulable)),
+            (Fate::Queues(turns), looks) if looks < *turns => waiting(None, held(Reason::Unschedulable)),
             (_, 0) => waiting(None, None),
             (Fate::Unpulled, _) => waiting(Some(Stage::Build), held(Reason::ImagePullFailed)),
             (_, 1) | (Fate::Hangs | Fate::Strands | Fate::Clings, _) => State::Running(Stage::Build),
@@ -93,11 +99,18 @@ impl PlayedPod {
         let reports = if state == State::Succeeded { reports(matches!(self.fate, Fate::Lies)) } else { Vec::new() };
         let stages = if self.looks == 0 { Vec::new() } else { vec![started] };
         let over = matches!(state, State::Succeeded | State::Failed(_)) && !matches!(self.fate, Fate::Limps);
-        Observation { state, over, deleting: self.deleting, stages, reports }
+        let placement = match self.fate {
+            Fate::Waits | Fate::TooLarge => Placement::Refused,
+            Fate::Queues(turns) if self.looks < turns => Placement::Refused,
+            _ if self.looks == 0 => Placement::Open,
+            _ => Placement::Placed { since: Some(self.created) },
+        };
+        Observation { state, placement, over, deleting: self.deleting, stages, reports }
     }
 
     fn facts<'a>(&'a self, seen: &'a Observation) -> OwnPod<'a> {
-        OwnPod { attempt: self.number, uid: &self.uid, created: self.created, node_down: self.node_down, seen }
+        let (number, created, node_down) = (self.number, self.created, self.node_down);
+        OwnPod { attempt: number, uid: &self.uid, created, node_down, room: &self.room, seen }
     }
 
     pub fn lives(&self) -> bool {
@@ -164,6 +177,7 @@ pub struct World {
     pub permission: Gate<()>,
     pub staging: Option<Repository>,
     pub deadline: Duration,
+    pub pending: Option<Duration>,
     pub name_taken: bool,
     pub dependencies: Versions,
     /// Whether what the build names changes all the time.
@@ -188,6 +202,7 @@ impl World {
             permission: Gate::Open(()),
             staging: "r.example/staging".parse().ok(),
             deadline: Duration::from_hours(6),
+            pending: None,
             name_taken: false,
             dependencies: Versions::from([("configmap/files".parse().unwrap(), Some("1".to_owned()))]),
             flaps: false,
@@ -243,6 +258,7 @@ impl World {
             execution_namespace: "builds",
             staging: self.staging.as_ref(),
             deadline: self.deadline,
+            pending: self.pending,
             retention: RETENTION,
             pods,
             name_taken: self.name_taken,
@@ -344,7 +360,12 @@ impl World {
 
     pub fn add(&mut self, number: i32, uid: &str, fate: Fate) {
         let (uid, created) = (uid.to_owned(), whole(self.now));
-        self.pods.push(PlayedPod { number, uid, created, fate, looks: 0, deleting: None, node_down: None });
+        let room = match fate {
+            Fate::Queues(_) => Room::Short("no node has room yet".to_owned()),
+            Fate::TooLarge => Room::Never("no node is large enough".to_owned()),
+            _ => Room::Unknown,
+        };
+        self.pods.push(PlayedPod { number, uid, created, fate, looks: 0, deleting: None, node_down: None, room });
     }
 
     /// Time goes on, and with it the pods.
