@@ -131,14 +131,16 @@ impl<T> Steps<T> {
     }
 
     /// The paths that decide the result: those that are written and those that the steps name. None written
-    /// means all of the source, whatever the steps name; so does a test step that runs at the root of the source.
+    /// means all of the source, whatever the steps name; so does a template that is the root of the source, and a test
+    /// step that runs there.
     #[must_use]
     pub fn deciding_paths(&self, written: &[SourcePath]) -> BTreeSet<SourcePath> {
         if written.is_empty() || self.verify.iter().any(|step| step.directory.is_none()) {
             return BTreeSet::new();
         }
+        let Some(named) = self.build.tool().paths() else { return BTreeSet::new() };
         let folders = self.verify.iter().filter_map(|step| step.directory.as_ref());
-        written.iter().chain(self.build.tool().paths()).chain(folders).cloned().collect()
+        written.iter().chain(named).chain(folders).cloned().collect()
     }
 
     /// The files with values of Secrets. No two have the same path.

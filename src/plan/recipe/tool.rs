@@ -9,8 +9,8 @@ pub trait Tool<T> {
     /// Its variables. The values of those that come from Secrets are in one file, which only this stage sees.
     fn variables(&self) -> &Variables<T>;
 
-    /// The files and folders of the source that it names: they decide the result, too.
-    fn paths(&self) -> Vec<&SourcePath>;
+    /// The files and folders of the source that it names: they decide the result, too. `None`: all of the source.
+    fn paths(&self) -> Option<Vec<&SourcePath>>;
 
     /// Its texts that may hold placeholders.
     fn texts(&self) -> Box<dyn Iterator<Item = &T> + '_> {

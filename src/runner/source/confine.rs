@@ -37,9 +37,6 @@ pub(super) fn check(source: &Path) -> Result<usize, Failure> {
         for entry in entries {
             let entry = entry.map_err(|error| unreadable(&folder, &error))?;
             let path = folder.join(entry.file_name());
-            if path == Path::new(".git") {
-                continue;
-            }
             count += 1;
             if count > MOST {
                 let message = format!("the source has more than {MOST} files and folders");

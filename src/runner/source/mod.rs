@@ -81,7 +81,7 @@ async fn fetch(context: &Context, url: &str, credentials: Option<&str>) -> Resul
     let query = Query::new(url, &context.job.revision, [].into(), credentials);
     let query = query.map_err(|wrong| Failure::new(Reason::SpecInvalid, format!("source.git {wrong}")))?;
     let settings = Settings::new(context.places.temporary());
-    let fetched = git::check_out(&query, &settings, &context.places.source()).await;
+    let fetched = git::check_out(&query, &settings, &context.places.source(), &context.places.repository()).await;
     fetched.map_err(|error| Failure::new(error.reason(), error.to_string()))
 }
 
