@@ -20,6 +20,7 @@ func TestDemo(t *testing.T) {
 			step{"logs", testLogs},
 			step{"mistakes in files", testMistakes},
 			step{"missing things", testMissing},
+			step{"layouts of repositories", testLayouts},
 			step{"credentials", testCredentials},
 		)},
 		{"each attempt had one pod", testOnePodPerAttempt},

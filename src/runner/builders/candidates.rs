@@ -6,6 +6,8 @@ pub(super) struct Candidates {
     pub(super) made: Vec<Candidate>,
     /// What it left elsewhere, for people.
     pub(super) elsewhere: Vec<String>,
+    /// What of the recipe would have published by itself, and was left out.
+    pub(super) left_out: Vec<String>,
     /// What to say where these are not exactly one product.
     pub(super) advice: Advice,
 }

@@ -21,6 +21,7 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Fa
         products.import_parent(parent).await?;
     }
     let candidates = build(context, &engine).await?;
+    report.left_out.clone_from(&candidates.left_out);
     let image = pick(context, &products, candidates).await?;
     products.name(&image, &context.job.image).await?;
     handover::leave(context, Stage::Build, &image)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio::process::Command;
 
-use super::marker::Marker;
+use super::{marker::Marker, socket};
 use crate::{
     api::{condition::Reason, profile},
     plan::failure::Failure,
@@ -139,6 +139,21 @@ impl<'c> Docker<'c> {
         Some(format!("the container of the image ended with exit code {code}: {}", logs.trim()))
     }
 
+    /// The image of a container that has no such file. `None` where it has, and where nobody can tell. It may be asked
+    /// while a program of the user runs.
+    pub(crate) async fn lacks(&self, container: &str, file: &str) -> Option<String> {
+        let socket = self.context.places.socket();
+        let about = format!("/containers/{}", socket::escaped(container));
+        let found =
+            socket::ask(&socket, "HEAD", &format!("{about}/archive?path={}", socket::escaped(file))).await.ok()?;
+        if found.code() != Some(404) {
+            return None;
+        }
+        // Of a container that is gone, too, there is no file.
+        let container = socket::ask(&socket, "GET", &format!("{about}/json")).await.ok()?;
+        image_of(&container.body)
+    }
+
     /// Removes a container, if it is there.
     pub(crate) async fn remove(&self, container: &str) {
         // The engine goes with the pod, and all containers with it.
@@ -155,6 +170,12 @@ impl<'c> Docker<'c> {
         let memory = Marker::read(&self.context.places.marker()).ok()?.memory;
         starved(&events, memory)
     }
+}
+
+/// The image in what `docker inspect` answers.
+fn image_of(container: &str) -> Option<String> {
+    let container: serde_json::Value = serde_json::from_str(container).ok()?;
+    container.pointer("/Config/Image")?.as_str().map(str::to_owned)
 }
 
 /// The failure that `docker events` tells of.

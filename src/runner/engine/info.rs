@@ -1,20 +1,13 @@
 //! What the engine's daemon says of itself, asked over its socket.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, path::Path};
 
 use serde::Deserialize;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
-    time::timeout,
+
+use super::{
+    marker::{Marker, Mode},
+    socket::{self, Answer},
 };
-
-use super::marker::{Marker, Mode};
-
-/// How long an answer may take.
-const LIMIT: Duration = Duration::from_secs(8);
-/// The longest answer that is read, in bytes.
-const LONGEST: u64 = 1 << 20;
 
 /// The part of `docker info` that we look at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -33,25 +26,14 @@ pub(super) struct Info {
 /// # Errors
 /// It does not answer, or not as dockerd does.
 pub(super) async fn ask(socket: &Path) -> io::Result<Info> {
-    let exchange = async {
-        let mut stream = UnixStream::connect(socket).await?;
-        // Of this version of HTTP, an answer is as long as the connection.
-        stream.write_all(b"GET /info HTTP/1.0\r\nHost: engine\r\n\r\n").await?;
-        let mut answer = Vec::new();
-        stream.take(LONGEST).read_to_end(&mut answer).await?;
-        Ok::<_, io::Error>(answer)
-    };
-    let answer = timeout(LIMIT, exchange).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    read(&String::from_utf8_lossy(&answer))
+    read(&socket::ask(socket, "GET", "/info").await?)
 }
 
-fn read(answer: &str) -> io::Result<Info> {
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
-    let status = head.lines().next().unwrap_or_default();
-    if status.split(' ').nth(1) != Some("200") {
-        return Err(io::Error::other(format!("the engine answers {status}")));
+fn read(answer: &Answer) -> io::Result<Info> {
+    if answer.code() != Some(200) {
+        return Err(io::Error::other(format!("the engine answers {}", answer.status)));
     }
-    serde_json::from_str(body).map_err(io::Error::other)
+    serde_json::from_str(&answer.body).map_err(io::Error::other)
 }
 
 /// Whether it is the engine that a build needs.
@@ -101,16 +83,16 @@ mod tests {
 
     #[test]
     fn an_answer_is_read() {
-        let info = read(ANSWER).unwrap();
+        let info = read(&socket::read(ANSWER)).unwrap();
         assert_eq!((info.driver.as_str(), info.server_version.as_str()), ("overlay2", "26.1.5+dfsg1"));
-        assert!(read("HTTP/1.0 503 Service Unavailable\r\n\r\n").is_err());
-        assert!(read("").is_err());
-        assert!(read("HTTP/1.0 200 OK\r\n\r\n<html>").is_err());
+        assert!(read(&socket::read("HTTP/1.0 503 Service Unavailable\r\n\r\n")).is_err());
+        assert!(read(&socket::read("")).is_err());
+        assert!(read(&socket::read("HTTP/1.0 200 OK\r\n\r\n<html>")).is_err());
     }
 
     #[test]
     fn an_engine_must_fit_its_node() {
-        let good = read(ANSWER).unwrap();
+        let good = read(&socket::read(ANSWER)).unwrap();
         let marker = Marker::new(Mode::V2);
         assert_eq!(check(&marker, &good), Ok(()));
         let changed = |change: &dyn Fn(&mut Info)| {

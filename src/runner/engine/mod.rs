@@ -9,6 +9,7 @@ mod docker;
 mod info;
 mod marker;
 mod shim;
+mod socket;
 mod unshare;
 
 use std::{

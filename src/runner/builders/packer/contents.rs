@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use super::template::Kind;
 
-/// The post-processors that push or upload, to registries, to HashiCorp's and to clouds, of packer's documentation
-/// (1.6 to 1.14).
+/// The post-processors that push or upload, to registries, boxes to Vagrant's and machines to clouds: of packer's
+/// documentation, 1.6 to 1.14.
 const UPLOADS: [&str; 17] = [
     "alicloud-import",
     "amazon-import",

@@ -2,11 +2,16 @@
 
 use std::{path::Path, process::ExitStatus};
 
-use tokio::process::Command;
+use futures::future::join;
+use tokio::{
+    process::Command,
+    sync::mpsc::{self, UnboundedSender},
+};
 
 use super::{
     call::{self, Version},
     machine_readable::{self, Line, Outcome},
+    scripts::{Lack, Script, Scripts},
 };
 use crate::{
     api::condition::Reason,
@@ -37,21 +42,54 @@ impl Program<'_> {
         self.context.processes.run(command, lines).await
     }
 
-    /// Runs packer, shows what it says to people, and keeps what explains its end.
-    pub(super) async fn show(&self, folder: &Path, arguments: &[String]) -> Result<Ran, Failure> {
-        let (mut outcome, mut tail) = (Outcome::default(), Tail::default());
-        let mut lines = |line: &str| {
-            let line = machine_readable::line(line);
+    /// Runs packer, shows what it says to people, and keeps what explains its end. `begun` is called when packer has
+    /// read its template.
+    pub(super) async fn show(
+        &self,
+        folder: &Path,
+        arguments: &[String],
+        begun: &mut dyn FnMut(),
+    ) -> Result<Ran, Failure> {
+        let (scripts, mut coming) = mpsc::unbounded_channel();
+        let running = self.follow(folder, arguments, begun, scripts);
+        let looking = async {
+            let mut lack = None;
+            while let Some(script) = coming.recv().await {
+                lack = Script::lack(script, self.engine).await;
+            }
+            lack
+        };
+        let (ran, lack) = join(running, looking).await;
+        ran.map(|ran| Ran { lack, ..ran })
+    }
+
+    async fn follow(
+        &self,
+        folder: &Path,
+        arguments: &[String],
+        begun: &mut dyn FnMut(),
+        coming: UnboundedSender<Script>,
+    ) -> Result<Ran, Failure> {
+        let (mut outcome, mut tail, mut scripts) = (Outcome::default(), Tail::default(), Scripts::new(folder));
+        let mut lines = |text: &str| {
+            if machine_readable::is_of_packer(text) {
+                begun();
+            }
+            let line = machine_readable::line(text);
             for text in line.text().into_iter().flat_map(str::lines) {
                 self.context.log.line(text);
                 if line.tells() {
                     tail.push(text);
                 }
+                if let Some(script) = scripts.follow(text) {
+                    // Whoever asks is there until packer has ended.
+                    let _ = coming.send(script);
+                }
             }
             outcome.add(line);
         };
         let status = self.run(folder, arguments, &mut lines).await?;
-        Ok(Ran { outcome, tail, status })
+        Ok(Ran { outcome, tail, status, lack: None })
     }
 
     /// Its version.
@@ -82,9 +120,16 @@ pub(super) struct Ran {
     pub(super) outcome: Outcome,
     pub(super) tail: Tail,
     pub(super) status: ExitStatus,
+    /// What the last script lacks that came into a container.
+    pub(super) lack: Option<Lack>,
 }
 
 impl Ran {
+    /// What a script lacks that could not run for it.
+    pub(super) fn lost_for(&self) -> Option<&Lack> {
+        self.lack.as_ref().filter(|_| self.outcome.has_lost_script())
+    }
+
     /// What packer complained of, or its last lines.
     pub(super) fn complaint(&self) -> String {
         let errors = self.outcome.complaint();

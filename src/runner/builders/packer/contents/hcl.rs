@@ -35,10 +35,8 @@ fn add(block: &Block, uploads: &mut Parts) {
         _ => return,
     };
     let kind = |member: &Block| member.labels.first().map(|label| label.as_str().to_owned());
-    let publishing: Vec<_> = members
-        .iter()
-        .filter_map(|member| Some((*member, kind(member).filter(|kind| is_upload(kind))?)))
-        .collect();
+    let publishing: Vec<_> =
+        members.iter().filter_map(|member| Some((*member, kind(member).filter(|kind| is_upload(kind))?))).collect();
     let goes_whole = publishing.len() == members.len();
     for (member, kind) in publishing {
         uploads.names.push(kind);
