@@ -4,20 +4,24 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"imagechain.dev/sandbox/internal/background"
 	"imagechain.dev/sandbox/internal/cluster"
 	"imagechain.dev/sandbox/internal/demo"
 	"imagechain.dev/sandbox/internal/gitserver"
 	"imagechain.dev/sandbox/internal/guest"
+	"imagechain.dev/sandbox/internal/images"
 	"imagechain.dev/sandbox/internal/layout"
 	"imagechain.dev/sandbox/internal/node"
 	"imagechain.dev/sandbox/internal/programs"
@@ -76,7 +80,7 @@ func command() *cobra.Command {
 		shared.on("shell", "a shell with kubectl, helm, crane and buildctl that talk to it", shell),
 		shared.on("env", "the settings of `shell`, for eval", printEnvironment),
 		shared.on("build", "build what is missing: programs, then base images", build),
-		shared.on("tools", "the folder of helm and crane, built if they are missing", tools),
+		shared.on("tools", "the folder of helm, built if it is missing", tools),
 		showDemo(shared), runGuest(shared), testServer(shared), initialise(), serveGit(),
 	)
 	return root
@@ -112,37 +116,89 @@ func tools(c cluster.Cluster) error {
 	if err != nil {
 		return err
 	}
-	set, err := builder.Ensure([]programs.Module{programs.Tools}, c.Printer)
+	set, err := builder.Ensure(context.Background(), []programs.Module{programs.Helm}, c.Printer)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Println(set[programs.Tools.Name])
+	_, err = fmt.Println(set[programs.Helm.Name])
 	return err
 }
 
 // showDemo uses the cluster that the environment names, or else the sandbox, which it starts.
 func showDemo(shared *options) *cobra.Command {
-	program := ""
+	program, compile := "", ""
 	made := shared.on("demo", "the operator and a chain, from its manifest to images that are tested and published", func(c cluster.Cluster) error {
-		own := os.Getenv("KUBECONFIG") == "" || os.Getenv("REGISTRY") == ""
-		if own {
-			if err := c.Up(); err != nil {
-				return err
-			}
-			if err := c.Use(); err != nil {
-				return err
-			}
-		}
-		shown := demo.Demo{Settings: demo.FromEnvironment(c.Checkout, program), Printer: c.Printer, Out: os.Stdout, Terminal: progress.IsTerminal(os.Stdout)}
-		if own {
-			shown.Sandbox = &c.Number
-		}
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		return shown.Run(ctx)
+		return runDemo(ctx, c, program, compile)
 	})
 	made.Flags().StringVar(&program, "program", "", "the operator's program, for its image")
+	made.Flags().StringVar(&compile, "compile", "", "a line of shell that makes the program, in the checkout; it runs beside what is built for the sandbox")
 	return made
+}
+
+// runDemo begins everything that takes long at once, and waits for each part where it is needed.
+func runDemo(ctx context.Context, c cluster.Cluster, program, compile string) error {
+	group := background.NewGroup(ctx)
+	defer group.End()
+	compiled := background.Begin(group, string(demo.Program), func(ctx context.Context) (string, error) {
+		return program, demo.Compile(ctx, c.Checkout, compile, c.Printer)
+	})
+	if os.Getenv("KUBECONFIG") != "" && os.Getenv("REGISTRY") != "" {
+		if _, err := compiled.Wait(c.Printer, "the demo"); err != nil {
+			return err
+		}
+		return newDemo(c, program).Run(group.Context())
+	}
+	modules := slices.DeleteFunc(slices.Clone(programs.Modules), func(module programs.Module) bool { return module.Name == programs.Crane.Name })
+	started, err := c.Begin(group, modules, images.Suites[:1])
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(started.Furnish(), c.Use()); err != nil {
+		return err
+	}
+	return demoOn(ctx, group, started, newDemo(c, program), compiled)
+}
+
+func newDemo(c cluster.Cluster, program string) demo.Demo {
+	return demo.Demo{Settings: demo.FromEnvironment(c.Checkout, program), Printer: c.Printer, Out: os.Stdout, Terminal: progress.IsTerminal(os.Stdout)}
+}
+
+// demoOn runs it on a sandbox of which parts are still being built. What it does not need is made after the first
+// image, while the chain goes on.
+func demoOn(ctx context.Context, group *background.Group, started cluster.Started, shown demo.Demo, compiled *background.Result[string]) error {
+	shown.Sandbox = &started.Number
+	shown.Await = func(part demo.Part, waiting string) error {
+		switch part {
+		case demo.Program:
+			_, err := compiled.Wait(started.Printer, waiting)
+			return err
+		case demo.BuildKit:
+			return started.Await(programs.BuildKit, waiting)
+		case demo.Helm:
+			return started.Await(programs.Helm, waiting)
+		default:
+			return started.Await(programs.CoreDNS, waiting)
+		}
+	}
+	rest := background.NewGroup(ctx)
+	defer rest.End()
+	var completed *background.Result[struct{}]
+	firstImage := ""
+	shown.FirstImage = func(link string) {
+		firstImage = fmt.Sprintf("the first image (%s) was published after %s", link, strings.TrimSpace(started.Printer.Clock()))
+		completed = background.Begin(rest, "what the demo does not need: crane, and the images of Debian 12", func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, started.Complete(ctx, progress.Silent())
+		})
+	}
+	if err := shown.Run(group.Context()); err != nil {
+		return err
+	}
+	started.Printer.Say("%s", firstImage)
+	started.Printer.SaySlowest()
+	_, err := completed.Wait(started.Printer, "the end")
+	return err
 }
 
 // runGuest is for what this machine's kernel cannot show.
@@ -193,7 +249,7 @@ func testPrograms(c cluster.Cluster, asked testserver.Options) ([]string, error)
 	if err != nil {
 		return nil, err
 	}
-	set, err := builder.Ensure(modules, c.Printer)
+	set, err := builder.Ensure(context.Background(), modules, c.Printer)
 	return append([]string{own}, set.Folders()...), err
 }
 

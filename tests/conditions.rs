@@ -17,7 +17,11 @@ fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
     let conditions = descriptions::<ConditionType>();
     for kind in ConditionType::ALL {
-        let polarity = if kind.is_abnormal_true() { "there only while true" } else { "always there" };
+        let polarity = match kind {
+            kind if kind.is_abnormal_true() => "there only while true",
+            ConditionType::Ready => "there, unless `suspend` holds all that is left to do",
+            _ => "always there",
+        };
         page.extend([format!("| `{kind}` | {} | {polarity} |\n", told(&conditions, &kind.to_string()))]);
     }
     page += "\n## Reasons\n";
@@ -49,11 +53,22 @@ word of it. `kubectl wait --for condition=Ready`, Flux and Argo CD read these co
 | Ready | beside it | means |
 |---|---|---|
 | `True` | – | it is as it should be |
-| `Unknown` | `Reconciling=True` | it is being worked on; nobody has to act |
+| `Unknown` | `Reconciling=True` | it is being worked on, or waits for what may come; nobody has to act |
 | `False` | `Stalled=True` | nothing goes on until somebody acts; the message says what to do |
+| absent | – | nothing is to come, since `spec.suspend` is true, and not all images of this generation are there |
 
 A chain whose images were published and that is rebuilt in the background stays `Ready=True`; `UpToDate` tells
 of the rebuild, and `Degraded=True` that it has failed.
+
+What is missing (class Dependency: a Secret, a grant, a revision) may come: for `timeouts.dependency` of the link or
+build (10 min unless it says otherwise) that is `Reconciling`, with the reason and what to do in the message and an
+event, and `Stalled` after that. It goes on by itself whenever that is there. The time is counted from
+`lackingSince` of the status, so no restart begins it anew.
+
+A published tag that somebody else has moved or deleted is found as often as commits and base images are looked up.
+`Drifted=True` says which, where it leads and since when, and `Ready` stays as it is: the image that was verified is
+there still, under its digest. It is put back at once, without a build, unless `spec.drift` is `Report`
+([operations](operations.md)).
 
 This page is made from `src/api/condition.rs`; `tests/conditions.rs` holds it to that.
 

@@ -107,7 +107,7 @@ impl Bench {
         later["metadata"]["name"] = json!("later");
         later["spec"]["suspend"] = json!(true);
         tenant.make(&later).await;
-        wait(&tenant, "later", |chain| is(chain, "Ready", "Unknown", Some("Suspended")))
+        wait(&tenant, "later", |chain| is(chain, "UpToDate", "False", Some("Suspended")))
             .await
             .map_err(|error| told(&error))?;
         run.stop();

@@ -28,5 +28,6 @@ fn flux_waits_for_the_images_of_a_team() {
         assert_eq!(object["metadata"]["namespace"], applied["targetNamespace"]);
     }
     assert!(applied["serviceAccountName"].is_string(), "whom the gates ask about");
+    assert!(applied["retryInterval"].is_string(), "the default is the interval: red for long after all is well");
     assert!(applied["timeout"].is_string(), "the default is the interval, which no chain keeps to");
 }

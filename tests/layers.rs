@@ -55,6 +55,7 @@ const LAYERS: &[Layer] = &[
             "plan::path",
             "plan::recipe",
             "plan::text",
+            "plan::tree",
             "outcome",
             "remote",
         ]),
@@ -214,17 +215,17 @@ fn other_layers_are_reported_however_they_are_named() {
         (
             "src/runner/a.rs",
             "use crate::plan::chain;",
-            "crate::plan::chain: `runner` may use api, plan::dependency, plan::failure, plan::image, plan::job, plan::observed, plan::path, plan::recipe, plan::text, outcome, remote",
+            "crate::plan::chain: `runner` may use api, plan::dependency, plan::failure, plan::image, plan::job, plan::observed, plan::path, plan::recipe, plan::text, plan::tree, outcome, remote",
         ),
         (
             "src/runner/a.rs",
             "use crate::plan;",
-            "crate::plan: `runner` may use api, plan::dependency, plan::failure, plan::image, plan::job, plan::observed, plan::path, plan::recipe, plan::text, outcome, remote",
+            "crate::plan: `runner` may use api, plan::dependency, plan::failure, plan::image, plan::job, plan::observed, plan::path, plan::recipe, plan::text, plan::tree, outcome, remote",
         ),
         (
             "src/runner/a.rs",
             "use crate::runtime::clock;",
-            "crate::runtime::clock: `runner` may use api, plan::dependency, plan::failure, plan::image, plan::job, plan::observed, plan::path, plan::recipe, plan::text, outcome, remote",
+            "crate::runtime::clock: `runner` may use api, plan::dependency, plan::failure, plan::image, plan::job, plan::observed, plan::path, plan::recipe, plan::text, plan::tree, outcome, remote",
         ),
     ];
     for (path, text, expected) in refused {

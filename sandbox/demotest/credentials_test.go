@@ -74,13 +74,13 @@ func testCredentials(t *testing.T, c *testCluster) {
 	// What it says is what has to be typed.
 	link := c.awaitReason(t, "guarded", "image", "AccessNotGranted")
 	c.says(t, link, "kubectl create role", "git")
-	stalled := demo.Find(c.chain(t, "guarded").Status.Conditions, "Stalled").Message
+	told := demo.Find(c.chain(t, "guarded").Status.Conditions, "Ready").Message
 	for _, line := range []string{
 		"kubectl create role imagechain-secret-git -n takelage --verb=get,list,watch --resource=secrets --resource-name=git",
 		"kubectl create rolebinding imagechain-secret-git -n takelage --role=imagechain-secret-git --serviceaccount=imagechain-system:imagechain",
 	} {
-		if !strings.Contains(stalled, line) {
-			t.Errorf("the condition does not say what is to be typed: %s", stalled)
+		if !strings.Contains(told, line) {
+			t.Errorf("the condition does not say what is to be typed: %s", told)
 		}
 	}
 	c.grant(t, manifest)

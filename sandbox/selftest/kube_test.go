@@ -35,6 +35,9 @@ func (k *kube) get(t *testing.T, namespace, object, path string) string {
 	return k.run(t, "-n", namespace, "get", object, "-o", "jsonpath="+path)
 }
 
+// within bounds each wait for what takes seconds; a machine may be busy.
+const within = "--timeout=5m"
+
 var namespaces atomic.Int32
 
 // namespace makes one that pods can be made in: its ServiceAccount is there.
@@ -42,7 +45,7 @@ func (k *kube) namespace(t *testing.T) string {
 	t.Helper()
 	name := fmt.Sprintf("selftest-%d-%d", namespaces.Add(1), time.Now().Unix())
 	k.run(t, "create", "namespace", name)
-	k.run(t, "-n", name, "wait", "--for=create", "--timeout=60s", "serviceaccount/default")
+	k.run(t, "-n", name, "wait", "--for=create", within, "serviceaccount/default")
 	return name
 }
 
@@ -56,7 +59,7 @@ func (k *kube) apply(t *testing.T, namespace, manifest string) {
 // succeeds waits for a pod's good end and returns its log.
 func (k *kube) succeeds(t *testing.T, namespace, name string) string {
 	t.Helper()
-	command := k.command("kubectl", "-n", namespace, "wait", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s", "pod/"+name)
+	command := k.command("kubectl", "-n", namespace, "wait", "--for=jsonpath={.status.phase}=Succeeded", within, "pod/"+name)
 	if text, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("pod %s: %s\n%s\n%s", name, text, k.run(t, "-n", namespace, "describe", "pod", name),
 			must(k.command("kubectl", "-n", namespace, "logs", name, "--all-containers").CombinedOutput()))
@@ -70,7 +73,7 @@ func must(text []byte, _ error) []byte { return text }
 func eventually(t *testing.T, what string, check func() (bool, string)) {
 	t.Helper()
 	var last string
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		var good bool
 		if good, last = check(); good {
 			return

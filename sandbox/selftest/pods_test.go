@@ -30,7 +30,7 @@ func testPods(t *testing.T, cluster *kube) {
 	for name, test := range map[string]func(*testing.T, *kube){
 		"logs and exec":              testLogsAndExec,
 		"service and DNS":            testServiceAndDNS,
-		"outside":                    testOutside,
+		"debian":                     testDebian,
 		"native sidecar":             testNativeSidecar,
 		"systemd":                    testSystemd,
 		"out of memory":              testOutOfMemory,
@@ -57,10 +57,12 @@ func testPods(t *testing.T, cluster *kube) {
 func testLogsAndExec(t *testing.T, cluster *kube) {
 	namespace := cluster.namespace(t)
 	cluster.apply(t, namespace, pod("talker", `command: [sh, -c, "echo hello; exec sleep infinity"]`))
-	cluster.run(t, "-n", namespace, "wait", "--for=condition=Ready", "--timeout=60s", "pod/talker")
-	if log := cluster.run(t, "-n", namespace, "logs", "talker"); log != "hello\n" {
-		t.Errorf("logs: %q", log)
-	}
+	cluster.run(t, "-n", namespace, "wait", "--for=condition=Ready", within, "pod/talker")
+	// That it runs does not tell that it has spoken.
+	eventually(t, "its word", func() (bool, string) {
+		log := cluster.run(t, "-n", namespace, "logs", "talker")
+		return log == "hello\n", log
+	})
 	if name := cluster.run(t, "-n", namespace, "exec", "talker", "--", "uname", "-n"); name != "talker\n" {
 		t.Errorf("exec: %q", name)
 	}
@@ -70,7 +72,7 @@ func testServiceAndDNS(t *testing.T, cluster *kube) {
 	namespace := cluster.namespace(t)
 	cluster.apply(t, namespace, pod("web", `command: [python3, -m, http.server, "8080", --directory, /etc]`, `readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}`))
 	cluster.apply(t, namespace, `{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}}`)
-	cluster.run(t, "-n", namespace, "wait", "--for=condition=Ready", "--timeout=60s", "pod/web")
+	cluster.run(t, "-n", namespace, "wait", "--for=condition=Ready", within, "pod/web")
 	cluster.apply(t, namespace, pod("client", `env: [{name: PYTHONUNBUFFERED, value: "1"}]`, `command:`, `- python3`, `- -c`, `- |`,
 		`  import os, ssl, time, urllib.request as request`,
 		`  account = "/var/run/secrets/kubernetes.io/serviceaccount/"`,
@@ -92,11 +94,24 @@ func testServiceAndDNS(t *testing.T, cluster *kube) {
 	}
 }
 
-// testOutside reaches what is not on this machine, through the cluster's DNS and the host's network.
-func testOutside(t *testing.T, cluster *kube) {
+// testDebian reaches what is not on this machine, through the cluster's DNS and the host's network, and finds
+// Debian as its official images are: recommended packages come along, services are not started on installation.
+func testDebian(t *testing.T, cluster *kube) {
 	namespace := cluster.namespace(t)
-	cluster.apply(t, namespace, pod("apt", `image: "debian:12-slim"`, `command: [apt-get, update, -q, -o, "APT::Update::Error-Mode=any"]`))
-	cluster.succeeds(t, namespace, "apt")
+	images := map[string]string{"slim": "debian:12-slim", "whole": "debian:13"}
+	for name, image := range images {
+		cluster.apply(t, namespace, pod(name, `image: "`+image+`"`, `command:`, `- sh`, `- -euc`, `- |`,
+			`  apt-get update -q -o APT::Update::Error-Mode=any`,
+			`  apt-get install --simulate curl | grep '^Inst ca-certificates '`, // recommended by its library
+			`  test -z "$(ls /etc/*/*/*mmdebstrap* /etc/apt/sources.list 2>/dev/null)"`,
+			`  test "$(ls /etc/apt/sources.list.d)" = debian.sources`,
+			`  /usr/sbin/policy-rc.d || echo policy $?`))
+	}
+	for name, image := range images {
+		if log := cluster.succeeds(t, namespace, name); !strings.HasSuffix(log, "\npolicy 101\n") {
+			t.Errorf("%s:\n%s", image, log)
+		}
+	}
 }
 
 func testNativeSidecar(t *testing.T, cluster *kube) {
@@ -112,7 +127,7 @@ func testNativeSidecar(t *testing.T, cluster *kube) {
     volumeMounts: [{name: shared, mountPath: /shared}]
 `
 	cluster.apply(t, namespace, manifest)
-	cluster.run(t, "-n", namespace, "wait", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s", "pod/sidecar")
+	cluster.run(t, "-n", namespace, "wait", "--for=jsonpath={.status.phase}=Succeeded", within, "pod/sidecar")
 	if log := cluster.run(t, "-n", namespace, "logs", "sidecar", "-c", "main"); log != "up\n" {
 		t.Errorf("the main container read %q", log)
 	}
@@ -122,7 +137,7 @@ func testSystemd(t *testing.T, cluster *kube) {
 	namespace := cluster.namespace(t)
 	cluster.apply(t, namespace, pod("systemd", `securityContext: {privileged: true}`, `command: [/sbin/init]`,
 		`readinessProbe: {exec: {command: [systemctl, is-system-running]}, periodSeconds: 1}`))
-	cluster.run(t, "-n", namespace, "wait", "--for=condition=Ready", "--timeout=90s", "pod/systemd")
+	cluster.run(t, "-n", namespace, "wait", "--for=condition=Ready", within, "pod/systemd")
 	if state := cluster.run(t, "-n", namespace, "exec", "systemd", "--", "systemctl", "is-system-running"); state != "running\n" {
 		t.Errorf("systemd is %q", state)
 	}
@@ -141,7 +156,7 @@ func testOutOfMemory(t *testing.T, cluster *kube) {
 	namespace := cluster.namespace(t)
 	cluster.apply(t, namespace, pod("hog", `resources: {limits: {memory: 64Mi}}`,
 		`command: [sh, -c, "python3 -c 'x = bytearray(256 << 20); print(len(x))'; code=$?; sleep 3; exit $code"]`))
-	cluster.run(t, "-n", namespace, "wait", "--for=jsonpath={.status.phase}=Failed", "--timeout=60s", "pod/hog")
+	cluster.run(t, "-n", namespace, "wait", "--for=jsonpath={.status.phase}=Failed", within, "pod/hog")
 	if reason := cluster.get(t, namespace, "pod/hog", "{.status.containerStatuses[0].state.terminated.reason}"); reason != "OOMKilled" {
 		t.Errorf("the reason is %q", reason)
 	}
@@ -150,7 +165,7 @@ func testOutOfMemory(t *testing.T, cluster *kube) {
 func testDeadline(t *testing.T, cluster *kube) {
 	namespace := cluster.namespace(t)
 	cluster.apply(t, namespace, pod("late", `command: [sleep, infinity]`)+"  activeDeadlineSeconds: 3\n")
-	cluster.run(t, "-n", namespace, "wait", "--for=jsonpath={.status.reason}=DeadlineExceeded", "--timeout=60s", "pod/late")
+	cluster.run(t, "-n", namespace, "wait", "--for=jsonpath={.status.reason}=DeadlineExceeded", within, "pod/late")
 }
 
 func testUserNamespace(t *testing.T, cluster *kube) {
@@ -315,7 +330,7 @@ func testReproducible(t *testing.T, _ *kube) {
 	}
 	var digests []string
 	for range 2 {
-		image, err := images.Recipe{Suite: "trixie", Slim: true, Mirror: mirror}.Build(t.TempDir())
+		image, err := images.Recipe{Suite: "trixie", Slim: true, Mirror: mirror}.Build(t.Context(), t.TempDir())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -335,7 +350,7 @@ func testReproducible(t *testing.T, _ *kube) {
 func testKilledPrograms(t *testing.T, cluster *kube) {
 	namespace := cluster.namespace(t)
 	cluster.apply(t, namespace, pod("survivor", `command: [sleep, infinity]`))
-	cluster.run(t, "-n", namespace, "wait", "--for=condition=Ready", "--timeout=60s", "pod/survivor")
+	cluster.run(t, "-n", namespace, "wait", "--for=condition=Ready", within, "pod/survivor")
 	const identity = "{.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount} {.status.phase}"
 	before := cluster.get(t, namespace, "pod/survivor", identity)
 	for _, name := range []string{"kubelet", "containerd", "kube-apiserver", "etcd"} {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::not_observed;
 use super::common::{
-    Digest, ImageReference, Label, ObjectName, RelativePath, Source, default_service_account, is_default,
+    Digest, ImageReference, Label, ObjectName, PATHS, RelativePath, Source, default_service_account, is_default,
 };
 use super::condition::{Class, Reason};
 use super::profile::{Engine, Isolation};
@@ -64,7 +64,7 @@ pub struct ImageBuildSpec {
     /// What of the source decides the result. Default: all of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(merge_strategy = ListMerge::Set, validation = PATHS)]
     pub paths: Vec<RelativePath>,
     /// How it is built.
     pub build: BuildStep,
@@ -222,6 +222,9 @@ pub struct ImageBuildStatus {
     /// What went wrong, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Since when something that it names is missing; absent while nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacking_since: Option<Time>,
     /// When it ended, well or not. From then on its result does not change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{
-    Digest, Duration, ImageReference, Label, ObjectName, RelativePath, Repository, Source, Tag, default_service_account,
+    Digest, Duration, ImageReference, Label, ObjectName, PATHS, RelativePath, Repository, Source, Tag,
+    default_service_account,
 };
 use super::condition::Reason;
 use super::recipe::{BuildStep, Parent, Publish, Retry, Timeouts, VerifyStep};
@@ -28,6 +29,8 @@ pub const LONGEST_LINK_MESSAGE: usize = 512;
     printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Links", type_ = "string", json_path = ".status.ready"),
     printcolumn(name = "UpToDate", type_ = "string", json_path = ".status.conditions[?(@.type==\"UpToDate\")].status"),
+    // Of a suspended chain that has something to build, nothing is said of `Ready`.
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Last image", type_ = "string", json_path = ".status.lastImage", priority = 1),
     validation = Rule::new("self.spec.links.all(l, size(self.metadata.name) + size(l.name) <= 50)")
@@ -69,6 +72,10 @@ pub struct ImageChainSpec {
     /// verified one of its link, is kept besides.
     #[serde(default)]
     pub history: History,
+    /// What to do when a published tag is found to lead to another image than the one that was verified, or to
+    /// be gone. It is looked for as often as revisions and base images are.
+    #[serde(default)]
+    pub drift: DriftPolicy,
     /// While true, no build is started and nothing is published; what runs may finish.
     #[serde(default)]
     pub suspend: bool,
@@ -105,6 +112,16 @@ pub enum OnFailure {
     StopAll,
     /// Links that stand on it are built on its last verified image, if it has one.
     Continue,
+}
+
+/// What to do with a published tag that somebody else has moved or deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DriftPolicy {
+    /// It is put back to the image that was verified, and an event says so. Nothing is built for it.
+    #[default]
+    Correct,
+    /// The condition `Drifted` and an event tell of it, and it stays where it is.
+    Report,
 }
 
 /// How many finished builds of each link are kept.
@@ -145,7 +162,7 @@ pub struct Link {
     /// with a test step that names no directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(merge_strategy = ListMerge::Set, validation = PATHS)]
     pub paths: Vec<RelativePath>,
     /// How it is built.
     pub build: BuildStep,
@@ -175,7 +192,8 @@ pub struct ImageChainStatus {
     pub observed_generation: i64,
     /// `Ready`: every link has a published, verified image for this generation. `UpToDate`: nothing has
     /// to be rebuilt. `Reconciling` and `Stalled` are there only while they are true, never both;
-    /// `Degraded` while a rebuild in the background has failed and the earlier images are kept.
+    /// `Degraded` while a rebuild in the background has failed and the earlier images are kept; `Drifted` while
+    /// published tags lead elsewhere. `Ready` is absent while nothing goes on but for `suspend`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -241,6 +259,10 @@ pub struct LinkStatus {
     /// The build that runs, or the last that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<ObjectName>,
+    /// Since when something that it names is missing, as far as no build of it waits for that; absent while
+    /// nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacking_since: Option<Time>,
     /// The hash of the files that decide its result, when its source was last looked up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
@@ -289,12 +311,33 @@ pub struct Published {
     pub recipe: String,
     /// The build that made it.
     pub build: ObjectName,
+    /// When they were moved there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+    /// Those of them that somebody else has moved or deleted since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub drifted: Vec<DriftedTag>,
+}
+
+/// A published tag that leads elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftedTag {
+    /// The tag.
+    pub tag: Tag,
+    /// The digest that it leads to now; absent where it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leads_to: Option<Digest>,
+    /// When that was first seen.
+    pub since: Time,
 }
 
 /// Where a link stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LinkState {
-    /// Its source or base image is not known yet.
+    /// Its source or base image is not known yet, or something that it names is missing.
     Pending,
     /// It waits for its parent.
     Blocked,
@@ -308,6 +351,7 @@ pub enum LinkState {
     Ready,
     /// Its build failed: correct it.
     Failed,
-    /// It cannot be built or published until somebody acts, or until what it lacks is there.
+    /// It cannot be built or published until somebody acts, or has lacked something for longer than
+    /// `timeouts.dependency`.
     Stalled,
 }

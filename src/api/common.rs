@@ -3,18 +3,29 @@
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// Declares a string whose grammar and length the API server checks. The doc comment describes it
-/// wherever a field has none of its own. What a pattern cannot say is said by a rule in CEL, with its sentence.
+/// wherever a field has none of its own. What a pattern cannot say is said by a rule in CEL, with its sentence;
+/// where people would not read a pattern, rules alone say what is wrong.
 macro_rules! checked_string {
     ($(#[$doc:meta])* $name:ident, $min:literal..=$max:literal, $pattern:expr $(, $rule:literal, $sentence:literal)?) => {
+        checked_string!(
+            @$(#[$doc])* $name, length(min = $min, max = $max), regex(pattern = $pattern);
+            $($rule, $sentence)?
+        );
+    };
+    ($(#[$doc:meta])* $name:ident, $min:literal..=$max:literal; $($rule:expr => $sentence:expr),+ $(,)?) => {
+        checked_string!(@$(#[$doc])* $name, length(min = $min, max = $max); $($rule, $sentence),+);
+    };
+    (@$(#[$doc:meta])* $name:ident, $($bound:ident($($value:tt)*)),+; $($rule:expr, $sentence:expr),*) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
-        $(#[schemars(extend("x-kubernetes-validations" = [{"rule": $rule, "message": $sentence}]))])?
-        pub struct $name(#[schemars(length(min = $min, max = $max), regex(pattern = $pattern))] pub String);
+        #[schemars(transform = rules(&[$(($rule, $sentence)),*]))]
+        pub struct $name(#[schemars($($bound($($value)*)),+)] pub String);
 
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
@@ -28,6 +39,16 @@ macro_rules! checked_string {
             }
         }
     };
+}
+
+/// Adds rules in CEL to a schema, each with the sentence of whoever breaks it.
+fn rules(all: &'static [(&'static str, &'static str)]) -> impl FnMut(&mut Schema) {
+    move |schema| {
+        let rules: Vec<_> = all.iter().map(|(rule, message)| json!({"rule": rule, "message": message})).collect();
+        if !rules.is_empty() {
+            schema.insert("x-kubernetes-validations".to_owned(), Value::Array(rules));
+        }
+    }
 }
 
 /// A registry as host or host:port, as [`crate::plan::image`] reads it: labels of a DNS name, and a port that
@@ -47,6 +68,29 @@ macro_rules! path_part {
         r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*"
     };
 }
+
+/// The sentences of whoever writes a wrong path, URL or revision: the API server's, and those of a check without it.
+/// A path that is not relative.
+pub const ABSOLUTE_PATH: &str = "must be relative to the source: leave the / in front out";
+/// A path with a part that a path of a source may not have.
+pub const ESCAPING_PATH: &str = "must stay inside the source: none of its parts may be empty, . or ..";
+/// A path with a character that no part of it may have.
+pub const CHARACTER_OF_PATH: &str = "must not hold a backslash or a control character";
+/// A path that is meant as a pattern.
+pub const NO_PATTERN: &str = "must be files or folders, not patterns: of ansible/** name the folder, ansible";
+/// A URL of git that is none, or has another scheme.
+pub const GIT_SCHEME: &str =
+    "must begin with https://, http:// or ssh://: write git@host:team/box.git as ssh://git@host/team/box.git";
+/// A URL of git with a password in it.
+pub const GIT_PASSWORD: &str = "must not hold a password: put it into the Secret of secretRef";
+/// A URL of git that is otherwise malformed.
+pub const GIT_ADDRESS: &str =
+    "must be a host and a path of letters, digits and . _ ~ % + - /, with neither query nor fragment";
+/// A revision that git does not take, or takes for something else.
+pub const GIT_REVISION: &str = "must be a branch, a tag, a full ref name or a commit, as git allows them: no space or control character, none of ~ ^ : ? * [ \\, no .. // @{, no - first, no part that begins with . or ends with .lock, neither . nor / at the end";
+
+/// Entries that are files or folders: nobody resolves patterns.
+pub(super) const PATHS: (&str, &str) = ("self.all(path, !path.contains('*'))", NO_PATTERN);
 
 /// The keys of a map are names of variables: a schema has no pattern for keys.
 pub(super) const VARIABLE_NAMES: (&str, &str) = (
@@ -82,11 +126,12 @@ checked_string!(
     DataKey, 1..=253, r"^[-._a-zA-Z0-9]+$"
 );
 
-// A segment of a path is anything but `.`, `..` and what holds a slash, a backslash or a control character.
 checked_string!(
     /// A path inside the source: relative, with `/` between its parts, none of which is `.` or `..`.
-    RelativePath, 1..=512,
-    r"^([^./\\\x00-\x1f\x7f-\x{9f}][^/\\\x00-\x1f\x7f-\x{9f}]*|\.[^./\\\x00-\x1f\x7f-\x{9f}][^/\\\x00-\x1f\x7f-\x{9f}]*|\.\.[^/\\\x00-\x1f\x7f-\x{9f}]+)(/([^./\\\x00-\x1f\x7f-\x{9f}][^/\\\x00-\x1f\x7f-\x{9f}]*|\.[^./\\\x00-\x1f\x7f-\x{9f}][^/\\\x00-\x1f\x7f-\x{9f}]*|\.\.[^/\\\x00-\x1f\x7f-\x{9f}]+))*$"
+    RelativePath, 1..=512;
+    "!self.startsWith('/')" => ABSOLUTE_PATH,
+    "self.startsWith('/') || !('/' + self + '/').matches('/[.]{0,2}/')" => ESCAPING_PATH,
+    r"!self.matches(r'[\\\x00-\x1f\x7f-\x{9f}]')" => CHARACTER_OF_PATH,
 );
 
 checked_string!(
@@ -99,21 +144,26 @@ checked_string!(
 checked_string!(
     /// The name of an image in a registry, with a tag or a digest or both, for example
     /// `registry.example/debian:13` or `registry.example/debian@sha256:…`.
-    ImageReference, 1..=512, concat!(
+    ImageReference, 1..=512;
+    concat!(
         // What Docker does not take for a registry is the first part of a path on its own one.
-        "^(", path_part!(), "|(", registry_host!(), r"|[a-z0-9]+((__?|-+)[a-z0-9]+)*)(/", path_part!(), ")+)",
-        r"(:[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127})?(@sha256:[a-f0-9]{64})?$"
-    )
+        "self.matches(r'^(", path_part!(), "|(", registry_host!(), r"|[a-z0-9]+((__?|-+)[a-z0-9]+)*)(/", path_part!(), ")+)",
+        r"(:[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127})?(@sha256:[a-f0-9]{64})?$')"
+    ) => "must be the name of an image, in lower case, with a tag or a digest behind it: registry.example/team/web:1.2 or debian@sha256:…; it holds no placeholders",
 );
 
 checked_string!(
     /// A repository in a registry, with neither tag nor digest, for example `registry.example/team-a/web`.
-    Repository, 1..=255, concat!("^", registry_host!(), "(/", path_part!(), ")+$")
+    Repository, 1..=255;
+    concat!("self.matches(r'^", registry_host!(), "(/", path_part!(), ")+$')")
+        => "must be a repository as registry.example/team/web: the registry, a path in lower case, neither tag nor digest; it holds no placeholders",
 );
 
 checked_string!(
     /// A tag: letters, digits, `_`, `.` and `-`.
-    Tag, 1..=128, r"^[a-zA-Z0-9_][a-zA-Z0-9._-]*$"
+    Tag, 1..=128;
+    "self.matches('^[a-zA-Z0-9_][a-zA-Z0-9._-]*$')"
+        => "must be a tag: up to 128 letters, digits, _ . -, neither . nor - first; tags hold no placeholders",
 );
 
 checked_string!(
@@ -124,14 +174,19 @@ checked_string!(
 checked_string!(
     /// The URL of a git repository: `https://`, `http://` or `ssh://`, without a password; credentials
     /// belong into the Secret of `secretRef`.
-    GitUrl, 8..=1024, r"^(https?|ssh)://([a-zA-Z0-9._~-]+@)?[a-zA-Z0-9\[][a-zA-Z0-9.:\[\]-]*(/[a-zA-Z0-9._~%+/-]*)?$"
+    GitUrl, 1..=1024;
+    "self.matches('^(https?|ssh)://')" => GIT_SCHEME,
+    "!self.matches('^[a-z]+://[^/]*:[^/]*@')" => GIT_PASSWORD,
+    concat!(
+        "!self.matches('^(https?|ssh)://') || ",
+        r"self.matches(r'^[a-z]+://([a-zA-Z0-9._~][a-zA-Z0-9._~:-]*@)?[a-zA-Z0-9\[][a-zA-Z0-9.:\[\]-]*(/[a-zA-Z0-9._~%+/-]*)?$')"
+    ) => GIT_ADDRESS,
 );
 
 checked_string!(
     /// A branch, a tag, a full ref name or a commit hash.
-    GitRevision, 1..=255, r"^[a-zA-Z0-9_][a-zA-Z0-9._/+-]*$",
-    "!self.matches('//|[.][.]|[.]lock(/|$)|[./]$|/[.]')",
-    "git takes no name with .. or //, with a part that begins with . or ends with .lock, or with . or / at its end"
+    GitRevision, 1..=255;
+    r"!self.matches(r'^[-/]|^@$|[\x00-\x20\x7f-\x{9f}~^:?*\[\\]|\.\.|//|@\{|(^|/)\.|\.lock(/|$)|[./]$')" => GIT_REVISION,
 );
 
 checked_string!(

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The types of conditions. `Reconciling`, `Stalled` and `Degraded` are there only while they are true.
+/// The types of conditions. `Reconciling`, `Stalled`, `Degraded` and `Drifted` are there only while they are true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionType {
     /// Of a chain: every link has a published, verified image for this generation. Of a build: it is
@@ -13,12 +13,14 @@ pub enum ConditionType {
     Ready,
     /// Work towards `Ready` goes on.
     Reconciling,
-    /// Nothing goes on until somebody acts.
+    /// Nothing goes on until somebody acts; or something has been missing for longer than `timeouts.dependency`.
     Stalled,
     /// Of a chain: nothing has to be rebuilt.
     UpToDate,
     /// Of a chain: a rebuild in the background has failed; the earlier images are kept.
     Degraded,
+    /// Of a chain: published tags lead to other images than those that were verified, or are gone.
+    Drifted,
     /// Of a chain: build pods hold a credential that could write the published tags.
     StagingShared,
     /// Of a build: its image exists.
@@ -29,12 +31,13 @@ pub enum ConditionType {
 
 impl ConditionType {
     /// Every type.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
         Self::UpToDate,
         Self::Degraded,
+        Self::Drifted,
         Self::StagingShared,
         Self::Built,
         Self::Verified,
@@ -44,7 +47,7 @@ impl ConditionType {
     /// absent while it is not true.
     #[must_use]
     pub const fn is_abnormal_true(self) -> bool {
-        matches!(self, Self::Reconciling | Self::Stalled | Self::Degraded | Self::StagingShared)
+        matches!(self, Self::Reconciling | Self::Stalled | Self::Degraded | Self::Drifted | Self::StagingShared)
     }
 }
 
@@ -75,7 +78,8 @@ pub enum Class {
     Deadline,
     /// Somebody, or a newer change, ended it.
     Cancelled,
-    /// Something that it names is not there, or may not be read. It goes on by itself once that is there.
+    /// Something that it names is not there, or may not be read. It goes on by itself once that is there; after
+    /// `timeouts.dependency` it is told as stalled.
     Dependency,
 }
 
@@ -117,6 +121,8 @@ reasons! {
         NothingToTest,
         /// The published tags lead to the verified digest.
         TagsMoved,
+        /// Published tags that led elsewhere lead to the verified digest again.
+        TagsPutBack,
         /// The profile's namespace, images and registry are there.
         ProfileValid,
     }
@@ -209,6 +215,8 @@ reasons! {
         DependencyCycle,
         /// Another link publishes the same tag.
         OutputConflict,
+        /// Somebody else has moved or deleted a published tag.
+        TagsOverwritten,
         /// Staging and published repository are on different registries.
         StagingNotMountable,
         /// The link publishes nothing, and its profile names no staging repository: its image has no place.
@@ -227,6 +235,10 @@ reasons! {
         EngineUnavailable,
         /// The builder image lacks a tool, or has one that is too old.
         BuilderUnsuitable,
+        /// A file that the link uses is in Git LFS, whose content is not fetched.
+        LfsNotFetched,
+        /// A file that the link names is in a submodule, which is not fetched.
+        SubmoduleNotFetched,
     }
     Deadline {
         /// The build stage took longer than `timeouts.build`.
@@ -271,6 +283,15 @@ reasons! {
         ParentFailed,
         /// Another link has failed, and `onFailure` says that no further one is built.
         ChainStopped,
+    }
+}
+
+impl Reason {
+    /// Whether something is missing that may come: it goes on by itself once that is there. That another link has
+    /// failed is not: somebody must act on that one.
+    #[must_use]
+    pub const fn is_lack(self) -> bool {
+        matches!(self.class(), Class::Dependency) && !matches!(self, Self::ParentFailed | Self::ChainStopped)
     }
 }
 

@@ -36,6 +36,13 @@ enum Command {
         /// YAML or JSON files; - is standard input.
         #[arg(short = 'f', long = "filename", required = true, num_args = 1.., value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// A checkout of the links' repository, from its root: tell also what links name and it does not have. With
+        /// several repositories, once for each of them, with the name of a link that builds from it.
+        #[arg(long = "source", value_name = "[LINK=]FOLDER")]
+        sources: Vec<validate::Given>,
+        /// Tell also what could not be looked at.
+        #[arg(short, long)]
+        verbose: bool,
     },
     /// Run a stage of a build, in a container of its pod. Nobody calls this but the operator's pods.
     #[command(hide = true)]
@@ -70,7 +77,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Command::Runner(flags) => return runner::run(flags),
         Command::Crd { directory: Some(folder) } => definitions::write(folder).map(|()| 0),
         Command::Crd { directory: None } => definitions::print(&mut io::stdout().lock()).map(|()| 0),
-        Command::Validate { files } => validate::run(files, &mut io::stdout().lock()).map(|good| u8::from(!good)),
+        Command::Validate { files, sources, verbose } => {
+            validate::run(files, sources, *verbose, &mut io::stdout().lock()).map(|good| u8::from(!good))
+        }
         Command::Plan { files, output, place } => {
             plan::run(files, place, *output, &mut io::stdout().lock()).map(|answer| match answer {
                 plan::Answer::Nothing => 0,

@@ -165,7 +165,8 @@ pub fn refused(previous: &ImageBuildStatus, generation: i64, now: Timestamp, hel
     conditions.set(ConditionType::Built, Truth::Unknown, held.reason, &message);
     conditions.set(ConditionType::Verified, Truth::Unknown, held.reason, &message);
     conditions.ready(held.reason, &message);
-    ImageBuildStatus { observed_generation: generation, conditions: conditions.finish(), ..previous.clone() }
+    let conditions = conditions.finish();
+    ImageBuildStatus { observed_generation: generation, conditions, lacking_since: None, ..previous.clone() }
 }
 
 /// The status of a profile.

@@ -41,7 +41,7 @@ pub enum Dependency {
 /// Everything that a build names, with its present version; `None` where it is not there or may not be read.
 pub type Versions = BTreeMap<Dependency, Option<String>>;
 
-/// The longest text of a dependency, in bytes: that of a git source with the longest URL and revision.
+/// The longest text of a dependency, in characters: that of a git source with the longest URL and revision.
 pub const LONGEST: usize = 1300;
 
 /// The text in a status and in the report of a stage.
@@ -66,7 +66,7 @@ const fn prefix(object: &ObjectRef) -> &'static str {
 
 /// The text is none of a dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("must be kind/name, as in secret/token, with nothing but visible ASCII characters")]
+#[error("must be kind/name, as in secret/token, with neither spaces nor control characters")]
 pub struct DependencyError;
 
 /// What a stage reports is not believed unseen.
@@ -75,7 +75,7 @@ impl FromStr for Dependency {
 
     fn from_str(text: &str) -> Result<Self, DependencyError> {
         let (kind, rest) = text.split_once('/').ok_or(DependencyError)?;
-        if text.len() > LONGEST || rest.is_empty() || !rest.chars().all(|letter| letter.is_ascii_graphic()) {
+        if text.chars().count() > LONGEST || rest.is_empty() || rest.contains(is_invisible) {
             return Err(DependencyError);
         }
         match kind {
@@ -84,7 +84,8 @@ impl FromStr for Dependency {
             "configmap" => Ok(Self::Object(ObjectRef::config_map(rest))),
             "image" => rest.parse().map(Self::Image).map_err(|_| DependencyError),
             "git" => {
-                let (url, revision) = rest.rsplit_once('#').ok_or(DependencyError)?;
+                // A branch may have one in its name, and no URL has.
+                let (url, revision) = rest.split_once('#').ok_or(DependencyError)?;
                 Ok(Self::Git { url: url.to_owned(), revision: revision.to_owned() })
             }
             "chain" => {
@@ -94,6 +95,10 @@ impl FromStr for Dependency {
             _ => Err(DependencyError),
         }
     }
+}
+
+fn is_invisible(letter: char) -> bool {
+    letter == ' ' || letter.is_control()
 }
 
 impl Serialize for Dependency {
@@ -171,6 +176,11 @@ mod tests {
         let long = format!("secret/{}", "a".repeat(LONGEST));
         for other in ["", "secret/", "pod/a", "secret/a b", "image/\u{7f}", "git/a", "chain/a", &long] {
             assert_eq!(other.parse::<Dependency>(), Err(DependencyError), "{other:?}");
+        }
+        for revision in ["main", "feature/#42", "größe", "fix@login"] {
+            let (url, revision) = ("https://git.example/a".to_owned(), revision.to_owned());
+            let git = Dependency::Git { url, revision };
+            assert_eq!(git.to_string().parse(), Ok(git));
         }
         let staging: Dependency = "staging-secret/push".parse().unwrap();
         assert_eq!(staging.shown("builds"), "the Secret «push» of builds");

@@ -1,10 +1,13 @@
 //! Events, as the difference of two statuses: what stands in both was told already, so that none is missing
 //! and none is told twice. Only what somebody should look at is one; progress is in the conditions.
 
-use super::text::{LONGEST_MESSAGE, truncate_end};
+use super::{
+    chain::sentence,
+    text::{LONGEST_MESSAGE, truncate_end},
+};
 use crate::api::{
     build::{Attempt, ImageBuildStatus},
-    chain::{ImageChainStatus, LinkState, LinkStatus},
+    chain::{DriftedTag, ImageChainStatus, LinkState, LinkStatus},
     condition::{Class, ConditionType, Reason},
 };
 
@@ -46,7 +49,7 @@ impl Event {
 /// failure, and that it needs somebody to go on. Where one of these is the reason of another, the last tells it.
 #[must_use]
 pub fn of_build(previous: &ImageBuildStatus, next: &ImageBuildStatus) -> Vec<Event> {
-    let last = failed(previous, next).or_else(|| stalled(previous, next));
+    let last = failed(previous, next).or_else(|| stuck(previous, next));
     let attempts = next.attempts.iter().filter_map(|attempt| lost(previous, attempt));
     let told = |event: &Event| last.as_ref().is_some_and(|last| last.reason == event.reason);
     let mut events: Vec<_> = attempts.filter(|event| !told(event)).collect();
@@ -66,11 +69,12 @@ fn failed(previous: &ImageBuildStatus, next: &ImageBuildStatus) -> Option<Event>
     Some(Event::new(failure.reason, &failure.message))
 }
 
-fn stalled(previous: &ImageBuildStatus, next: &ImageBuildStatus) -> Option<Event> {
+/// What does not go on as it is. What is missing is told when it is first missed, not when the patience ends.
+fn stuck(previous: &ImageBuildStatus, next: &ImageBuildStatus) -> Option<Event> {
     let of = |status: &ImageBuildStatus| {
-        let stalled = status.conditions.iter().find(|each| each.type_ == ConditionType::Stalled.to_string())?;
-        let reason = Reason::ALL.iter().find(|reason| reason.to_string() == stalled.reason)?;
-        Some((*reason, stalled.message.clone()))
+        let ready = status.conditions.iter().find(|each| each.type_ == ConditionType::Ready.to_string())?;
+        let reason = Reason::ALL.iter().find(|reason| reason.to_string() == ready.reason)?;
+        (ready.status == "False" || reason.is_lack()).then(|| (*reason, ready.message.clone()))
     };
     // A build that has failed stays stalled: that was told.
     let (reason, message) = of(next).filter(|_| next.finished_at.is_none())?;
@@ -83,7 +87,7 @@ fn stalled(previous: &ImageBuildStatus, next: &ImageBuildStatus) -> Option<Event
 pub fn of_chain(previous: &ImageChainStatus, next: &ImageChainStatus) -> Vec<Event> {
     let links = next.links.iter().flat_map(|link| {
         let before = previous.links.iter().find(|before| before.name == link.name);
-        [published(before, link), held(before, link)]
+        [published(before, link), drifted(before, link), put_back(before, link), held(before, link)]
     });
     links.flatten().chain(invalid(previous, next)).collect()
 }
@@ -98,8 +102,35 @@ fn published(before: Option<&LinkStatus>, link: &LinkStatus) -> Option<Event> {
     (!same).then(|| Event::new(Reason::TagsMoved, &message()))
 }
 
+/// Tags that somebody else has moved since.
+fn drifted(before: Option<&LinkStatus>, link: &LinkStatus) -> Option<Event> {
+    let now = link.published.as_ref()?;
+    let old = before.and_then(|before| before.published.as_ref());
+    let known = |each: &DriftedTag| {
+        old.is_some_and(|old| old.drifted.iter().any(|old| (&old.tag, &old.leads_to) == (&each.tag, &each.leads_to)))
+    };
+    let new: Vec<_> = now.drifted.iter().filter(|each| !known(each)).map(|each| sentence(now, each)).collect();
+    (!new.is_empty()).then(|| Event::new(Reason::TagsOverwritten, &format!("«{}»: {}", link.name, new.join("; "))))
+}
+
+/// Tags that led elsewhere, and that were moved by us since. Whom nobody tells of it is who did it by hand.
+fn put_back(before: Option<&LinkStatus>, link: &LinkStatus) -> Option<Event> {
+    let (old, now) = (before?.published.as_ref()?, link.published.as_ref()?);
+    if old.drifted.is_empty() || old.digest != now.digest || old.at == now.at {
+        return None;
+    }
+    let led = |each: &DriftedTag| match &each.leads_to {
+        Some(other) => format!("{} (it led to {other})", each.tag),
+        None => format!("{} (it was gone)", each.tag),
+    };
+    let tags: Vec<_> = old.drifted.iter().map(led).collect();
+    let message = format!("«{}»: {}:{} → {} again", link.name, now.repository, tags.join(", "), now.digest);
+    Some(Event::new(Reason::TagsPutBack, &message))
+}
+
 fn held(before: Option<&LinkStatus>, link: &LinkStatus) -> Option<Event> {
-    let reason = link.reason.filter(|_| matches!(link.state, LinkState::Failed | LinkState::Stalled))?;
+    let is_stuck = |reason: &Reason| matches!(link.state, LinkState::Failed | LinkState::Stalled) || reason.is_lack();
+    let reason = link.reason.filter(is_stuck)?;
     let told = before.is_some_and(|before| before.reason == Some(reason) && before.build == link.build);
     (!told).then(|| Event::new(reason, &format!("«{}»: {}", link.name, link.message.as_deref().unwrap_or_default())))
 }

@@ -21,6 +21,17 @@ pub struct Repository {
     pub path: String,
 }
 
+impl Repository {
+    /// One that somebody writes as the place of images: the registry must not be left out, so that nobody publishes
+    /// to Docker Hub by a name that is too short.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn written(text: &str) -> Result<Self, ImageError> {
+        if text.contains('/') { text.parse() } else { Err(ImageError::NoRegistry) }
+    }
+}
+
 impl fmt::Display for Repository {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.registry, self.path)
@@ -107,7 +118,7 @@ pub enum ImageError {
     #[error("is not the name of an image: «{0}» is not a registry (host or host:port)")]
     Registry(String),
     /// The tag is malformed.
-    #[error("is not the name of an image: «{0}» is not a tag (up to 128 letters, digits, _ . -)")]
+    #[error("«{0}» is not a tag (up to 128 letters, digits, _ . -, neither . nor - first){hint}", hint = hint(.0))]
     Tag(String),
     /// The digest is malformed.
     #[error("is not the name of an image: «{0}» is not a digest (sha256: and 64 hexadecimal digits)")]
@@ -115,9 +126,17 @@ pub enum ImageError {
     /// A repository was asked for, and this says more.
     #[error("must be a repository: leave the tag or digest out")]
     NotARepository,
+    /// A repository was asked for, and this names no registry.
+    #[error("must be a repository with its registry, as in registry.example/team/web")]
+    NoRegistry,
     /// It is too long.
     #[error("must not be longer than 512 bytes")]
     TooLong,
+}
+
+/// What to say of a placeholder where none is filled.
+fn hint(text: &str) -> &'static str {
+    if text.contains("$(") { ": tags hold no placeholders" } else { "" }
 }
 
 impl FromStr for Digest {
@@ -285,6 +304,12 @@ mod tests {
             assert!(text.parse::<Reference>().is_err(), "{text:?}");
         }
         assert_eq!("r.example/a:1".parse::<Repository>(), Err(ImageError::NotARepository));
+        assert_eq!(Repository::written("web"), Err(ImageError::NoRegistry));
+        let tag = "$(source.revision)".parse::<Tag>().unwrap_err().to_string();
+        assert!(
+            tag.starts_with("«$(source.revision)» is not a tag") && tag.ends_with("tags hold no placeholders"),
+            "{tag}"
+        );
     }
 
     proptest! {

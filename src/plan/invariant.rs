@@ -44,10 +44,15 @@ fn of_all(conditions: &[Condition], observed: i64, generation: i64) -> Vec<&'sta
         let condition = conditions.iter().find(|each| each.type_ == kind.to_string())?;
         Reason::ALL.iter().find(|reason| reason.to_string() == condition.reason).map(|reason| reason.class())
     };
+    let up_to_date = conditions.iter().find(|each| each.type_ == ConditionType::UpToDate.to_string());
+    let is_held = up_to_date.is_some_and(|each| each.reason == Reason::Suspended.to_string());
     let (reconciling, stalled) = (is_true(ConditionType::Reconciling), is_true(ConditionType::Stalled));
     let rules = [
         (types.len() == conditions.len(), "no type is there twice"),
-        (status(ConditionType::Ready).is_some(), "Ready is always there"),
+        (
+            status(ConditionType::Ready).is_some() || is_held,
+            "Ready is always there, unless all that is left is held by suspend",
+        ),
         (!(reconciling && stalled), "Reconciling and Stalled are never there together"),
         (
             reconciling == (status(ConditionType::Ready) == Some("Unknown")),

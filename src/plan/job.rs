@@ -3,13 +3,13 @@
 //! Everything is filled in: it holds no placeholder. It holds no secret value either: those are in files
 //! ([`super::recipe::SecretFile`]), each in the one container that needs it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::ByteString;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::recipe::Steps;
+use super::{path::SourcePath, recipe::Steps};
 use crate::api::profile::Engine;
 
 /// The number of the form that this program writes and reads.
@@ -57,6 +57,9 @@ pub struct Job {
     pub revision: String,
     /// The hash of the files that decide the result.
     pub files: String,
+    /// The files that are used, by paths as those of the steps; none: all of the source.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub uses: BTreeSet<SourcePath>,
     /// What it is built on; absent where the build brings its own base.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,

@@ -8,7 +8,7 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{failure::Failure, retry};
+use super::{failure::Failure, git::Obstacle, retry};
 use crate::api::{chain::Lookup, condition::Class};
 
 /// Something to ask.
@@ -43,6 +43,22 @@ pub enum Subject {
         /// The profile whose settings say how registries are reached.
         profile: String,
     },
+    /// Where published tags lead. It is about one move of them: what was seen before the next one says nothing of
+    /// that.
+    Tags {
+        /// The repository.
+        repository: String,
+        /// The tags.
+        tags: BTreeSet<String>,
+        /// The digest that they were moved to.
+        digest: String,
+        /// When they were moved there, as it was written down.
+        moved: Option<Timestamp>,
+        /// The profile whose settings say how registries are reached.
+        profile: String,
+        /// The Secret of the publication, in the namespace of the chain.
+        secret: Option<String>,
+    },
 }
 
 impl Subject {
@@ -51,8 +67,23 @@ impl Subject {
     pub fn profile(&self) -> Option<&str> {
         match self {
             Self::Git { .. } => None,
-            Self::Image { profile, .. } | Self::Artifact { profile, .. } => Some(profile),
+            Self::Image { profile, .. } | Self::Artifact { profile, .. } | Self::Tags { profile, .. } => Some(profile),
         }
+    }
+
+    /// The Secret of the chain's namespace that is used for it.
+    #[must_use]
+    pub fn secret(&self) -> Option<&str> {
+        match self {
+            Self::Git { secret, .. } | Self::Image { secret, .. } | Self::Tags { secret, .. } => secret.as_deref(),
+            Self::Artifact { .. } => None,
+        }
+    }
+
+    /// Whether nobody waits for the answer: what is decided without it is right, too.
+    #[must_use]
+    pub const fn is_check(&self) -> bool {
+        matches!(self, Self::Tags { .. })
     }
 
     /// What it is about, as it stands in a status.
@@ -62,6 +93,7 @@ impl Subject {
             Self::Git { url, revision, .. } => format!("git {url} {revision}"),
             Self::Image { reference, platform, .. } => format!("image {reference} {platform}"),
             Self::Artifact { reference, .. } => format!("artifact {reference}"),
+            Self::Tags { repository, .. } => format!("tags {repository}"),
         }
     }
 }
@@ -75,11 +107,24 @@ pub enum Found {
         commit: String,
         /// The ID of the object by path; absent where the commit has none.
         objects: BTreeMap<String, String>,
+        /// Why some of the paths have none, where that is known.
+        obstacles: BTreeMap<String, Obstacle>,
     },
     /// A digest.
     Digest(String),
     /// Whether it is there.
     Presence(bool),
+    /// The tags that lead elsewhere.
+    Strays(Vec<Stray>),
+}
+
+/// A tag that does not lead where it was moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// The tag.
+    pub tag: String,
+    /// The digest that it leads to; `None` if it is gone.
+    pub leads_to: Option<String>,
 }
 
 /// An answer.
@@ -98,7 +143,7 @@ impl Answer {
     fn is_of(&self, found: &str) -> bool {
         match &self.result {
             Ok(Found::Commit { commit: text, .. } | Found::Digest(text)) => text == found,
-            Ok(Found::Presence(_)) | Err(_) => false,
+            Ok(Found::Presence(_) | Found::Strays(_)) | Err(_) => false,
         }
     }
 
@@ -108,11 +153,25 @@ impl Answer {
     pub fn expires(&self, interval: Option<Duration>) -> Option<Timestamp> {
         let again = match &self.result {
             Err(failure) if failure.reason.class() == Class::Infrastructure => Some(retry::pause(self.failures)),
-            Err(_) => Some(interval.map_or(retry::LONGEST, |interval| interval.min(retry::LONGEST))),
+            Err(_) => Some(refusal_pause(interval)),
             Ok(_) => interval,
         };
         self.at.checked_add(again?).ok()
     }
+}
+
+/// How long what is refused, or not there, is left alone.
+fn refusal_pause(interval: Option<Duration>) -> Duration {
+    interval.map_or(retry::LONGEST, |interval| interval.min(retry::LONGEST))
+}
+
+/// What a commit has at the paths that were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Objects<'a> {
+    /// The IDs of the objects; absent where there is none.
+    pub objects: &'a BTreeMap<String, String>,
+    /// Why some of the paths have none.
+    pub obstacles: &'a BTreeMap<String, Obstacle>,
 }
 
 /// What is known of a subject.
@@ -195,15 +254,11 @@ impl<'a> Knowledge<'a> {
 
     /// The commit of a git source and, where they were asked for just now, the objects of its paths. A commit
     /// that is remembered is of use only where what its files hold is remembered too.
-    pub fn commit(
-        &mut self,
-        subject: &Subject,
-        files_are_known: bool,
-    ) -> Known<(String, Option<&'a BTreeMap<String, String>>)> {
+    pub fn commit(&mut self, subject: &Subject, files_are_known: bool) -> Known<(String, Option<Objects<'a>>)> {
         match self.ask_beside(subject, files_are_known) {
-            (Some(Answer { result: Ok(Found::Commit { commit, objects }), at, .. }), _) => {
+            (Some(Answer { result: Ok(Found::Commit { commit, objects, obstacles }), at, .. }), _) => {
                 self.keep(subject, commit, *at);
-                Known::Value((commit.clone(), Some(objects)))
+                Known::Value((commit.clone(), Some(Objects { objects, obstacles })))
             }
             (answer, Some(old)) => self.fall_back(answer, old, subject).map(|commit| (commit, None)),
             (Some(Answer { result: Err(failure), .. }), None) => Known::Failed(failure.clone()),
@@ -217,6 +272,25 @@ impl<'a> Knowledge<'a> {
             Some(Answer { result: Ok(Found::Presence(there)), .. }) => Known::Value(*there),
             Some(Answer { result: Err(failure), .. }) => Known::Failed(failure.clone()),
             _ => Known::Pending,
+        }
+    }
+
+    /// Which published tags lead elsewhere, and when that was seen; nothing where nobody has looked yet, or the registry
+    /// did not say. They are looked for as often as all else, the first time an interval after they were moved;
+    /// `again`: now, for a changed object or a new request. Without an interval, whoever begins looks once at what others
+    /// have moved.
+    pub fn strays(&mut self, subject: &Subject, moved: Timestamp, again: bool) -> Option<(&'a [Stray], Timestamp)> {
+        let answer = self.answers.get(subject);
+        let expires = match (answer, self.interval) {
+            (Some(answer), interval) => answer.expires(interval),
+            (None, _) if again => Some(Timestamp::MIN),
+            (None, Some(interval)) => moved.max(self.since).checked_add(interval).ok(),
+            (None, None) => (moved < self.since).then_some(Timestamp::MIN),
+        };
+        self.ask_at(subject, expires);
+        match answer {
+            Some(Answer { result: Ok(Found::Strays(strays)), at, .. }) => Some((strays, *at)),
+            _ => None,
         }
     }
 
@@ -238,14 +312,24 @@ impl<'a> Knowledge<'a> {
             (None, Some(old)) => self.interval.and_then(|interval| old.at.0.max(self.since).checked_add(interval).ok()),
             (None, None) => Some(Timestamp::MIN),
         };
-        match expires {
-            Some(expires) if expires <= self.now => {
-                self.wanted.insert(subject.clone());
-            }
-            Some(expires) => self.wake = Some(self.wake.map_or(expires, |wake| wake.min(expires))),
+        self.ask_at(subject, expires);
+        (answer, old)
+    }
+
+    /// Asks for a subject again as if what was found had been refused: it is of no use as it is.
+    pub fn reject(&mut self, subject: &Subject) {
+        let pause = refusal_pause(self.interval);
+        let again = self.answers.get(subject).and_then(|answer| answer.at.checked_add(pause).ok());
+        self.ask_at(subject, again);
+    }
+
+    /// Notes when a subject is to be asked for.
+    fn ask_at(&mut self, subject: &Subject, time: Option<Timestamp>) {
+        match time {
+            Some(time) if time <= self.now => drop(self.wanted.insert(subject.clone())),
+            Some(time) => self.wake = Some(self.wake.map_or(time, |wake| wake.min(time))),
             None => {}
         }
-        (answer, old)
     }
 
     /// What was known before stands while the server does not answer; what it refuses does not.

@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::api::common::{ABSOLUTE_PATH, CHARACTER_OF_PATH, ESCAPING_PATH};
+
 /// A path that stays inside the source, as text: relative, with `/` between parts of which none is `.`,
 /// `..` or empty. Links inside the source may still lead out: the runner looks at those.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,13 +45,13 @@ pub enum PathError {
     #[error("must not be longer than 512 characters")]
     TooLong,
     /// It begins with a slash.
-    #[error("must be relative to the source: leave the / in front out")]
+    #[error("{ABSOLUTE_PATH}")]
     Absolute,
     /// One of its parts is empty, `.` or `..`.
-    #[error("must stay inside the source: none of its parts may be empty, . or ..")]
+    #[error("{ESCAPING_PATH}")]
     Escapes,
     /// It holds a character that no part of a path may hold.
-    #[error("must not hold a backslash or a control character")]
+    #[error("{CHARACTER_OF_PATH}")]
     Character,
 }
 
@@ -78,6 +80,12 @@ impl Location {
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.path().map_or(".", SourcePath::as_str)
+    }
+
+    /// What it is below the root: nothing for the root itself.
+    #[must_use]
+    pub fn below_root(&self) -> &str {
+        self.path().map_or("", SourcePath::as_str)
     }
 
     /// The path below the root; `None`: the root itself.

@@ -125,6 +125,12 @@ impl Template {
         })
     }
 
+    /// The value, if it has no placeholder.
+    #[must_use]
+    pub fn plain(&self) -> Option<String> {
+        self.placeholders().next().is_none().then(|| self.fill(|_| ""))
+    }
+
     /// The value with something put in for each placeholder. What is put in is not read again.
     pub fn fill<'v>(&self, value: impl Fn(Placeholder) -> &'v str) -> String {
         let parts = self.0.iter().map(|piece| match piece {

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     failure::Failure,
+    git::Obstacle,
     image::Reference,
     key::{Ingredients, Key, fingerprint},
-    lookup::{Knowledge, Known, Subject},
+    lookup::{Knowledge, Known, Objects, Subject},
     path::SourcePath,
-    recipe::{Recipe, Source},
+    recipe::{Needed, Recipe, Source},
+    tree::{is_below, is_used, of_submodule},
     valid::ValidProfile,
 };
 use crate::api::{build::Inputs, condition::Reason};
@@ -80,6 +82,9 @@ impl<'a> GitSubjects<'a> {
             if let Source::Git { url, revision, secret, directory } = &recipe.source {
                 let paths = paths.entry((url, revision, secret.as_deref())).or_default();
                 paths.extend(deciding(recipe, directory.as_ref()).into_values());
+                let needs = recipe.steps.needs();
+                let needed = needs.iter().flat_map(Needed::paths);
+                paths.extend(needed.map(|path| in_repository(path, directory.as_ref())));
             }
         }
         let subject = |(place, paths): ((&'a str, &'a str, Option<&'a str>), BTreeSet<String>)| {
@@ -92,12 +97,16 @@ impl<'a> GitSubjects<'a> {
 
 /// The paths that decide a recipe's result, as they are in the repository, by what they are in the source.
 fn deciding(recipe: &Recipe, directory: Option<&SourcePath>) -> BTreeMap<String, String> {
-    let directory = directory.map_or("", SourcePath::as_str);
     if recipe.paths.is_empty() {
-        return BTreeMap::from([(String::new(), directory.to_owned())]);
+        return BTreeMap::from([(String::new(), in_repository("", directory))]);
     }
-    let join = |path: &SourcePath| if directory.is_empty() { path.to_string() } else { format!("{directory}/{path}") };
-    recipe.paths.iter().map(|path| (path.to_string(), join(path))).collect()
+    recipe.paths.iter().map(|path| (path.to_string(), in_repository(path.as_str(), directory))).collect()
+}
+
+/// A path of a recipe as it is in the repository.
+fn in_repository(path: &str, directory: Option<&SourcePath>) -> String {
+    let folder = directory.map(SourcePath::as_str);
+    folder.into_iter().chain([path]).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
 }
 
 /// The hash of some files or folders, each with the hash of its content.
@@ -131,8 +140,13 @@ pub fn files(
                 return Known::Pending;
             };
             match knowledge.commit(subject, remembered.is_some()) {
-                Known::Value((commit, Some(objects))) => of_commit(recipe, directory.as_ref(), url, commit, objects),
-
+                Known::Value((commit, Some(objects))) => {
+                    let files = of_commit(recipe, directory.as_ref(), url, commit, objects);
+                    if matches!(files, Known::Failed(_)) {
+                        knowledge.reject(subject);
+                    }
+                    files
+                }
                 Known::Value((revision, None)) => {
                     remembered.map_or(Known::Pending, |hash| Known::Value(Files { revision, hash: hash.to_owned() }))
                 }
@@ -157,13 +171,14 @@ fn config_map(recipe: &Recipe, name: &str, fact: Option<&ConfigMapFact>) -> Know
 
 /// The files of a source that is a list of entries with their hashes.
 fn of_entries(recipe: &Recipe, entries: &BTreeMap<String, String>, place: (Reason, &str)) -> Known<Files> {
-    let inside = |path: &SourcePath, key: &str| {
-        key.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    if let Some(missing) = recipe.paths.iter().find(|path| !entries.keys().any(|key| inside(path, key))) {
-        return failed(place.0, format!("{} has no «{missing}»", place.1));
+    let has = |path: &str| entries.keys().any(|key| is_below(key, path));
+    if let Some(missing) = recipe.paths.iter().find(|path| !has(path.as_str())) {
+        return failed(place.0, format!("{} has no «{missing}»: correct paths, or add it", place.1));
     }
-    let decides = |key: &str| recipe.paths.is_empty() || recipe.paths.iter().any(|path| inside(path, key));
+    if let Some(needed) = recipe.steps.needs().into_iter().find(|needed| !needed.paths().any(has)) {
+        return failed(place.0, format!("{} has no «{}»: correct {}, or add it", place.1, needed.path, needed.field));
+    }
+    let decides = |key: &str| is_used(key, &recipe.paths);
     let all: BTreeMap<&str, &str> = entries.iter().map(|(key, hash)| (key.as_str(), hash.as_str())).collect();
     let deciding = all.iter().filter(|(key, _)| decides(key)).map(|(key, hash)| (*key, *hash)).collect();
     Known::Value(Files { revision: files_hash(&all), hash: files_hash(&deciding) })
@@ -174,16 +189,40 @@ fn of_commit(
     directory: Option<&SourcePath>,
     url: &str,
     commit: String,
-    objects: &BTreeMap<String, String>,
+    found: Objects<'_>,
 ) -> Known<Files> {
+    let place = format!("the commit {} of {url}", commit.get(..12).unwrap_or(&commit));
     let paths = deciding(recipe, directory);
-    if let Some(missing) = paths.values().find(|path| !objects.contains_key(*path)) {
-        let short = commit.get(..12).unwrap_or(&commit);
-        return failed(Reason::RevisionNotFound, format!("«{missing}» is not in the commit {short} of {url}"));
+    if let Some(missing) = paths.values().find(|path| !found.objects.contains_key(*path)) {
+        return Known::Failed(absent(missing, found.obstacles.get(missing), &place, "correct paths or the source"));
     }
-    let contents = paths.iter().filter_map(|(path, full)| Some((path.as_str(), objects.get(full)?.as_str())));
+    // Where a link leads is seen when the files are there.
+    let may_be = |path: &str| {
+        let path = in_repository(path, directory);
+        found.objects.contains_key(&path) || matches!(found.obstacles.get(&path), Some(Obstacle::Link(_)))
+    };
+    if let Some(needed) = recipe.steps.needs().into_iter().find(|needed| !needed.paths().any(may_be)) {
+        let path = in_repository(&needed.path, directory);
+        let what_to_do = format!("correct {}", needed.field);
+        return Known::Failed(absent(&path, found.obstacles.get(&path), &place, &what_to_do));
+    }
+    let contents = paths.iter().filter_map(|(path, full)| Some((path.as_str(), found.objects.get(full)?.as_str())));
     let hash = files_hash(&contents.collect());
     Known::Value(Files { revision: commit, hash })
+}
+
+/// Why a commit has nothing at a path, and what to do.
+fn absent(path: &str, obstacle: Option<&Obstacle>, place: &str, what_to_do: &str) -> Failure {
+    match obstacle {
+        Some(Obstacle::Submodule(at)) => Failure::new(Reason::SubmoduleNotFetched, of_submodule(path, at)),
+        Some(Obstacle::Link(at)) => Failure::new(
+            Reason::RevisionNotFound,
+            format!("«{path}» is behind the link «{at}» in {place}: name in paths where the link leads"),
+        ),
+        None => {
+            Failure::new(Reason::RevisionNotFound, format!("«{path}» is not in {place}: {what_to_do}, or commit it"))
+        }
+    }
 }
 
 /// An image as repository@digest.

@@ -67,14 +67,22 @@ impl<'a> Conditions<'a> {
         match reason.class() {
             Class::Success => self.set(ConditionType::Ready, Truth::True, reason, message),
             Class::Progress | Class::Infrastructure if reason != Reason::InfrastructureRetriesExhausted => {
-                self.set(ConditionType::Ready, Truth::Unknown, reason, message);
-                self.set(ConditionType::Reconciling, Truth::True, reason, message);
+                self.at_work(reason, message);
             }
-            _ => {
-                self.set(ConditionType::Ready, Truth::False, reason, message);
-                self.set(ConditionType::Stalled, Truth::True, reason, message);
-            }
+            _ => self.stalled(reason, message),
         }
+    }
+
+    /// Sets `Ready` of what goes on by itself, whatever the class of the reason.
+    pub fn at_work(&mut self, reason: Reason, message: &str) {
+        self.set(ConditionType::Ready, Truth::Unknown, reason, message);
+        self.set(ConditionType::Reconciling, Truth::True, reason, message);
+    }
+
+    /// Sets `Ready` of what needs somebody.
+    pub fn stalled(&mut self, reason: Reason, message: &str) {
+        self.set(ConditionType::Ready, Truth::False, reason, message);
+        self.set(ConditionType::Stalled, Truth::True, reason, message);
     }
 
     /// The conditions, in a fixed order.

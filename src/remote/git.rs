@@ -23,16 +23,19 @@ pub use self::{
 use self::{
     error::Failure,
     revision::{Wanted, is_hash, names},
-    workplace::{Content, Workplace, fetched, objects},
+    workplace::{Content, Objects, Workplace, fetched, objects},
 };
+use crate::plan::git::Obstacle;
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The hash of the commit.
     pub commit: String,
-    /// The object IDs of the paths; `None` where the commit has nothing at a path.
+    /// The object IDs of the paths; `None` where the commit has nothing at a path, or nothing that is fetched.
     pub objects: BTreeMap<String, Option<String>>,
+    /// Why the commit has nothing at some of these paths.
+    pub obstacles: BTreeMap<String, Obstacle>,
 }
 
 /// Looks up a revision and the objects at paths of it. A branch wins over a tag of the same name, as with
@@ -84,8 +87,8 @@ async fn unpack(workplace: &Workplace, query: &Query, folder: &Path, repository:
 async fn find(workplace: &Workplace, query: &Query) -> Result<Found, Failure> {
     let wanted = wanted(workplace, query).await?;
     let commit = fetched(workplace, query, &wanted, Content::Names).await?;
-    let objects = objects(workplace, &commit, &query.paths).await?;
-    Ok(Found { commit, objects })
+    let Objects { objects, obstacles } = objects(workplace, &commit, &query.paths).await?;
+    Ok(Found { commit, objects, obstacles })
 }
 
 async fn wanted(workplace: &Workplace, query: &Query) -> Result<Wanted, Failure> {

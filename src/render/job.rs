@@ -24,6 +24,7 @@ impl Attempt<'_> {
             source: self.source(),
             revision: self.inputs.revision.clone(),
             files: self.inputs.files.clone(),
+            uses: recipe.used_paths(),
             parent: self.parent(),
             steps: recipe.steps.fill(&values),
             engine: self.inputs.container_engine,

@@ -319,7 +319,7 @@ fn requeue(plan: &Plan, checked: &Checked, taken: bool) -> Requeue {
         Some(Gate::Closed(Failure { reason: Reason::Suspended | Reason::WaitingForSlot, .. })) => {
             Requeue::at(plan.wake)
         }
-        Some(Gate::Closed(_)) => Requeue::After(AGAIN),
+        Some(Gate::Closed(_)) => Requeue::at(plan.wake).within(AGAIN),
         _ if taken => Requeue::After(REFUSED),
         _ => Requeue::at(plan.wake),
     }

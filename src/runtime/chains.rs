@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use kube::{Api, ResourceExt};
+use kube::{Api, ResourceExt, api::ListParams};
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
@@ -18,10 +18,15 @@ use super::{
     worker::{Reconcile, Requeue},
 };
 use crate::{
-    api::{build::ImageBuild, chain::ImageChain},
+    api::{
+        CHAIN_LABEL,
+        build::ImageBuild,
+        chain::{ImageChain, ImageChainStatus},
+    },
     plan::{
         access,
-        chain::{Action, Plan, Promotion},
+        chain::{Action, BuildFacts, Correction, Plan, Promotion, is_past},
+        event,
         lookup::{Found, Subject},
         name,
     },
@@ -59,15 +64,17 @@ impl Chains {
             self.ask(chain, &scope, &plan.lookups).await;
             plan = decide(context, chain, &scope);
         }
-        let mut acted = false;
-        let mut promotions = Vec::new();
-        for action in std::mem::take(&mut plan.actions) {
-            acted = true;
+        let actions = std::mem::take(&mut plan.actions);
+        let acted = !actions.is_empty();
+        let (mut promotions, mut corrections) = (Vec::new(), Vec::new());
+        for action in actions {
             match action {
                 Action::Promote(promotion) => promotions.push(promotion),
+                Action::PutBack(correction) => corrections.push(correction),
                 action => self.act(chain, action).await?,
             }
         }
+        promotions.extend(self.confirmed(chain, corrections).await?);
         self.promote(chain, &scope, promotions).await;
         if acted {
             plan = decide(context, chain, &scope);
@@ -89,7 +96,12 @@ impl Chains {
     }
 
     fn is_under_way(&self, scope: &Scope, action: &Action) -> bool {
-        matches!(action, Action::Promote(promotion) if self.0.remote.promotions.is_running(scope, promotion))
+        match action {
+            Action::Promote(promotion) | Action::PutBack(Correction { promotion, .. }) => {
+                self.0.remote.promotions.is_running(scope, promotion)
+            }
+            _ => false,
+        }
     }
 
     async fn act(&self, chain: &ImageChain, action: Action) -> Result<(), Error> {
@@ -112,7 +124,7 @@ impl Chains {
                 context.writer.supersede(&namespace, &name, &uid, &message).await
             }
             Action::DeleteBuild { name, uid } => self.delete(&Key::new(&namespace, &name), &uid).await,
-            Action::Promote(_) => Ok(()),
+            Action::Promote(_) | Action::PutBack(_) => Ok(()),
         }
     }
 
@@ -137,13 +149,30 @@ impl Chains {
         }
     }
 
-    /// Asks, and waits a moment for the answers.
+    /// Asks, and waits a moment for the answers that somebody waits for.
     async fn ask(&self, chain: &Arc<ImageChain>, scope: &Scope, subjects: &[Subject]) {
         let new = subjects.iter().filter(|subject| self.0.remote.answers.begin(scope, subject));
-        wait(new.map(|subject| {
-            tokio::spawn(look_up(Arc::clone(&self.0), Arc::clone(chain), scope.clone(), subject.clone()))
-        }))
-        .await;
+        let asked: Vec<_> = new
+            .map(|subject| {
+                let look = look_up(Arc::clone(&self.0), Arc::clone(chain), scope.clone(), subject.clone());
+                (subject.is_check(), tokio::spawn(look))
+            })
+            .collect();
+        wait(asked.into_iter().filter(|(is_check, _)| !is_check).map(|(_, task)| task)).await;
+    }
+
+    /// The corrections that a live read of the chain's builds confirms: a replica that has just begun to lead may not see
+    /// yet what the one before has built, and published as its last deed.
+    async fn confirmed(&self, chain: &ImageChain, corrections: Vec<Correction>) -> Result<Vec<Promotion>, Error> {
+        if corrections.is_empty() {
+            return Ok(Vec::new());
+        }
+        let builds: Api<ImageBuild> = Api::namespaced(self.0.client.clone(), &chain.namespace().unwrap_or_default());
+        let of_chain = ListParams::default().labels(&format!("{CHAIN_LABEL}={}", chain.name_any()));
+        let live = builds.list(&of_chain).await?;
+        let live: Vec<_> = live.items.iter().filter_map(BuildFacts::of).collect();
+        let confirmed = corrections.into_iter().filter(|correction| correction.stands_in(&live));
+        Ok(confirmed.map(|correction| correction.promotion).collect())
     }
 
     /// Moves tags, and waits a moment for the end of that. The chain is read once for all of them: it may have
@@ -166,6 +195,15 @@ impl Chains {
         wait(new.into_iter().map(move_tags)).await;
     }
 
+    /// Tells the events of a status that was written.
+    fn tell(&self, previous: Option<&ImageChainStatus>, next: &ImageChainStatus, chain: &ImageChain) {
+        let events = event::of_chain(&previous.cloned().unwrap_or_default(), next);
+        if !events.is_empty() {
+            let (writer, chain) = (self.0.writer.clone(), chain.clone());
+            tokio::spawn(async move { writer.tell(&chain, &events).await });
+        }
+    }
+
     async fn write_status(&self, chain: &ImageChain, scope: &Scope, plan: &Plan) -> Result<(), Error> {
         let context = &self.0;
         let chains: Api<ImageChain> = Api::namespaced(context.client.clone(), &chain.namespace().unwrap_or_default());
@@ -174,6 +212,8 @@ impl Chains {
         // promotion must be made again.
         context.remote.promotions.forget(scope, |_, answer| answer.result == Ok(Found::Presence(true)));
         if let Some(written) = written? {
+            context.remote.answers.forget(scope, |subject, _| is_past(subject, &plan.status));
+            self.tell(chain.status.as_ref(), &plan.status, &written);
             context.queues.enqueue_dependents(&context.stores, &written);
             context.stores.chains.wrote(chain.resource_version().as_deref(), written);
             context.queues.enqueue_rivals(&context.stores, &Key::of(chain));

@@ -1,14 +1,14 @@
 //! Which tags chains claim, by chain and by tag: each chain asks for its rivals, and there may be thousands.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use super::store::Key;
 use crate::plan::{
-    chain::{Claim, taken},
+    chain::{Claim, Owner, taken},
     recipe::OutputKey,
 };
 
@@ -45,9 +45,9 @@ impl Claims {
         rivals
     }
 
-    /// The tags of a claim that belong to other chains.
+    /// The tags of a claim that belong to other chains, and to which.
     #[must_use]
-    pub fn taken(&self, own: &Claim) -> BTreeSet<OutputKey> {
+    pub fn taken(&self, own: &Claim) -> BTreeMap<OutputKey, Owner> {
         let inner = self.lock();
         let rivals: BTreeSet<&Key> = own.tags.iter().flat_map(|tag| inner.claiming(tag)).collect();
         taken(own, rivals.into_iter().filter_map(|key| inner.of.get(key)))
@@ -97,7 +97,9 @@ mod tests {
     fn claim(uid: &str, tags: &[&str]) -> Claim {
         let repository: Repository = "r.example/web".parse().unwrap();
         let tags = tags.iter().map(|tag| OutputKey::Tag(repository.clone(), tag.parse().unwrap())).collect();
-        Claim { created: Timestamp::UNIX_EPOCH, uid: uid.to_owned(), tags, held: BTreeSet::new() }
+        let (namespace, name) = ("n".to_owned(), uid.to_owned());
+        let created = Timestamp::UNIX_EPOCH;
+        Claim { namespace, name, created, uid: uid.to_owned(), tags, held: BTreeSet::new() }
     }
 
     fn note(claims: &Claims, name: &str, tags: Option<&[&str]>) -> Vec<String> {

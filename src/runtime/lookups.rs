@@ -26,7 +26,7 @@ use crate::{
         chain::Promotion,
         failure::Failure,
         image::{Digest, Reference, Repository, Tag},
-        lookup::{Found, Subject},
+        lookup::{Found, Stray, Subject},
         recipe::Destination,
         resolve::of_reference,
         valid::ValidProfile,
@@ -39,6 +39,9 @@ use crate::{
 
 /// So many look-ups and promotions run at once.
 const AT_ONCE: usize = 16;
+/// So many repositories are asked at once where their tags lead: nobody waits for that, and it is asked for every chain
+/// in each of its intervals.
+const CHECKS_AT_ONCE: usize = 4;
 
 /// What does them.
 pub struct Lookups {
@@ -48,6 +51,7 @@ pub struct Lookups {
     /// A client for each profile, with the settings that it was made with.
     registries: Mutex<HashMap<String, (String, Registry)>>,
     places: Semaphore,
+    checks: Semaphore,
 }
 
 impl fmt::Debug for Lookups {
@@ -61,12 +65,14 @@ impl Lookups {
     #[must_use]
     pub fn new(reader: Reader, scratch: PathBuf) -> Self {
         let git = git::Settings::new(scratch);
-        Self { reader, git, registries: Mutex::default(), places: Semaphore::new(AT_ONCE) }
+        let (places, checks) = (Semaphore::new(AT_ONCE), Semaphore::new(CHECKS_AT_ONCE));
+        Self { reader, git, registries: Mutex::default(), places, checks }
     }
 
     /// Finds out about a subject, in the name of a namespace. `profile` is the subject's, where it names one.
     pub async fn find(&self, namespace: &str, subject: &Subject, profile: Option<&ValidProfile>) -> Answered {
-        let Ok(_place) = self.places.acquire().await else { return Used::without_secret(Err(gone())) };
+        let places = if subject.is_check() { &self.checks } else { &self.places };
+        let Ok(_place) = places.acquire().await else { return Used::without_secret(Err(gone())) };
         match subject {
             Subject::Git { url, revision, secret, paths } => {
                 answered(self.commit(namespace, (url, revision), secret.as_deref(), paths.clone()).await)
@@ -76,6 +82,10 @@ impl Lookups {
             }
             Subject::Artifact { reference, profile: name } => {
                 Used::without_secret(self.presence(reference, (name, profile)).await)
+            }
+            Subject::Tags { repository, tags, digest, profile: name, secret, .. } => {
+                let wanted = (repository.as_str(), tags, digest.as_str());
+                answered(self.strays(namespace, wanted, (name, profile), secret.as_deref()).await)
             }
         }
     }
@@ -89,11 +99,13 @@ impl Lookups {
     ) -> Result<Answered, Used<Failure>> {
         let Used { outcome: credentials, secret_version } = self.reader.git(namespace, secret, url).await?;
         let query = git::Query::new(url, revision, paths, credentials);
-        let query = query.map_err(|message| Failure::new(Reason::SpecInvalid, message))?.with_secret_name(secret);
+        let query = query
+            .map_err(|wrong| Failure::new(Reason::SpecInvalid, format!("source.git {wrong}")))?
+            .with_secret_name(secret);
         let outcome = match git::look_up(&query, &self.git).await {
-            Ok(git::Found { commit, objects }) => {
+            Ok(git::Found { commit, objects, obstacles }) => {
                 let objects = objects.into_iter().filter_map(|(path, id)| Some((path, id?))).collect();
-                Ok(Found::Commit { commit, objects })
+                Ok(Found::Commit { commit, objects, obstacles })
             }
             Err(error) => Err(Failure::new(error.reason(), error.to_string())),
         };
@@ -124,6 +136,27 @@ impl Lookups {
         there.map(Found::Presence).map_err(|error| failure(&error))
     }
 
+    async fn strays(
+        &self,
+        namespace: &str,
+        (repository, tags, digest): (&str, &BTreeSet<String>, &str),
+        profile: (&str, Option<&ValidProfile>),
+        secret: Option<&str>,
+    ) -> Result<Answered, Used<Failure>> {
+        let registry = self.registry(profile).await?;
+        let Used { outcome: credentials, secret_version } = self.reader.registry(namespace, secret).await?;
+        let credentials = credentials.with_secret_name(secret);
+        let (repository, digest) = (parsed::<Repository>(repository)?, parsed::<Digest>(digest)?);
+        let tags = tags.iter().map(|tag| parsed(tag)).collect::<Result<_, _>>()?;
+        let strays = registry.strays(&repository, &tags, &digest, &credentials).await;
+        let stray = |(tag, leads_to): (Tag, Option<Digest>)| Stray {
+            tag: tag.to_string(),
+            leads_to: leads_to.map(|digest| digest.to_string()),
+        };
+        let found = strays.map(|strays| Found::Strays(strays.into_iter().map(stray).collect()));
+        Ok(Used { outcome: found.map_err(|error| failure(&error)), secret_version })
+    }
+
     /// Moves tags to a verified image. The answer is whether that was there.
     pub async fn promote(&self, namespace: &str, wanted: &Promotion, profile: Option<&ValidProfile>) -> Answered {
         let Ok(_place) = self.places.acquire().await else { return Used::without_secret(Err(gone())) };
@@ -145,16 +178,25 @@ impl Lookups {
         // its credentials are those of the profile, and not the ones that the promotion names.
         let source = if staged { self.staging(profile).await? } else { target.clone() };
         let from: Reference = parsed(&wanted.staged)?;
-        let promotion = registry::Promotion {
+        let target = target.with_secret_name(secret);
+        let staged = registry::Promotion {
             source: &from.repository,
             digest: &parsed::<Digest>(of_reference(&wanted.staged))?,
             image: &parsed::<Digest>(&wanted.content)?,
             target: &tags.repository,
             tags: &tags.tags,
             source_credentials: &source,
-            target_credentials: &target.with_secret_name(secret),
+            target_credentials: &target,
         };
-        let outcome = match registry.promote(&promotion).await {
+        let outcome = match registry.promote(&staged).await {
+            // What was published once is there under its digest still, whatever became of the staging repository.
+            Err(registry::Error::Gone { .. }) if from.repository != tags.repository => {
+                let published = registry::Promotion { source: &tags.repository, source_credentials: &target, ..staged };
+                registry.promote(&published).await
+            }
+            outcome => outcome,
+        };
+        let outcome = match outcome {
             Ok(_) => Ok(Found::Presence(true)),
             Err(registry::Error::Gone { .. }) => Ok(Found::Presence(false)),
             Err(error) => Err(failure(&error)),

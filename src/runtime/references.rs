@@ -60,7 +60,7 @@ pub fn forget_mended(context: &Context, chain: &ImageChain, scope: &Scope) {
         // To be allowed to see that there is none is news as well.
         let granted = reason == Reason::AccessNotGranted && !context.stores.named.is_forbidden(&object);
         if granted || now != used {
-            let uses_it = |subject: &Subject| secret_of(subject) == Some(&secret);
+            let uses_it = |subject: &Subject| subject.secret() == Some(&secret);
             context.remote.answers.forget(scope, |subject, answer| answer.result.is_err() && uses_it(subject));
             context.remote.promotions.forget(scope, |promotion, answer| {
                 answer.result.is_err() && promotion.destination.secret() == Some(&secret)
@@ -72,16 +72,9 @@ pub fn forget_mended(context: &Context, chain: &ImageChain, scope: &Scope) {
 /// The Secrets that failed questions used, with the reasons, and the versions that they had.
 fn lacking_secrets(context: &Context, scope: &Scope) -> Vec<(String, Reason, Option<String>)> {
     let asked = context.remote.answers.lacking(scope).into_iter();
-    let asked = asked.filter_map(|(subject, reason, version)| Some((secret_of(&subject)?.to_owned(), reason, version)));
+    let asked = asked.filter_map(|(subject, reason, version)| Some((subject.secret()?.to_owned(), reason, version)));
     let promoted = context.remote.promotions.lacking(scope).into_iter();
     let promoted = promoted
         .filter_map(|(promotion, reason, version)| Some((promotion.destination.secret()?.to_owned(), reason, version)));
     asked.chain(promoted).collect()
-}
-
-fn secret_of(subject: &Subject) -> Option<&str> {
-    match subject {
-        Subject::Git { secret, .. } | Subject::Image { secret, .. } => secret.as_deref(),
-        Subject::Artifact { .. } => None,
-    }
 }

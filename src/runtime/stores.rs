@@ -19,7 +19,7 @@ use crate::{
     api::{BUILD_UID_LABEL, EXECUTION_LABEL, build::ImageBuild, chain::ImageChain, profile::BuildProfile},
     plan::{
         access::{self, Labels},
-        chain::{BuildFacts, Claim},
+        chain::{BuildFacts, Claim, Owner},
         recipe::OutputKey,
         resolve::ProfileFact,
     },
@@ -155,9 +155,9 @@ impl Stores {
         self.claims.note(key, || self.chains.get(key).map(|chain| Claim::of(&chain)))
     }
 
-    /// The tags of a chain that belong to other chains.
+    /// The tags of a chain that belong to other chains, and to which.
     #[must_use]
-    pub fn taken(&self, chain: &ImageChain) -> BTreeSet<OutputKey> {
+    pub fn taken(&self, chain: &ImageChain) -> BTreeMap<OutputKey, Owner> {
         self.claims.taken(&Claim::of(chain))
     }
 

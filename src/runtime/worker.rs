@@ -43,6 +43,12 @@ impl Requeue {
         Self::After(SOON)
     }
 
+    /// The same, but after that pause at the latest.
+    #[must_use]
+    pub fn within(self, pause: Duration) -> Self {
+        Self::After(self.pause().map_or(pause, |own| own.min(pause)))
+    }
+
     fn pause(self) -> Option<Duration> {
         match self {
             Self::Idle => None,

@@ -1,16 +1,18 @@
 //! What would happen to each link of a chain, for somebody who asks before it does.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::{
     api::{
         build::{Cause, CauseKind},
-        chain::{LinkState, LinkStatus},
+        chain::{DriftPolicy, LinkState, LinkStatus},
         condition::Reason,
     },
     plan::{
         chain::{Action, Plan, Scene, decide},
-        recipe::Destination,
+        recipe::{Destination, Origin},
         valid::{ValidChain, ValidLink},
     },
 };
@@ -67,21 +69,43 @@ pub struct Step {
     pub message: Option<String>,
 }
 
+/// What would happen to links of other chains of the namespace that are asked about in the same breath, by chain and link.
+pub type Others = BTreeMap<(String, String), Verdict>;
+
 /// The steps of a chain, in the order of its links, and the plan that they were read from. How many builds
 /// may run at once does not matter here.
 #[must_use]
-pub fn steps(scene: &Scene<'_>) -> (Vec<Step>, Plan) {
+pub fn steps(scene: &Scene<'_>, others: &Others) -> (Vec<Step>, Plan) {
     let chain = ValidChain { parallelism: u32::MAX, ..scene.chain.clone() };
     let plan = decide(&Scene { chain: &chain, ..scene.clone() });
     let mut steps: Vec<Step> = Vec::new();
     for (link, status) in scene.chain.links.iter().zip(&plan.status.links) {
-        let step = step(scene, &plan, link, status, &steps);
+        let step = step(scene, &plan, link, status, &Before { steps: &steps, others });
         steps.push(step);
     }
     (steps, plan)
 }
 
-fn step(scene: &Scene<'_>, plan: &Plan, link: &ValidLink, status: &LinkStatus, before: &[Step]) -> Step {
+/// What is known to happen to other links.
+struct Before<'s> {
+    /// Earlier links of the chain.
+    steps: &'s [Step],
+    others: &'s Others,
+}
+
+impl Before<'_> {
+    /// The link that another one stands on, and what would happen to it.
+    fn below(&self, scene: &Scene<'_>, link: &ValidLink) -> Option<(String, Verdict)> {
+        if let Some(name) = parent(scene, link) {
+            return self.steps.iter().find(|step| step.link == name).map(|step| (name, step.verdict));
+        }
+        let Origin::Chain { chain, link } = &link.recipe.parent.as_ref()?.origin else { return None };
+        let verdict = self.others.get(&(chain.clone(), link.clone()))?;
+        Some((format!("{chain}/{link}"), *verdict))
+    }
+}
+
+fn step(scene: &Scene<'_>, plan: &Plan, link: &ValidLink, status: &LinkStatus, before: &Before<'_>) -> Step {
     let blank = |verdict| Step {
         link: link.name.clone(),
         verdict,
@@ -93,22 +117,28 @@ fn step(scene: &Scene<'_>, plan: &Plan, link: &ValidLink, status: &LinkStatus, b
     if let Some(causes) = causes(plan, &link.name) {
         return Step { causes, reason: None, message: None, ..blank(Verdict::Build) };
     }
+    let after = |name: String| {
+        let causes = vec![Cause { kind: later(scene, &link.name), from: None, to: None }];
+        Step { after: Some(name), causes, reason: None, message: None, ..blank(Verdict::Build) }
+    };
+    let below = before.below(scene, link);
     match status.state {
-        LinkState::Ready => blank(Verdict::UpToDate),
+        // It stands on a link of another chain, whose image is still the earlier one.
+        LinkState::Ready => match below {
+            Some((name, Verdict::Build | Verdict::Running)) => after(name),
+            _ if scene.written.drift == DriftPolicy::Correct && drifted(status) => {
+                Step { message: destination(link), ..blank(Verdict::Publish) }
+            }
+            _ => blank(Verdict::UpToDate),
+        },
         LinkState::Publishing if status.reason == Some(Reason::Promoting) => {
             Step { reason: None, message: destination(link), ..blank(Verdict::Publish) }
         }
         LinkState::Building => blank(Verdict::Running),
-        LinkState::Blocked if status.reason == Some(Reason::WaitingForParent) => {
-            let after = parent(scene, link);
-            match before.iter().find(|step| Some(&step.link) == after.as_ref()).map(|step| step.verdict) {
-                Some(Verdict::Blocked) | None => blank(Verdict::Blocked),
-                Some(_) => {
-                    let causes = vec![Cause { kind: later(scene, &link.name), from: None, to: None }];
-                    Step { after, causes, reason: None, message: None, ..blank(Verdict::Build) }
-                }
-            }
-        }
+        LinkState::Blocked if status.reason == Some(Reason::WaitingForParent) => match below {
+            Some((_, Verdict::Blocked)) | None => blank(Verdict::Blocked),
+            Some((name, _)) => after(name),
+        },
         _ => blank(Verdict::Blocked),
     }
 }
@@ -132,6 +162,11 @@ fn later(scene: &Scene<'_>, link: &str) -> CauseKind {
     let known = scene.builds.values().any(|build| build.link == link)
         || scene.previous.links.iter().any(|each| each.name.0 == link && each.verified.is_some());
     if known { CauseKind::ParentChanged } else { CauseKind::FirstBuild }
+}
+
+/// Whether the operator puts tags of a link back.
+fn drifted(status: &LinkStatus) -> bool {
+    status.published.as_ref().is_some_and(|published| !published.drifted.is_empty())
 }
 
 /// Where a link is published, in words.

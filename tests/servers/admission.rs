@@ -233,6 +233,20 @@ fn accepted() -> Vec<(&'static str, Value)> {
                 json!({"inline": {"files": {"..a/.b/...": "", "ü b": "", "ü".repeat(512): ""}}}),
             ),
         ),
+        (
+            "names of branches that git allows",
+            links(
+                &["fix@login", "feature/#42", "größe", "a+b", "x=y", "(draft)", "50%", "@x", &"ü".repeat(255)]
+                    .iter()
+                    .enumerate()
+                    .map(|(n, revision)| {
+                        let git =
+                            json!({"git": {"url": "https://git.example:8443/~team/box.git", "revision": revision}});
+                        with(link(&format!("l{n}")), "/source", git)
+                    })
+                    .collect::<Vec<_>>(),
+            ),
+        ),
         ("the longest time span", with(chain(), "/spec/links/0/timeouts", json!({"build": "168h", "verify": "0h1s"}))),
         ("a single build", build()),
         (
@@ -371,6 +385,48 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         ("a platform of one word", with(profile(), "/spec/platform", json!("amd64")), "should match"),
         ("a memory of nothing", with(profile(), "/spec/resources", json!({"memory": "0"})), "should match"),
     ];
+    let publish = |field: &str, value: Value| {
+        let image = with(json!({"repository": "r.example/a", "tags": ["1"]}), &format!("/{field}"), value);
+        with(chain(), "/spec/links/0/publish", json!({"image": image}))
+    };
+    cases.extend([
+        (
+            "a short form of ssh",
+            with(chain(), &format!("{GIT}/url"), json!("git@host:team/box.git")),
+            "write git@host:team/box.git as ssh://git@host/team/box.git",
+        ),
+        (
+            "a password in a URL",
+            with(chain(), &format!("{GIT}/url"), json!("https://u:p@host/a")),
+            "must not hold a password",
+        ),
+        (
+            "a query in a URL",
+            with(chain(), &format!("{GIT}/url"), json!("https://host/a?b")),
+            "neither query nor fragment",
+        ),
+        ("a range", with(chain(), &format!("{GIT}/revision"), json!("a..b")), "as git allows them"),
+        ("a reflog", with(chain(), &format!("{GIT}/revision"), json!("main@{1}")), "as git allows them"),
+        (
+            "a pattern",
+            with(chain(), "/spec/links/0/paths", json!(["ansible/**"])),
+            "not patterns: of ansible/** name the folder",
+        ),
+        ("an absolute template", with(chain(), template, json!("/abs")), "leave the / in front out"),
+        ("a template outside", with(chain(), template, json!("../a")), "none of its parts may be empty, . or .."),
+        ("a template with a backslash", with(chain(), template, json!("a\\b")), "must not hold a backslash"),
+        ("a tag with a placeholder", publish("tags", json!(["$(source.revision)"])), "tags hold no placeholders"),
+        (
+            "a repository with a tag",
+            publish("repository", json!("r.example/a:1")),
+            "must be a repository as registry.example/team/web",
+        ),
+        (
+            "an image in upper case",
+            with(chain(), "/spec/links/0/from", json!({"image": "Debian"})),
+            "must be the name of an image, in lower case",
+        ),
+    ]);
     for path in ["../etc", "a/../../b", "/abs", "a\\b", "a//b", "a/", "", ".", "..", "./a", "a/./b", "a\u{0}b", "a\nb"]
     {
         cases.push((
@@ -420,7 +476,18 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         "-c",
         "a b",
         "a\u{0}",
+        "a\u{7f}",
+        "a\u{85}",
         "",
+        "@",
+        "/a",
+        "a^",
+        "a?",
+        "a*",
+        "a[b",
+        "a\\b",
+        "a@{1}",
+        ".a",
         "a~1",
         "a:b",
         "a..b",

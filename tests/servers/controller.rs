@@ -174,7 +174,10 @@ async fn a_suspended_chain_begins_nothing() {
     let mut chain = tenant.chain(&["one"]);
     chain["spec"]["suspend"] = json!(true);
     tenant.make(&chain).await;
-    tenant.wait_chain("suspended", |chain| is(chain, "Ready", "Unknown", Some("Suspended"))).await;
+    tenant.wait_chain("suspended", |chain| is(chain, "UpToDate", "False", Some("Suspended"))).await;
+    let conditions = tenant.chain_now().await.status.expect("a status").conditions;
+    let kinds: Vec<_> = conditions.iter().map(|each| each.type_.as_str()).collect();
+    assert_eq!(kinds, ["UpToDate"], "nothing that would keep anybody waiting who goes by kstatus");
     assert_eq!(tenant.causes().await, [""; 0]);
     tenant.edit(json!({"spec": {"suspend": false}})).await;
     tenant.ready().await;
@@ -238,6 +241,7 @@ async fn a_profile_that_appears_is_used() {
     let tenant = Tenant::new(shared(), "late").await;
     let mut chain = tenant.chain(&["one"]);
     chain["spec"]["profiles"] = json!(["late"]);
+    chain["spec"]["links"][0]["timeouts"] = json!({"dependency": "1s"});
     tenant.make(&chain).await;
     tenant.wait_chain("stalled", |chain| is(chain, "Stalled", "True", Some("ProfileNotFound"))).await;
     let profiles: Api<BuildProfile> = Api::all(tenant.admin.clone());
@@ -258,14 +262,14 @@ async fn a_secret_that_is_granted_and_appears_is_used() {
     let mut chain = tenant.chain(&["one"]);
     chain["spec"]["links"][0]["from"] = json!({"image": format!("{registry}/base:1"), "secretRef": {"name": "pull"}});
     tenant.make(&chain).await;
-    tenant.wait_chain("no access", |chain| is(chain, "Stalled", "True", Some("AccessNotGranted"))).await;
+    tenant.wait_chain("no access", |chain| is(chain, "Ready", "Unknown", Some("AccessNotGranted"))).await;
     let told = message(&tenant.chain_now().await, "Ready");
     let lines = told.split_once("kubectl ").expect("a command").1.trim_end_matches(['.', ';']);
     for line in lines.split(" && ") {
         let words: Vec<_> = line.trim_start_matches("kubectl ").split_whitespace().collect();
         tenant.stage.chart.kubectl(&words).unwrap_or_else(|error| panic!("{line}: {error}\n{told}"));
     }
-    tenant.wait_chain("no Secret", |chain| is(chain, "Stalled", "True", Some("SecretNotFound"))).await;
+    tenant.wait_chain("no Secret", |chain| is(chain, "Ready", "Unknown", Some("SecretNotFound"))).await;
     let config = json!({"auths": {registry: {"username": "u", "password": "p"}}}).to_string();
     tenant
         .make(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pull", "namespace": "secret"},
@@ -301,7 +305,7 @@ async fn a_config_map_that_changes_is_built_anew() {
         .kubectl(&["create", "rolebinding", "files", "-n", "map", "--role=files", &account])
         .expect("a binding");
     tenant.make(&chain).await;
-    tenant.wait_chain("no ConfigMap", |chain| is(chain, "Stalled", "True", Some("ConfigMapNotFound"))).await;
+    tenant.wait_chain("no ConfigMap", |chain| is(chain, "Ready", "Unknown", Some("ConfigMapNotFound"))).await;
     let map = |text: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "files", "namespace": "map"}, "data": {"a.json": text}});
     tenant.make(&map("{}")).await;
     tenant.ready().await;
@@ -344,7 +348,10 @@ async fn a_namespace_that_may_not_use_the_profile_gets_no_pod() {
     let tenant = Tenant::new(shared(), "stranger").await;
     let roles: Api<k8s_openapi::api::rbac::v1::ClusterRoleBinding> = Api::all(tenant.admin.clone());
     roles.delete("use-stranger", &DeleteParams::default()).await.expect("a deletion");
-    tenant.make(&tenant.chain(&["one"])).await;
+    let mut chain = tenant.chain(&["one"]);
+    chain["spec"]["links"][0]["timeouts"] = json!({"dependency": "1s"});
+    tenant.make(&chain).await;
+    // The patience is that of its build, which counts for itself.
     tenant.wait_chain("not allowed", |chain| is(chain, "Stalled", "True", Some("ProfileNotAllowed"))).await;
     assert!(message(&tenant.chain_now().await, "Ready").contains("--verb=use"));
 }

@@ -10,6 +10,7 @@ use std::{
 
 use imagechain::{
     api::condition::Reason,
+    plan::git::Obstacle,
     remote::git::{Credentials, Error, Found, Query, Settings, look_up},
 };
 use tempfile::TempDir;
@@ -138,6 +139,58 @@ async fn a_revision_is_a_branch_a_tag_a_ref_a_commit_or_the_default() {
         assert!(matches!(error, Error::NoRevision { .. }), "{revision}: {error}");
         assert_eq!(error.reason(), Reason::RevisionNotFound);
     }
+}
+
+#[tokio::test]
+async fn every_name_that_git_allows_is_a_revision() {
+    let (url, work) = pushed("names");
+    let one = work.commit(&[("file", "1")]);
+    let names = ["fix@login", "feature/#42", "größe", "a+b", "x=y,z", "(draft)!", "50%"];
+    for name in names {
+        work.git(&["branch", name]);
+    }
+    let two = work.commit(&[("file", "2")]);
+    work.push(&["--all"]);
+    for name in names {
+        assert_eq!(found(&url, name, &["file"]).await.commit, one, "{name}");
+        assert_eq!(found(&url, &format!("refs/heads/{name}"), &[]).await.commit, one, "{name}");
+    }
+    assert_eq!(found(&url, "main", &[]).await.commit, two);
+}
+
+#[tokio::test]
+async fn a_default_branch_that_is_not_there_is_told_as_such() {
+    let (url, work) = pushed("default");
+    work.commit(&[("file", "1")]);
+    work.push(&["HEAD:refs/heads/other"]);
+    git(&SERVERS.bare("default"), &["symbolic-ref", "HEAD", "refs/heads/gone"]);
+    let error = find(&query(&url, "HEAD", &[], None), |_| {}).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::RevisionNotFound);
+    assert!(error.to_string().contains("has no default branch: its HEAD names a branch that is not there"), "{error}");
+    assert!(find(&query(&url, "other", &[], None), |_| {}).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_is_in_a_submodule_or_behind_a_link_is_told_apart() {
+    let (url, work) = pushed("obstacles");
+    let commit = work.commit(&[("packer/web.json", "1")]);
+    let top = work.git(&["rev-parse", "--show-toplevel"]);
+    std::os::unix::fs::symlink("packer", format!("{top}/link")).unwrap();
+    work.commit(&[]);
+    work.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},third/lib")]);
+    work.git(&["commit", "--quiet", "--message", "a submodule"]);
+    work.push(&["main"]);
+    let paths = ["packer/web.json", "packer/no", "third", "third/lib", "third/lib/a/b", "link", "link/web.json"];
+    let answer = found(&url, "main", &paths).await;
+    let there: Vec<&str> = paths.into_iter().filter(|path| answer.objects[*path].is_some()).collect();
+    assert_eq!(there, ["packer/web.json", "third", "link"]);
+    let submodule = || Obstacle::Submodule("third/lib".to_owned());
+    let expected = [
+        ("third/lib", submodule()),
+        ("third/lib/a/b", submodule()),
+        ("link/web.json", Obstacle::Link("link".to_owned())),
+    ];
+    assert_eq!(answer.obstacles, expected.map(|(path, obstacle)| (path.to_owned(), obstacle)).into());
 }
 
 #[tokio::test]

@@ -144,16 +144,82 @@ fn a_commit_that_is_gone_is_waited_for() {
 }
 
 #[test]
-fn what_leads_out_of_the_source_is_refused() {
+fn links_of_a_root_file_system_are_left_as_they_are() {
     let (url, work) = pushed("links");
-    work.commit(&[("a", "1")]);
+    work.commit(&[("rootfs/lib/systemd/system/app.service", "[Service]")]);
     let top = work.git(&["rev-parse", "--show-toplevel"]);
-    symlink("/etc/passwd", format!("{top}/link")).unwrap();
+    fs::create_dir_all(format!("{top}/rootfs/etc/systemd/system/multi-user.target.wants")).unwrap();
+    let wants = "rootfs/etc/systemd/system/multi-user.target.wants/app.service";
+    for (path, target) in [
+        (wants, "/lib/systemd/system/app.service"),
+        ("rootfs/etc/localtime", "/usr/share/zoneinfo/UTC"),
+        ("rootfs/etc/nothing", "/nowhere"),
+        ("home", "../../home/somebody"),
+    ] {
+        symlink(target, format!("{top}/{path}")).unwrap();
+    }
     let commit = work.commit(&[]);
     work.push(&["main"]);
-    let (reason, message, _) = Container::new(&of_git(&url, None), &commit).failure();
+    let container = Container::new(&of_git(&url, None), &commit);
+    let (good, report) = container.source();
+    assert!(good, "{report:?}");
+    let link = fs::read_link(container.places.source().join(wants)).unwrap();
+    assert_eq!(link.to_str(), Some("/lib/systemd/system/app.service"));
+}
+
+#[test]
+fn a_folder_that_is_a_link_out_of_the_source_is_refused() {
+    let (url, work) = pushed("outside");
+    work.commit(&[("a", "1")]);
+    let top = work.git(&["rev-parse", "--show-toplevel"]);
+    symlink("/etc", format!("{top}/folder")).unwrap();
+    let commit = work.commit(&[]);
+    work.push(&["main"]);
+    let (reason, message, _) = Container::new(&of_git(&url, Some("folder")), &commit).failure();
     assert_eq!(reason, Reason::PathEscapesSource);
-    assert!(message.starts_with("the link link of the source leads out of it, to /etc/passwd"), "{message}");
+    assert!(message.starts_with("folder leads out of the source, by the link folder to /etc"), "{message}");
+}
+
+#[test]
+fn a_pointer_of_lfs_that_is_used_is_refused() {
+    let (url, work) = pushed("lfs");
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    let commit =
+        work.commit(&[("images/packer/big.bin", pointer), ("images/movie.bin", pointer), ("top.bin", pointer)]);
+    work.push(&["main"]);
+    let used = |directory: Option<&str>, uses: &[&str]| {
+        let container = Container::new(&of_git(&url, directory), &commit);
+        let mut job = job(&of_git(&url, directory), &commit);
+        job["uses"] = json!(uses);
+        container.give(&job);
+        container
+    };
+    for (directory, uses, files) in [
+        (None, &[][..], "images/movie.bin, images/packer/big.bin, top.bin"),
+        (Some("images"), &[], "images/movie.bin, images/packer/big.bin"),
+        (Some("images"), &["packer"], "images/packer/big.bin"),
+        (None, &["images/packer/big.bin", "absent"], "images/packer/big.bin"),
+    ] {
+        let (reason, message, _) = used(directory, uses).failure();
+        assert_eq!(reason, Reason::LfsNotFetched);
+        assert!(message.contains(&format!("is not fetched: {files}. Commit")), "{message}");
+    }
+    let (good, report) = used(Some("images"), &["ansible"]).source();
+    assert!(good, "{report:?}");
+}
+
+#[test]
+fn a_folder_in_a_submodule_is_told_as_such() {
+    let (url, work) = pushed("submodule");
+    let commit =
+        work.commit(&[(".gitmodules", "[submodule \"lib\"]\n\tpath = lib\n\turl = https://git.example/lib\n")]);
+    work.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},lib")]);
+    work.git(&["commit", "--quiet", "--message", "a submodule"]);
+    work.push(&["main"]);
+    let commit = work.git(&["rev-parse", "HEAD"]);
+    let (reason, message, _) = Container::new(&of_git(&url, Some("lib/packer")), &commit).failure();
+    assert_eq!(reason, Reason::SubmoduleNotFetched);
+    assert!(message.starts_with("«lib/packer» is in a submodule («lib»), and these are not fetched"), "{message}");
 }
 
 #[test]

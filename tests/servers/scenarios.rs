@@ -4,6 +4,7 @@
 //! The program, the chart's rights and gates, the API server, the registry and the git server are real; the
 //! kubelet is played. `controller.rs` has what every chain goes through.
 
+mod drift;
 mod held;
 mod published;
 
@@ -143,9 +144,10 @@ fn has_ended(build: &ImageBuild) -> bool {
     build.status.as_ref().is_some_and(|status| status.finished_at.is_some())
 }
 
-fn is_stalled(build: &ImageBuild, reason: Reason) -> bool {
-    let conditions = build.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|each| each.type_ == "Stalled" && each.reason == reason.to_string())
+/// Whether a build waits for what is missing, or for somebody.
+fn is_held(build: &ImageBuild, reason: Reason) -> bool {
+    let mut conditions = build.status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|each| each.type_ == "Ready" && each.status != "True" && each.reason == reason.to_string())
 }
 
 // Shapes and sizes.
@@ -482,7 +484,7 @@ async fn what_is_refused_goes_on_when_its_secret_changes() {
     chain["spec"]["links"][0]["from"] = json!({"image": format!("{registry}/base:1"), "secretRef": {"name": "pull"}});
     tenant.script("one", Script::Fail(Stage::Build, Reason::AccessDenied));
     tenant.make(&chain).await;
-    tenant.wait_chain("it is stalled", |chain| is(chain, "Stalled", "True", Some("AccessDenied"))).await;
+    tenant.wait_chain("it is stalled", |chain| is(chain, "Ready", "Unknown", Some("AccessDenied"))).await;
     tenant.settled().await;
     assert_eq!(attempts(&tenant.build_of("one").await), [(1, Some(Reason::AccessDenied))], "no attempt without reason");
     tenant.script("one", Script::Succeed);
@@ -502,7 +504,7 @@ async fn a_stranger_who_has_the_name_of_a_pod_is_left_alone() {
     let binding = tenant.revoke().await;
     tenant.write("one", "{ }").await;
     let build = tenant.build_after(&first).await;
-    tenant.wait_build("one", "it is held", |build| is_stalled(build, Reason::ProfileNotAllowed)).await;
+    tenant.wait_build("one", "it is held", |build| is_held(build, Reason::ProfileNotAllowed)).await;
     let name = imagechain::plan::name::pod(&build.name_any(), &build.uid().unwrap(), 1);
     // The gates let nobody but an operator make pods there, of a profile. With all labels of ours it would be swept some
     // day, as one whose build is gone.
@@ -516,7 +518,7 @@ async fn a_stranger_who_has_the_name_of_a_pod_is_left_alone() {
     let stranger = Pod { metadata, spec, status: None };
     let stranger = pods.create(&PostParams::default(), &stranger).await.expect("a pod");
     tenant.grant(binding).await;
-    tenant.wait_build("one", "a collision", |build| is_stalled(build, Reason::NameCollision)).await;
+    tenant.wait_build("one", "a collision", |build| is_held(build, Reason::NameCollision)).await;
     assert_eq!(tenant.pods().get(&name).await.expect("the stranger's pod").uid(), stranger.uid());
 }
 
@@ -569,7 +571,7 @@ async fn a_profile_that_may_no_longer_be_used_gets_no_further_attempt() {
     let pod = tenant.running("one").await;
     let binding = tenant.revoke().await;
     tenant.script("one", Script::First(statuses::disrupted()));
-    tenant.wait_build("one", "it is held", |build| is_stalled(build, Reason::ProfileNotAllowed)).await;
+    tenant.wait_build("one", "it is held", |build| is_held(build, Reason::ProfileNotAllowed)).await;
     tenant.wait_chain("its chain says so", |chain| message(chain, "Ready").contains("--verb=use")).await;
     assert_eq!(tenant.stage.kubelet.pods_of(&tenant.build_of("one").await.name_any()), [pod.name_any()]);
     tenant.grant(binding).await;
@@ -752,7 +754,7 @@ async fn a_link_stands_on_a_link_of_another_chain() {
     upper["spec"]["links"][0]["from"] = json!({"chain": {"name": "c", "link": "one"}});
     tenant.make(&upper).await;
     tenant
-        .wait_other("upper", "there is no such chain", |chain| is(chain, "Stalled", "True", Some("ChainNotFound")))
+        .wait_other("upper", "there is no such chain", |chain| is(chain, "Ready", "Unknown", Some("ChainNotFound")))
         .await;
     tenant.make(&tenant.chain(&["one"])).await;
     tenant.wait_other("upper", "its parent is there", is_done).await;
@@ -785,7 +787,12 @@ async fn of_two_chains_with_one_tag_the_first_has_it_until_it_goes() {
     let mut other = tenant.named("other", &["one"]);
     other["spec"]["source"]["inline"]["files"]["one/a.json"] = json!("{ }");
     tenant.make(&other).await;
-    tenant.wait_other("other", "a conflict", |chain| is(chain, "Stalled", "True", Some("OutputConflict"))).await;
+    tenant
+        .wait_other("other", "a conflict", |chain| {
+            is(chain, "Stalled", "True", Some("OutputConflict"))
+                && message(chain, "Ready").contains("belongs to the ImageChain «c», which has published it")
+        })
+        .await;
     tenant.settled().await;
     assert_eq!(tenant.published("one", "1").await, published);
     assert!(is_done(&tenant.chain_now().await), "the first is not disturbed");

@@ -94,10 +94,31 @@ fn stories() -> Vec<Story> {
             }),
         ),
         story(
-            "blocked",
-            "Blocked: the registry refuses the operator's credential",
+            "waiting",
+            "Waiting: the registry refuses the operator's credential, which may be mended",
             after(begun(), |world| {
                 world.outage.push = true;
+                while world.status("shop").links.first().is_none_or(|link| link.reason != Some(Reason::PushDenied)) {
+                    world.round();
+                    world.pass(20);
+                }
+            }),
+        ),
+        story(
+            "blocked",
+            "Blocked: it refuses it for longer than `timeouts.dependency`",
+            after(begun(), |world| {
+                world.outage.push = true;
+                world.settle();
+            }),
+        ),
+        story(
+            "drifted",
+            "Drifted: somebody has moved a published tag, and `spec.drift` is `Report`",
+            after(finished(), |world| {
+                world.edit("shop", |spec| spec["drift"] = json!("Report"));
+                world.settle();
+                world.move_tag("r.example/shop/web:1", Some("somebody's own image"));
                 world.settle();
             }),
         ),
@@ -107,6 +128,17 @@ fn stories() -> Vec<Story> {
             after(finished(), |world| {
                 world.push(&["web"]);
                 world.edit("shop", |spec| spec["suspend"] = json!(true));
+                world.settle();
+            }),
+        ),
+        story(
+            "held",
+            "Suspended, with a recipe that was changed: no image of it is promised",
+            after(finished(), |world| {
+                world.edit("shop", |spec| {
+                    spec["suspend"] = json!(true);
+                    spec["links"][1]["build"]["packer"]["variables"] = json!({"port": "8080"});
+                });
                 world.settle();
             }),
         ),
@@ -135,6 +167,14 @@ fn argo_cd_is_tested_with_what_the_operator_writes() {
         let object = serde_json::to_value(&story.world.chains["shop"]).unwrap();
         let text = format!("# {}.\n{}", story.title, as_yaml(&object));
         differences.extend(differs(&format!("gitops/argocd/ImageChain/testdata/{}.yaml", story.name), &text));
+    }
+    let denied = after(begun(), |world| {
+        world.denied = true;
+        world.settle();
+    });
+    for build in denied.builds.values() {
+        let text = as_yaml(&serde_json::to_value(build).unwrap());
+        differences.extend(differs("gitops/argocd/ImageBuild/testdata/denied.yaml", &text));
     }
     let failed = stories().into_iter().find(|story| story.name == "failed").unwrap().world;
     for build in failed.builds.values() {

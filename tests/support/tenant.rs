@@ -126,7 +126,7 @@ impl<'s> Tenant<'s> {
         let chain: ImageChain = serde_json::from_value(chain).expect("a chain");
         let made = self.api::<ImageChain>().create(&PostParams::default(), &chain).await.expect("a chain");
         let held =
-            |chain: Option<&ImageChain>| chain.is_some_and(|chain| is(chain, "Ready", "Unknown", Some("Suspended")));
+            |chain: Option<&ImageChain>| chain.is_some_and(|chain| is(chain, "UpToDate", "False", Some("Suspended")));
         self.wait(self.api::<ImageChain>(), &made.name_any(), "a later chain is held", held).await;
         self.api::<ImageChain>().delete(&made.name_any(), &DeleteParams::default()).await.expect("a deletion");
     }

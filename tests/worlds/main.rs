@@ -10,6 +10,8 @@
 mod world;
 
 mod chains;
+mod drift;
+mod lack;
 mod model;
 mod plan;
 mod random;

@@ -57,6 +57,7 @@ enum Step {
     Disrupt(usize),
     Delete(usize),
     Registry,
+    MoveTag,
     Edit,
     Push,
     Time,
@@ -76,7 +77,7 @@ fn print(world: &World, budgets: (u8, u8, u8)) -> u64 {
     let mut printer = Printer(DefaultHasher::new());
     budgets.hash(&mut printer.0);
     write!(printer, "{:?}{:?}{:?}{:?}", world.now, world.outage, world.files, world.pods).unwrap();
-    write!(printer, "{:?}{:?}{:?}", world.tags, world.staged, world.unrecorded).unwrap();
+    write!(printer, "{:?}{:?}{:?}{:?}", world.tags, world.strayed, world.staged, world.unrecorded).unwrap();
     for chain in world.chains.values() {
         write!(printer, "{:?}{:?}", chain.metadata, chain.status).unwrap();
     }
@@ -124,18 +125,23 @@ impl fmt::Debug for Moment {
     }
 }
 
-/// What is wrong with a world's end, once the faults stop.
+/// What is wrong with a world's end, once the faults stop. Whoever begins looks at what was moved before.
 fn rest(world: &World) -> Option<String> {
     let mut world = world.clone();
     let end = catch_unwind(AssertUnwindSafe(|| {
         world.outage = world::Outage::default();
+        world.pass(1);
+        let now = world.now;
         for operator in &mut world.operators {
             operator.sees = None;
+            operator.crash(now);
         }
         world.settle();
         let ready = world.states("shop").iter().all(|(_, state)| *state == LinkState::Ready);
         assert!(ready && world.condition("shop", "Ready").0 == "True", "no rest: {:#?}", world.status("shop").links);
         assert_eq!(world.condition("shop", "UpToDate").0, "True");
+        let strayed: Vec<_> = world.strayed.iter().collect();
+        assert!(strayed.is_empty(), "{strayed:?} were not put back");
     }));
     end.err().map(|panic| told(&*panic))
 }
@@ -190,7 +196,7 @@ impl Step {
                 Some((faults.checked_sub(1)?, changes, lags))
             }
             Self::Registry if !moment.world.outage.registry => Some((faults.checked_sub(1)?, changes, lags)),
-            Self::Edit | Self::Push => Some((faults, changes.checked_sub(1)?, lags)),
+            Self::Edit | Self::Push | Self::MoveTag => Some((faults, changes.checked_sub(1)?, lags)),
             Self::FallBehind(_) => Some((faults, changes, lags.checked_sub(1)?)),
             _ => Some((faults, changes, lags)),
         }
@@ -218,6 +224,11 @@ impl Step {
             }
             Self::Delete(index) => drop(world.pods.remove(index)),
             Self::Registry => world.outage.registry = !world.outage.registry,
+            Self::MoveTag => {
+                if let Some(tag) = world.tags.keys().next().cloned() {
+                    world.move_tag(&tag, Some("somebody's"));
+                }
+            }
             Self::Edit => world.edit("shop", |spec| {
                 spec["links"][0]["build"]["packer"]["variables"] = json!({"a": "1"});
             }),
@@ -257,7 +268,7 @@ impl Model for Replicas {
         for (index, _) in moment.world.pods.iter().enumerate().filter(|(_, pod)| pod.lives()) {
             steps.extend([Step::Pod(index), Step::Disrupt(index), Step::Delete(index)]);
         }
-        steps.extend([Step::Registry, Step::Edit, Step::Push]);
+        steps.extend([Step::Registry, Step::MoveTag, Step::Edit, Step::Push]);
         if moment.world.pods.iter().all(|pod| !pod.lives()) {
             steps.push(Step::Time);
         }

@@ -40,9 +40,13 @@ fn shop() -> Value {
 }
 
 fn object(spec: Value) -> Value {
+    named("shop", spec)
+}
+
+fn named(name: &str, spec: Value) -> Value {
     json!({
         "apiVersion": "imagechain.dev/v1alpha1", "kind": "ImageChain",
-        "metadata": {"name": "shop", "namespace": "team-a"}, "spec": spec,
+        "metadata": {"name": name, "namespace": "team-a"}, "spec": spec,
     })
 }
 
@@ -131,6 +135,19 @@ fn good_examples() -> Vec<Example> {
             "A rebuild on request",
             "Somebody set the annotation `imagechain.dev/requestedAt`.",
             after(|world| world.annotate("shop", REQUESTED_AT, "2026-11-21")),
+        ),
+        example(
+            "several",
+            "Several chains at once",
+            "The first link of `shop` stands on a link of `os`, and neither is built yet: one plan tells of both.",
+            vec![
+                object({
+                    let mut spec = shop();
+                    spec["links"][0]["from"] = json!({"chain": {"name": "os", "link": "base"}});
+                    spec
+                }),
+                named("os", chain(&[link("base", None)])),
+            ],
         ),
         example("running", "A build that runs", "The second link is being built; the third waits for it.", {
             let mut world = World::new();
@@ -275,7 +292,7 @@ fn every_example_is_told_in_json_too() {
             code
         })
         .collect();
-    assert_eq!(codes, [2, 0, 2, 2, 2, 2, 2, 1, 1, 1, 1]);
+    assert_eq!(codes, [2, 0, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1]);
 }
 
 #[test]

@@ -84,6 +84,8 @@ enum Event {
     Lose(u8),
     DeletePod(u8),
     Unstage(u8),
+    MoveTag(u8),
+    DeleteTag(u8),
     WipeStatus(u8),
     DeleteBuild(u8),
     Recreate(u8),
@@ -136,6 +138,8 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (0..3_u8).prop_map(Event::Lose),
         1 => small().prop_map(Event::DeletePod),
         1 => small().prop_map(Event::Unstage),
+        2 => small().prop_map(Event::MoveTag),
+        1 => small().prop_map(Event::DeleteTag),
         1 => (0..2_u8).prop_map(Event::WipeStatus),
         1 => small().prop_map(Event::DeleteBuild),
         1 => (0..2_u8).prop_map(Event::Recreate),
@@ -257,6 +261,12 @@ impl Event {
                     world.staged.remove(&digest);
                 }
             }
+            Self::MoveTag(number) | Self::DeleteTag(number) => {
+                if let Some(tag) = pick(world.tags.keys().cloned(), number) {
+                    let image = format!("somebody's image {moment}");
+                    world.move_tag(&tag, matches!(self, Self::MoveTag(_)).then_some(image.as_str()));
+                }
+            }
             Self::DeletePod(number) => {
                 if let Some(uid) = pick(world.pods.iter().map(|pod| pod.uid.clone()), number) {
                     world.pods.retain(|pod| pod.uid != uid);
@@ -326,6 +336,7 @@ impl Event {
 fn stop_faults(world: &mut World) {
     world.outage = world::Outage::default();
     world.losses.clear();
+    world.pass(1);
     for operator in &mut world.operators {
         operator.sees = None;
         // As when a Secret changes: what was refused is forgotten.
@@ -363,6 +374,30 @@ fn is_true(world: &World) {
     }
 }
 
+/// At rest, what is published is where it was put, whatever became of the link since, and whoever has moved it.
+fn is_put_back(world: &World) {
+    let claims: Vec<_> = world.chains.values().map(|chain| Claim::of(chain)).collect();
+    for chain in world.chains.values().filter(|chain| !chain.spec.suspend) {
+        let others = taken(&Claim::of(chain), &claims);
+        let status = chain.status.as_ref().unwrap();
+        for (link, spec) in status.links.iter().zip(&chain.spec.links) {
+            let (Some(published), Some(publish)) = (&link.published, &spec.publish) else { continue };
+            let image = publish.image.as_ref().unwrap();
+            // Other tags wait for an image of the present inputs, and an image that is gone for one that is made anew.
+            let is_its_own = image.tags == published.tags && others.is_empty();
+            if !is_its_own || !world.staged.contains(&published.digest.0) {
+                continue;
+            }
+            for tag in &published.tags {
+                let leads_to = world.tags.get(&format!("{}:{tag}", published.repository));
+                assert_eq!(leads_to, Some(&published.digest.0), "{}: {link:#?}", chain.name_any());
+            }
+            assert_eq!(published.drifted, [], "{}", link.name);
+        }
+        assert!(status.conditions.iter().all(|each| each.type_ != "Drifted"), "{:?}", status.conditions);
+    }
+}
+
 /// Where a link must stand.
 #[derive(Clone, Debug, PartialEq)]
 enum Fate {
@@ -384,7 +419,7 @@ fn fates(world: &World, object: &ImageChain, token: &str) -> Vec<(String, Fate)>
     for link in &object.spec.links {
         let image = link.publish.as_ref().and_then(|publish| publish.image.as_ref());
         let conflict = image.is_some_and(|image| {
-            others.iter().any(|OutputKey::Tag(repository, tag)| {
+            others.keys().any(|OutputKey::Tag(repository, tag)| {
                 repository.to_string() == image.repository.0 && image.tags.iter().any(|own| own.0 == tag.to_string())
             })
         });
@@ -529,18 +564,21 @@ fn live(world: &mut World, events: &[Event]) {
     stop_faults(world);
     world.settle();
     is_true(world);
+    is_put_back(world);
     let chains: Vec<_> = world.chains.keys().cloned().collect();
     for chain in &chains {
         world.edit(chain, |spec| spec["suspend"] = json!(false));
     }
     world.settle();
     is_true(world);
+    is_put_back(world);
     // What had failed, or was built of old facts as nobody asked for new ones, ends with a request.
     for chain in &chains {
         world.annotate(chain, REQUESTED_AT, "the last");
     }
     world.settle();
     is_true(world);
+    is_put_back(world);
     if compare(world, "the last") {
         assert_eq!(end(world), end(&fresh(world)), "the end is that of a world without faults");
     }

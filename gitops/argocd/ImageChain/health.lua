@@ -18,7 +18,7 @@ end
 if obj.spec.suspend then
   return health("Suspended", "spec.suspend is true")
 end
-for _, kind in ipairs({ "Degraded", "Stalled" }) do
+for _, kind in ipairs({ "Degraded", "Stalled", "Drifted" }) do
   local found = condition(kind)
   if found and found.status == "True" then
     return health("Degraded", found.reason .. ": " .. found.message)

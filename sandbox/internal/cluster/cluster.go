@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"imagechain.dev/sandbox/internal/gitserver"
+	"imagechain.dev/sandbox/internal/background"
 	"imagechain.dev/sandbox/internal/host"
 	"imagechain.dev/sandbox/internal/images"
 	"imagechain.dev/sandbox/internal/layout"
@@ -57,27 +57,18 @@ func (e ErrNotStarted) Error() string {
 	return text.String()
 }
 
-// Up starts the sandbox, on its earlier state if there is one. A running one is left as it is, but for
-// what may be missing where an earlier start was cut off.
+// Up starts the sandbox, on its earlier state if there is one, and returns when all of it is there. A running one is
+// left as it is, but for what may be missing where an earlier start was cut off.
 func (c Cluster) Up() error {
-	if err := host.RequireRoot(); err != nil {
-		return ErrNotStarted{[]host.Problem{host.Problem(err.Error())}}
-	}
-	running, err := host.Find(c.Sandbox)
+	ctx, stop := interruptible()
+	defer stop()
+	group := background.NewGroup(ctx)
+	defer group.End()
+	started, err := c.Begin(group, programs.Modules, images.Suites)
 	if err != nil {
 		return err
 	}
-	if running.PID == 0 {
-		return c.prepareAndStart()
-	}
-	c.Printer.Say("sandbox %d is running already", c.Number)
-	c.State = running.State
-	ctx, stop := interruptible()
-	defer stop()
-	if err := c.waitUntilReady(ctx, running.PID, time.Time{}, nil, func(string) {}); err != nil {
-		return err
-	}
-	return c.furnish(ctx)
+	return started.Finish()
 }
 
 // interruptible ends with the first SIGINT or SIGTERM; a second one ends the process as ever.
@@ -85,85 +76,6 @@ func interruptible() (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
-}
-
-func (c Cluster) prepareAndStart() error {
-	origin, err := c.origin()
-	if err != nil {
-		return err
-	}
-	if problems := host.Preflight(c.Sandbox, origin.compiles); len(problems) > 0 {
-		return ErrNotStarted{problems}
-	}
-	if _, err := images.FindMirror(); err != nil {
-		return ErrNotStarted{[]host.Problem{host.Problem(err.Error())}}
-	}
-	if err := host.EnsurePackages(c.Printer, origin.packages...); err != nil {
-		return err
-	}
-	if problems := host.PreflightTools(c.Sandbox); len(problems) > 0 {
-		return ErrNotStarted{problems}
-	}
-	set, err := origin.ensure()
-	if err != nil {
-		return err
-	}
-	// Before anything is started, so that a mirror out of reach leaves nothing half-done.
-	if _, err := images.EnsureBases(c.Printer); err != nil {
-		return err
-	}
-	return c.start(set)
-}
-
-// origin is where the programs come from.
-type origin struct {
-	compiles bool
-	packages [][]host.Package
-	ensure   func() (programs.Set, error)
-}
-
-func (c Cluster) origin() (origin, error) {
-	if c.Prebuilt != "" {
-		return origin{
-			packages: [][]host.Package{host.ToRun},
-			ensure:   func() (programs.Set, error) { return programs.ReadSet(c.Prebuilt) },
-		}, nil
-	}
-	builder, err := c.builder()
-	if err != nil {
-		return origin{}, err
-	}
-	missing, err := builder.Missing(programs.Modules)
-	return origin{
-		compiles: len(missing) > 0,
-		packages: [][]host.Package{host.ToRun, host.ToBuild},
-		ensure:   func() (programs.Set, error) { return builder.Ensure(programs.Modules, c.Printer) },
-	}, err
-}
-
-func (c Cluster) builder() (*programs.Builder, error) {
-	return programs.NewBuilder(filepath.Join(c.Checkout, "sandbox", "programs"))
-}
-
-func (c Cluster) start(set programs.Set) error {
-	lock, err := host.Acquire(c.Sandbox)
-	if err != nil {
-		return err
-	}
-	defer lock.Release()
-	if err := c.takeOver(); err != nil {
-		return err
-	}
-	ctx, stop := interruptible()
-	defer stop()
-	step := c.Printer.Start("starting sandbox %d", c.Number)
-	if err := c.startNode(ctx, set, lock, step); err != nil {
-		step.End("failed")
-		// Nothing half-started stays: the state and its logs do.
-		return errors.Join(err, host.CleanUp(c.Sandbox), lock.Remove())
-	}
-	step.End("node Ready")
-	return c.furnish(ctx)
 }
 
 // takeOver removes what a killed sandbox left on the machine; its state is started on.
@@ -272,31 +184,11 @@ func (c Cluster) troubles() string {
 	}
 	var text strings.Builder
 	for _, status := range statuses {
-		if status.Ended != "" {
+		if status.Ended != "" && status.Ended != supervisor.Awaited {
 			fmt.Fprintf(&text, "\n%s ended (%s, %d restarts): see %s: %s", status.Name, status.Ended, status.Restarts, c.Log(status.Name), lastLine(c.Log(status.Name)))
 		}
 	}
 	return text.String()
-}
-
-// furnish brings what chains need beside a cluster: base images, under tags that lead to those of the
-// cache again, and example repositories, which stay as they are once they are there.
-func (c Cluster) furnish(ctx context.Context) error {
-	bases, err := images.EnsureBases(c.Printer)
-	if err != nil {
-		return err
-	}
-	step := c.Printer.Start("pushing base images and example repositories")
-	pushed, err := images.Push(ctx, c.Registry(), bases)
-	if err == nil {
-		err = gitserver.Seed(c.Path("git"), filepath.Join(c.Checkout, "examples"))
-	}
-	if err != nil {
-		step.End("failed")
-		return err
-	}
-	step.End(fmt.Sprintf("done, %d images were missing", pushed))
-	return nil
 }
 
 func (c Cluster) applyObjects(pid int) error {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"imagechain.dev/sandbox/internal/background"
 	"imagechain.dev/sandbox/internal/host"
 	"imagechain.dev/sandbox/internal/images"
 	"imagechain.dev/sandbox/internal/layout"
@@ -67,15 +69,29 @@ func (c Cluster) Build() error {
 	if err != nil {
 		return err
 	}
-	if _, err := builder.Ensure(programs.Modules, c.Printer); err != nil {
-		return err
-	}
+	ctx, stop := interruptible()
+	defer stop()
+	group := background.NewGroup(ctx)
+	defer group.End()
+	modules := builder.Begin(group, programs.Modules, c.Printer)
 	if host.RequireRoot() != nil {
 		c.Printer.Say("the base images are left for root to make")
-		return nil
+	} else {
+		// Made beside the programs: they wait for the network while those compile.
+		bases := background.Begin(group, "Debian's base images", func(ctx context.Context) ([]images.Base, error) {
+			return c.makeBases(ctx, images.Suites, c.Printer)
+		})
+		if _, err := bases.Wait(c.Printer, "the end"); err != nil {
+			return err
+		}
 	}
-	_, err = images.EnsureBases(c.Printer)
-	return err
+	for _, module := range programs.Modules {
+		if _, err := modules[module.Name].Wait(c.Printer, "the end"); err != nil {
+			return err
+		}
+	}
+	c.Printer.SaySlowest()
+	return nil
 }
 
 // remembered is the file, below the state folder, that tells where the programs of a sandbox are: those
@@ -147,7 +163,11 @@ func (c Cluster) printStatuses(out io.Writer, statuses []supervisor.Status) erro
 	var down []string
 	for _, status := range statuses {
 		state := "running"
-		if status.PID == 0 {
+		switch {
+		case status.PID != 0:
+		case status.Ended == supervisor.Awaited:
+			state = supervisor.Awaited
+		default:
 			state = "ended: " + status.Ended
 			down = append(down, status.Name)
 		}

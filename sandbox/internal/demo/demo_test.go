@@ -2,9 +2,11 @@ package demo
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -194,6 +196,33 @@ func TestTheExampleNamesNoHostOfOurs(t *testing.T) {
 	filled := Settings{Registry: "r:5000", GitServer: "http://git:8000"}.fill(string(text))
 	if strings.Contains(filled, ".example") || !strings.Contains(filled, `url: "http://git:8000/takelage.git"`) || !strings.Contains(filled, "repository: r:5000/takelage/web") {
 		t.Errorf("%s", filled)
+	}
+}
+
+func TestTheFirstImageIsTheFirstThatIsPublished(t *testing.T) {
+	if link, is := seenAt(t, "", buildingWeb).firstPublished(); is {
+		t.Errorf("nothing is published, but %s", link)
+	}
+	if link, is := seenAt(t, "", buildingWeb+","+readySystemd).firstPublished(); !is || link != "systemd" {
+		t.Errorf("it is %q (%v)", link, is)
+	}
+}
+
+func TestEachImageWaitsForWhatItIsBuiltWith(t *testing.T) {
+	var awaited []Part
+	cause := errors.New("enough")
+	d := Demo{Settings: Settings{BuilderImage: "there", Checkout: "../../.."}, Await: func(part Part, _ string) error {
+		awaited = append(awaited, part)
+		if part == Program {
+			return cause
+		}
+		return nil
+	}}
+	if err := d.Install(t.Context()); !errors.Is(err, cause) {
+		t.Errorf("it ended with %v", err)
+	}
+	if !slices.Equal(awaited, []Part{BuildKit, Program}) {
+		t.Errorf("it waited for %v", awaited)
 	}
 }
 

@@ -29,6 +29,10 @@ func (d Demo) follow(ctx context.Context) (world, error) {
 		case <-ctx.Done():
 			return seen, fmt.Errorf("the chain is not done: %w", ctx.Err())
 		}
+		if link, is := seen.firstPublished(); is && d.FirstImage != nil {
+			d.FirstImage(link)
+			d.FirstImage = nil
+		}
 		view.show(seen, time.Now())
 		if seen.chain.Done() {
 			view.end()
@@ -39,6 +43,16 @@ func (d Demo) follow(ctx context.Context) (world, error) {
 			return seen, failure(seen, why)
 		}
 	}
+}
+
+// firstPublished is the first link that has an image.
+func (w world) firstPublished() (string, bool) {
+	for _, link := range w.chain.Status.Links {
+		if link.Published != nil {
+			return link.Name, true
+		}
+	}
+	return "", false
 }
 
 // readBuilds reads those that the watch has not told yet: where all is up to date, the chain is done at once.

@@ -48,11 +48,11 @@ func (g Guest) prepare(ctx context.Context) ([]string, programs.Set, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	set, err := builder.Ensure(programs.Modules, g.Cluster.Printer)
+	set, err := builder.Ensure(ctx, programs.Modules, g.Cluster.Printer)
 	if err != nil {
 		return nil, nil, err
 	}
-	bases, err := images.EnsureBases(g.Cluster.Printer)
+	bases, err := images.EnsureBases(ctx, g.Cluster.Printer, images.Suites...)
 	if err != nil {
 		return nil, nil, err
 	}

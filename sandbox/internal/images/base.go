@@ -2,6 +2,7 @@ package images
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -56,29 +57,41 @@ func recipes(mirror Mirror) []Recipe {
 // unfinished begins the names of folders that hold half an image, or the work of a killed process.
 const unfinished = "unfinished-"
 
-// EnsureBases makes the base images that the cache does not have. Two processes never do so at once.
-func EnsureBases(printer *progress.Printer) ([]Base, error) {
+// Suites are the releases of Debian, the newest first.
+var Suites = []string{"trixie", "bookworm"}
+
+// EnsureBases makes the base images of some releases that the cache does not have. Two processes never do so at once.
+func EnsureBases(ctx context.Context, printer *progress.Printer, suites ...string) ([]Base, error) {
 	base, err := layout.CacheBase()
 	if err != nil {
 		return nil, err
 	}
 	store := cache.Store{Folder: filepath.Join(base, "images"), What: "making the base images", Unfinished: unfinished + "*"}
+	bases, err := findBases(store.Folder, suites)
+	if err != nil || len(absent(bases)) == 0 {
+		return bases, err
+	}
+	return bases, store.Exclusively(printer, func() error { return makeMissing(ctx, absent(bases), printer) })
+}
+
+// findBases tells where the cache has them, or will have them.
+func findBases(cache string, suites []string) ([]Base, error) {
 	mirror, err := FindMirror()
 	if err != nil {
 		return nil, err
 	}
 	var bases []Base
 	for _, recipe := range recipes(mirror) {
-		folder, err := recipe.folder(store.Folder)
+		if !slices.Contains(suites, recipe.Suite) {
+			continue
+		}
+		folder, err := recipe.folder(cache)
 		if err != nil {
 			return nil, err
 		}
 		bases = append(bases, Base{recipe.Tags, folder, recipe})
 	}
-	if len(absent(bases)) == 0 {
-		return bases, nil
-	}
-	return bases, store.Exclusively(printer, func() error { return makeMissing(absent(bases), printer) })
+	return bases, nil
 }
 
 func absent(bases []Base) []Base {
@@ -88,16 +101,16 @@ func absent(bases []Base) []Base {
 	})
 }
 
-func makeMissing(missing []Base, printer *progress.Printer) error {
+func makeMissing(ctx context.Context, missing []Base, printer *progress.Printer) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	step := printer.Start("making %d Debian base images with mmdebstrap", len(missing))
-	var group errgroup.Group
+	step := printer.Start("making %d Debian base images with mmdebstrap (%s)", len(missing), missing[0].recipe.Suite)
+	group, ctx := errgroup.WithContext(ctx)
 	// Half of the time is dpkg, half the network: two at once keep two cores busy.
 	group.SetLimit(2)
 	for _, each := range missing {
-		group.Go(func() error { return each.recipe.make(each.folder) })
+		group.Go(func() error { return each.recipe.make(ctx, each.folder) })
 	}
 	if err := group.Wait(); err != nil {
 		step.End("failed")
@@ -108,10 +121,15 @@ func makeMissing(missing []Base, printer *progress.Printer) error {
 }
 
 func (r Recipe) folder(cache string) (string, error) {
+	archive, err := r.archiveOfSettings()
+	if err != nil {
+		return "", err
+	}
 	text, err := json.Marshal(struct {
 		Recipe
 		Arguments []string
-	}{r, r.arguments("")})
+		Settings  []byte
+	}{r, r.arguments(""), archive})
 	sum := sha256.Sum256(text)
 	kind := ""
 	if r.Slim {
@@ -121,7 +139,7 @@ func (r Recipe) folder(cache string) (string, error) {
 }
 
 // make is all or nothing: the folder gets its name when it is complete.
-func (r Recipe) make(folder string) error {
+func (r Recipe) make(ctx context.Context, folder string) error {
 	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
 		return err
 	}
@@ -130,7 +148,7 @@ func (r Recipe) make(folder string) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	image, err := r.Build(work)
+	image, err := r.Build(ctx, work)
 	if err != nil {
 		return err
 	}
@@ -146,14 +164,22 @@ func (r Recipe) make(folder string) error {
 }
 
 // Build runs mmdebstrap; the image reads its layer from the work folder, which must outlive it.
-func (r Recipe) Build(work string) (v1.Image, error) {
+func (r Recipe) Build(ctx context.Context, work string) (v1.Image, error) {
 	rootfs := filepath.Join(work, "rootfs.tar")
 	sources := filepath.Join(work, "sources.list")
 	if err := os.WriteFile(sources, []byte(r.Mirror.Sources(r.Suite)), 0o644); err != nil {
 		return nil, err
 	}
-	command := exec.Command("mmdebstrap", append(r.arguments(rootfs), sources)...)
-	command.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch.Unix()), "TMPDIR="+work)
+	archive, err := r.archiveOfSettings()
+	if err != nil {
+		return nil, err
+	}
+	packed := filepath.Join(work, "settings.tar")
+	if err := os.WriteFile(packed, archive, 0o644); err != nil {
+		return nil, err
+	}
+	command := exec.CommandContext(ctx, "mmdebstrap", append(r.arguments(rootfs), sources)...)
+	command.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch.Unix()), "TMPDIR="+work, "SETTINGS="+packed)
 	// Its mounts go with it, whatever way it ends.
 	command.SysProcAttr = &unix.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
 	if text, err := command.CombinedOutput(); err != nil {
@@ -173,13 +199,14 @@ func (r Recipe) arguments(rootfs string) []string {
 	arguments := []string{
 		"--mode=root", "--variant=minbase", "--format=tar", "--quiet",
 		"--keyring=" + Keyring,
-		`--aptopt=APT::Install-Recommends "false"`,
+		// It would remove this file, which is to stay, and look for lists by the settings, whose hooks are for the image:
+		// here they would empty the machine's own cache. So the settings come last.
+		"--skip=chroot/policy-rc.d", "--skip=cleanup/apt/lists",
+		`--customize-hook=rm -rf "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/* "$1"/var/lib/apt/lists/*`,
+		`--customize-hook=tar --extract --directory "$1" --file "$SETTINGS"`,
 	}
 	if r.Slim {
-		for _, folder := range []string{"man", "info", "locale", "doc", "groff", "lintian"} {
-			arguments = append(arguments, "--dpkgopt=path-exclude=/usr/share/"+folder+"/*")
-		}
-		arguments = append(arguments, "--dpkgopt=path-include=/usr/share/doc/*/copyright")
+		arguments = append(arguments, slimOptions()...)
 	}
 	return append(arguments, r.Suite, rootfs)
 }

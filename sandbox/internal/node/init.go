@@ -100,9 +100,10 @@ func supervise(sandbox layout.Sandbox) error {
 	return nil
 }
 
+// startAll does not wait for those that are still being built.
 func startAll(keeper *supervisor.Supervisor, programs []supervisor.Program) error {
 	for _, each := range programs {
-		if err := keeper.Start(each); err != nil {
+		if err := keeper.StartWhenThere(each); err != nil {
 			return err
 		}
 	}

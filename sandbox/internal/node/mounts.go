@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"imagechain.dev/sandbox/internal/layout"
+	"imagechain.dev/sandbox/internal/programs"
 )
 
 // tuned are the sysctls that the kubelet sets for the whole machine, with the values that it wants
@@ -48,6 +49,7 @@ func makeMounts(orders Orders) error {
 		func() error { return mountNew("proc", "/proc", "") },
 		maskFolders,
 		func() error { return bindAll(binds) },
+		func() error { return linkPrograms(orders.Programs) },
 		func() error { return writeResolver([]byte(orders.Resolver)) },
 		maskSysctls,
 		// The kubelet hands volumes to containers by propagation.
@@ -67,7 +69,7 @@ func openBinds(orders Orders) (map[string]*os.File, error) {
 		wanted[inside] = orders.Sandbox.Path(name)
 	}
 	for module, folder := range orders.Programs {
-		wanted[filepath.Join(layout.InsidePrograms, module)] = folder
+		wanted[store(module)] = filepath.Dir(folder)
 	}
 	for _, name := range []string{"log", "etcd", "registry", "git"} {
 		if err := os.MkdirAll(orders.Sandbox.Path(name), 0o755); err != nil {
@@ -116,6 +118,27 @@ func bindAll(binds map[string]*os.File) error {
 			return err
 		}
 		file.Close()
+	}
+	return nil
+}
+
+// store is where the folder is seen in which a module's programs are, or will be once they are built.
+func store(module string) string { return layout.InsideRoot + "/stores/" + module }
+
+// linkPrograms gives the programs the same paths on every machine. The links are relative: they are followed from
+// outside, too.
+func linkPrograms(set programs.Set) error {
+	if err := os.MkdirAll(layout.InsidePrograms, 0o755); err != nil {
+		return err
+	}
+	for module, folder := range set {
+		target, err := filepath.Rel(layout.InsidePrograms, filepath.Join(store(module), filepath.Base(folder)))
+		if err != nil {
+			return err
+		}
+		if err := os.Symlink(target, filepath.Join(layout.InsidePrograms, module)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -3,8 +3,10 @@ package programs
 // Module is one Go module under sandbox/programs: its dependencies are its own, since Kubernetes,
 // containerd, CoreDNS, helm and BuildKit each want other versions of the same ones.
 type Module struct {
-	// Name is the folder under sandbox/programs and in the cache.
+	// Name is that of its folder in the cache.
 	Name string
+	// Source is its folder under sandbox/programs; two that share one share what is compiled, too.
+	Source string
 	// What it makes, for the progress line.
 	What string
 	// Builds are run in order.
@@ -32,10 +34,14 @@ const (
 	runc       = "github.com/opencontainers/runc"
 )
 
-// Modules in the order in which they are built: what tests need first is first.
-var Modules = []Module{
-	{
-		Name: "kubernetes",
+// Modules in the order in which they are built: what a cluster cannot start without, which tests need too, then
+// what images are built with, then what runs in pods and what installs it. crane is for users and tests alone.
+var Modules = []Module{Kubernetes, Node, BuildKit, CoreDNS, Helm, Crane}
+
+// The modules.
+var (
+	Kubernetes = Module{
+		Name: "kubernetes", Source: "kubernetes",
 		What: "API server, kubelet, kubectl and the others of Kubernetes, etcd",
 		Builds: []Build{{
 			Packages: []string{"."},
@@ -54,9 +60,9 @@ var Modules = []Module{
 			"etcd": "kubernetes", "kube-apiserver": "kubernetes", "kube-controller-manager": "kubernetes",
 			"kube-scheduler": "kubernetes", "kubelet": "kubernetes", "kube-proxy": "kubernetes", "kubectl": "kubernetes",
 		},
-	},
-	{
-		Name: "node",
+	}
+	Node = Module{
+		Name: "node", Source: "node",
 		What: "containerd, runc, CNI plugins, registry",
 		Builds: []Build{
 			{
@@ -68,17 +74,15 @@ var Modules = []Module{
 			// cgo: libseccomp, without which pods with seccompProfile RuntimeDefault cannot run.
 			{Packages: []string{runc}, Tags: "seccomp,urfave_cli_no_docs", CGO: true, Stamp: map[string]string{"main.version": runc}},
 		},
-	},
-	{Name: "coredns", What: "CoreDNS", Builds: []Build{{Packages: []string{"."}}}},
-	{
-		Name: "buildkit", What: "buildkitd, buildctl",
+	}
+	BuildKit = Module{
+		Name: "buildkit", Source: "buildkit", What: "buildkitd, buildctl",
 		Builds: []Build{{Packages: []string{"github.com/moby/buildkit/cmd/buildkitd", "github.com/moby/buildkit/cmd/buildctl"}}},
-	},
-	Tools,
-}
-
-// Tools are for users and tests; no sandbox runs them.
-var Tools = Module{
-	Name: "tools", What: "helm, crane",
-	Builds: []Build{{Packages: []string{"helm.sh/helm/v4/cmd/helm", "github.com/google/go-containerregistry/cmd/crane"}}},
-}
+	}
+	CoreDNS = Module{Name: "coredns", Source: "coredns", What: "CoreDNS", Builds: []Build{{Packages: []string{"."}}}}
+	Helm    = Module{Name: "helm", Source: "tools", What: "helm", Builds: []Build{{Packages: []string{"helm.sh/helm/v4/cmd/helm"}}}}
+	Crane   = Module{
+		Name: "crane", Source: "tools", What: "crane",
+		Builds: []Build{{Packages: []string{"github.com/google/go-containerregistry/cmd/crane"}}},
+	}
+)

@@ -3,6 +3,7 @@
 package programs
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -17,6 +18,7 @@ import (
 	"slices"
 	"strings"
 
+	"imagechain.dev/sandbox/internal/background"
 	"imagechain.dev/sandbox/internal/cache"
 	"imagechain.dev/sandbox/internal/layout"
 	"imagechain.dev/sandbox/internal/progress"
@@ -69,7 +71,7 @@ func NewBuilder(source string) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	version, err := output(source, "go", "version")
+	version, err := output(context.Background(), source, "go", "version")
 	if err != nil {
 		return nil, fmt.Errorf("the sandbox is built with Go, which does not run: %w: install Go 1.26 or newer", err)
 	}
@@ -91,37 +93,63 @@ func (b *Builder) Missing(modules []Module) ([]Module, error) {
 	return missing, nil
 }
 
-// Ensure builds what is missing and tells where everything is. Two processes never build at once.
-func (b *Builder) Ensure(modules []Module, printer *progress.Printer) (Set, error) {
-	missing, err := b.Missing(modules)
-	if err != nil {
-		return nil, err
-	}
-	if len(missing) > 0 {
-		if err := b.buildLocked(modules, printer); err != nil {
-			return nil, err
-		}
-	}
+// Set tells where the programs of the modules are, or will be.
+func (b *Builder) Set(modules []Module) (Set, error) {
 	set := Set{}
 	for _, module := range modules {
-		if set[module.Name], err = b.folder(module); err != nil {
+		folder, err := b.folder(module)
+		if err != nil {
 			return nil, err
 		}
+		set[module.Name] = folder
 	}
 	return set, nil
 }
 
-func (b *Builder) buildLocked(modules []Module, printer *progress.Printer) error {
-	store := cache.Store{Folder: b.cache, What: "building the programs", Unfinished: "*" + unfinished + "*"}
+// Ensure builds what is missing and tells where everything is.
+func (b *Builder) Ensure(ctx context.Context, modules []Module, printer *progress.Printer) (Set, error) {
+	for _, module := range modules {
+		if err := b.ensure(ctx, module, printer); err != nil {
+			return nil, err
+		}
+	}
+	return b.Set(modules)
+}
+
+// Begin builds what is missing in the background, one after the other: each uses all processors by itself. The
+// results are by the names of the modules.
+func (b *Builder) Begin(group *background.Group, modules []Module, printer *progress.Printer) map[string]*background.Result[string] {
+	results := map[string]*background.Result[string]{}
+	turn := make(chan struct{})
+	close(turn)
+	for _, module := range modules {
+		mine, next := turn, make(chan struct{})
+		results[module.Name] = background.Begin(group, module.What, func(ctx context.Context) (string, error) {
+			defer close(next)
+			<-mine
+			if err := b.ensure(ctx, module, printer); err != nil {
+				return "", err
+			}
+			return b.folder(module)
+		})
+		turn = next
+	}
+	return results
+}
+
+// ensure builds a module where it is missing. Two processes never build at once.
+func (b *Builder) ensure(ctx context.Context, module Module, printer *progress.Printer) error {
+	if missing, err := b.Missing([]Module{module}); err != nil || len(missing) == 0 {
+		return err
+	}
+	store := cache.Store{Folder: b.cache, What: "building programs", Unfinished: "*" + unfinished + "*"}
 	return store.Exclusively(printer, func() error {
-		missing, err := b.Missing(modules)
-		if err != nil {
+		missing, err := b.Missing([]Module{module})
+		if err != nil || len(missing) == 0 {
 			return err
 		}
-		for i, module := range missing {
-			if err := b.build(module, i+1, len(missing), printer); err != nil {
-				return fmt.Errorf("building %s: %w", module.Name, err)
-			}
+		if err := b.build(ctx, module, printer); err != nil {
+			return fmt.Errorf("building %s: %w", module.Name, err)
 		}
 		return nil
 	})
@@ -138,7 +166,7 @@ func (b *Builder) folder(module Module) (string, error) {
 		return "", err
 	}
 	fmt.Fprintf(sum, "%s\n%s/%s\n%s\n%s\n", b.version, runtime.GOOS, runtime.GOARCH, buildFlags, definition)
-	source := filepath.Join(b.Source, module.Name)
+	source := filepath.Join(b.Source, module.Source)
 	err = filepath.WalkDir(source, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -150,7 +178,10 @@ func (b *Builder) folder(module Module) (string, error) {
 	return filepath.Join(b.cache, module.Name+"-"+hex.EncodeToString(sum.Sum(nil))[:12]), err
 }
 
-func (b *Builder) build(module Module, number, of int, printer *progress.Printer) error {
+func (b *Builder) build(ctx context.Context, module Module, printer *progress.Printer) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	folder, err := b.folder(module)
 	if err != nil {
 		return err
@@ -160,8 +191,8 @@ func (b *Builder) build(module Module, number, of int, printer *progress.Printer
 		return err
 	}
 	defer os.RemoveAll(work)
-	step := printer.Start("[%d/%d] building %s (%s)", number, of, module.Name, module.What)
-	err = b.compile(module, work, step)
+	step := printer.Start("building %s (%s)", module.Name, module.What)
+	err = b.compile(ctx, module, work, step)
 	if err != nil {
 		step.End("failed")
 		return err
@@ -174,21 +205,21 @@ func (b *Builder) build(module Module, number, of int, printer *progress.Printer
 	return os.Rename(work, folder)
 }
 
-func (b *Builder) compile(module Module, target string, step *progress.Step) error {
-	source := filepath.Join(b.Source, module.Name)
+func (b *Builder) compile(ctx context.Context, module Module, target string, step *progress.Step) error {
+	source := filepath.Join(b.Source, module.Source)
 	step.Detail("fetching modules")
-	total, err := countPackages(source, module)
+	total, err := countPackages(ctx, source, module)
 	if err != nil {
 		return err
 	}
 	counter := &packageCounter{step: step, total: total}
 	for _, build := range module.Builds {
-		flags, err := b.linkerFlags(source, build)
+		flags, err := linkerFlags(ctx, source, build)
 		if err != nil {
 			return err
 		}
 		arguments := slices.Concat([]string{"build"}, buildFlags, []string{"-tags", build.Tags, "-ldflags", flags, "-o", target + "/"}, build.Packages)
-		if err := runGo(source, build, counter, arguments...); err != nil {
+		if err := runGo(ctx, source, build, counter, arguments...); err != nil {
 			return err
 		}
 	}
@@ -200,10 +231,10 @@ func (b *Builder) compile(module Module, target string, step *progress.Step) err
 	return nil
 }
 
-func (b *Builder) linkerFlags(source string, build Build) (string, error) {
+func linkerFlags(ctx context.Context, source string, build Build) (string, error) {
 	flags := []string{"-s", "-w"}
 	for _, variable := range slices.Sorted(maps.Keys(build.Stamp)) {
-		version, err := output(source, "go", "list", "-m", "-f", "{{.Version}}", build.Stamp[variable])
+		version, err := output(ctx, source, "go", "list", "-m", "-f", "{{.Version}}", build.Stamp[variable])
 		if err != nil {
 			return "", err
 		}
@@ -216,10 +247,10 @@ func (b *Builder) linkerFlags(source string, build Build) (string, error) {
 }
 
 // countPackages also fetches the modules.
-func countPackages(source string, module Module) (int, error) {
+func countPackages(ctx context.Context, source string, module Module) (int, error) {
 	seen := map[string]bool{}
 	for _, build := range module.Builds {
-		listing, err := output(source, "go", append([]string{"list", "-deps", "-tags", build.Tags}, build.Packages...)...)
+		listing, err := output(ctx, source, "go", append([]string{"list", "-deps", "-tags", build.Tags}, build.Packages...)...)
 		if err != nil {
 			return 0, err
 		}
@@ -230,8 +261,8 @@ func countPackages(source string, module Module) (int, error) {
 	return len(seen), nil
 }
 
-func runGo(source string, build Build, counter *packageCounter, arguments ...string) error {
-	command := exec.Command("go", arguments...)
+func runGo(ctx context.Context, source string, build Build, counter *packageCounter, arguments ...string) error {
+	command := exec.CommandContext(ctx, "go", arguments...)
 	command.Dir = source
 	command.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "CGO_ENABLED=0")
 	if build.CGO {
@@ -244,8 +275,8 @@ func runGo(source string, build Build, counter *packageCounter, arguments ...str
 	return nil
 }
 
-func output(folder, name string, arguments ...string) (string, error) {
-	command := exec.Command(name, arguments...)
+func output(ctx context.Context, folder, name string, arguments ...string) (string, error) {
+	command := exec.CommandContext(ctx, name, arguments...)
 	command.Dir = folder
 	command.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
 	text, err := command.Output()

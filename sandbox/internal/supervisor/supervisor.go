@@ -73,6 +73,40 @@ func (s *Supervisor) Start(program Program) error {
 	return s.start(&child{program: program, index: len(s.statuses) - 1, delay: firstDelay})
 }
 
+// Awaited is what a program's status says while its executable is not there yet.
+const Awaited = "it is still being built"
+
+// look is how long it takes to see that an executable is there.
+const look = 200 * time.Millisecond
+
+// StartWhenThere runs a program for good from the moment at which its executable is there.
+func (s *Supervisor) StartWhenThere(program Program) error {
+	if there(program) {
+		return s.Start(program)
+	}
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.statuses = append(s.statuses, Status{Name: program.Name, Since: time.Now(), Ended: Awaited})
+	s.complain(s.write())
+	go s.await(&child{program: program, index: len(s.statuses) - 1, delay: firstDelay})
+	return nil
+}
+
+func (s *Supervisor) await(child *child) {
+	for !there(child.program) {
+		time.Sleep(look)
+	}
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.statuses[child.index].Ended = ""
+	s.startOrRetry(child)
+}
+
+func there(program Program) bool {
+	_, err := os.Stat(program.Arguments[0])
+	return err == nil
+}
+
 // start needs the lock: the reaper must not see the end of a child that is not in the table yet.
 func (s *Supervisor) start(child *child) error {
 	log, err := os.OpenFile(filepath.Join(s.logs, child.program.Name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -141,6 +175,11 @@ func (s *Supervisor) again(child *child) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	s.statuses[child.index].Restarts++
+	s.startOrRetry(child)
+}
+
+// startOrRetry needs the lock.
+func (s *Supervisor) startOrRetry(child *child) {
 	if err := s.start(child); err != nil {
 		s.statuses[child.index].Ended = err.Error()
 		s.complain(s.write())

@@ -111,7 +111,7 @@ pub struct PublishImage {
     pub secret_ref: Option<SecretReference>,
 }
 
-/// How long a build may take; each is counted for itself.
+/// How long a build may take, and how long it may lack something; each is counted for itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Timeouts {
@@ -121,11 +121,20 @@ pub struct Timeouts {
     pub build: Duration,
     /// The verify stage, all of its steps together.
     pub verify: Duration,
+    /// How long something that it names (a Secret, a grant, a revision, a base image) may be missing before it
+    /// is told as `Stalled`. Until then it is `Reconciling`; before and after, it goes on by itself once that is
+    /// there.
+    pub dependency: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { pending: Duration::from("10m"), build: Duration::from("2h"), verify: Duration::from("30m") }
+        Self {
+            pending: Duration::from("10m"),
+            build: Duration::from("2h"),
+            verify: Duration::from("30m"),
+            dependency: Duration::from("10m"),
+        }
     }
 }
 

@@ -76,25 +76,46 @@ impl Inventory {
         inventory
     }
 
-    pub fn plans(&self, whom: &dyn Ask) -> impl Iterator<Item = ChainPlan> {
-        self.chains.iter().map(|chain| self.plan(chain, whom))
+    /// The plans of all chains that are asked about. What one of them builds, links of another may stand on: they are
+    /// gone through until nothing more follows, each time with what is known of the others.
+    pub fn plans(&self, whom: &dyn Ask) -> Vec<ChainPlan> {
+        let mut all: Vec<_> = self.chains.iter().map(|chain| (chain, self.guess(chain, whom))).collect();
+        let mut plans: Vec<ChainPlan> = Vec::new();
+        loop {
+            let next = all.iter_mut().map(|(chain, guess)| plan(chain, guess, &plans, whom)).collect();
+            if plans == next {
+                return plans;
+            }
+            plans = next;
+        }
     }
 
-    fn plan(&self, object: &ImageChain, whom: &dyn Ask) -> ChainPlan {
-        let blank = |problems: &[Problem]| ChainPlan {
-            namespace: object.namespace(),
-            name: object.name_any(),
-            steps: Vec::new(),
-            problems: texts(problems),
-            assumed: Vec::new(),
-        };
-        match validate::chain(object) {
-            Ok(valid) => {
-                let mut guess = Guess::new(self, object, &valid, whom);
-                let steps = guess.steps(object, &valid, whom);
-                ChainPlan { steps, assumed: guess.notes, ..blank(&[]) }
-            }
-            Err(problems) => blank(&problems),
+    fn guess(&self, object: &ImageChain, whom: &dyn Ask) -> Result<(ValidChain, Guess), Vec<Problem>> {
+        let valid = validate::chain(object)?;
+        let guess = Guess::new(self, object, &valid, whom);
+        Ok((valid, guess))
+    }
+}
+
+/// The plan of a chain, as far as the plans of the others are known.
+fn plan(
+    object: &ImageChain,
+    guess: &mut Result<(ValidChain, Guess), Vec<Problem>>,
+    known: &[ChainPlan],
+    whom: &dyn Ask,
+) -> ChainPlan {
+    let (namespace, name) = (object.namespace(), object.name_any());
+    match guess {
+        Ok((valid, guess)) => {
+            let others = known.iter().filter(|other| other.namespace == namespace && other.name != name);
+            let others = others.flat_map(|other| {
+                other.steps.iter().map(|step| ((other.name.clone(), step.link.clone()), step.verdict))
+            });
+            let steps = guess.steps(object, valid, &others.collect(), whom);
+            ChainPlan { namespace, name, steps, problems: Vec::new(), assumed: guess.notes.clone() }
+        }
+        Err(problems) => {
+            ChainPlan { namespace, name, steps: Vec::new(), problems: texts(problems), assumed: Vec::new() }
         }
     }
 }
@@ -159,7 +180,9 @@ impl Guess {
             if found.is_none() && !config_maps.contains_key(name) {
                 self.notes.push(format!("the ConfigMap «{name}» exists and has the files that links name"));
             }
-            let paths = link.recipe.paths.iter().map(|path| (path.to_string(), "assumed".to_owned()));
+            let needed = link.recipe.steps.needs().into_iter().map(|needed| needed.path);
+            let paths = link.recipe.paths.iter().map(ToString::to_string).chain(needed);
+            let paths = paths.map(|path| (path, "assumed".to_owned()));
             let known = config_maps.entry(name.clone()).or_insert_with(|| ConfigMapFact::Entries(BTreeMap::new()));
             match (found, known) {
                 (Some(found), known) => *known = found,
@@ -170,9 +193,15 @@ impl Guess {
     }
 
     /// The steps of the chain, once all that they depend on was asked or assumed.
-    fn steps(&mut self, object: &ImageChain, valid: &ValidChain, whom: &dyn Ask) -> Vec<preview::Step> {
+    fn steps(
+        &mut self,
+        object: &ImageChain,
+        valid: &ValidChain,
+        others: &preview::Others,
+        whom: &dyn Ask,
+    ) -> Vec<preview::Step> {
         loop {
-            let (steps, plan) = preview::steps(&self.facts.scene(object, valid));
+            let (steps, plan) = preview::steps(&self.facts.scene(object, valid), others);
             let answers = &self.facts.answers;
             let wanted: Vec<_> = plan.lookups.into_iter().filter(|subject| !answers.contains_key(subject)).collect();
             if wanted.is_empty() {
@@ -196,12 +225,15 @@ impl Guess {
             Subject::Git { url, revision, paths, .. } => {
                 let objects = paths.iter().map(|path| (path.clone(), "assumed".to_owned())).collect();
                 let note = format!("{url} has the revision {revision}, and in it the files that links name");
-                (note, Found::Commit { commit: "0".repeat(40), objects })
+                (note, Found::Commit { commit: "0".repeat(40), objects, obstacles: BTreeMap::new() })
             }
             Subject::Image { reference, .. } => {
                 (format!("the image {reference} exists"), Found::Digest(format!("sha256:{}", "0".repeat(64))))
             }
             Subject::Artifact { reference, .. } => (format!("{reference} is still there"), Found::Presence(true)),
+            Subject::Tags { repository, .. } => {
+                (format!("the tags of {repository} lead where they were moved"), Found::Strays(Vec::new()))
+            }
         };
         if !self.notes.contains(&note) {
             self.notes.push(note);

@@ -31,7 +31,7 @@ pub enum Answer {
 }
 
 /// What would happen to one chain.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChainPlan {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -10,6 +10,7 @@ use crate::{
     },
     plan::{
         failure::Failure,
+        lack::Lack,
         observed::State,
         status::{Conditions, Truth},
     },
@@ -20,7 +21,7 @@ impl<'s> Planner<'s, '_> {
         Conditions::new(&self.scene.previous.conditions, self.scene.generation, self.scene.now)
     }
 
-    /// Not finished yet: at work, or in need of somebody, by the reason's class.
+    /// Not finished yet: at work, or in need of somebody, by the reason's class. What is missing may come for a time.
     pub(super) fn wait(mut self, reason: Reason, message: &str) -> Plan {
         let mut conditions = self.conditions();
         if self.has_image() {
@@ -29,7 +30,16 @@ impl<'s> Planner<'s, '_> {
             conditions.set(ConditionType::Built, Truth::Unknown, reason, message);
         }
         conditions.set(ConditionType::Verified, Truth::Unknown, reason, message);
-        conditions.ready(reason, message);
+        let (since, patience) = (self.scene.previous.lacking_since.as_ref(), self.recipe().limits.dependency);
+        let lack = Lack::of(reason, since, patience, self.scene.now);
+        self.status.lacking_since = lack.map(|lack| Time(lack.since));
+        match lack.filter(|lack| self.scene.now < lack.until) {
+            Some(lack) => {
+                self.wake_at(lack.until);
+                conditions.at_work(reason, message);
+            }
+            None => conditions.ready(reason, message),
+        }
         self.status.conditions = conditions.finish();
         self.plan()
     }
@@ -85,6 +95,7 @@ impl<'s> Planner<'s, '_> {
     /// Closes the status: from now on its result does not change.
     fn end(mut self) -> Plan {
         self.status.finished_at = Some(Time(self.scene.now));
+        self.status.lacking_since = None;
         let first = self.status.attempts.first().map_or(self.scene.now, |attempt| attempt.started_at.0);
         self.status.duration = Some(verdict::span(first, self.scene.now));
         self.plan()

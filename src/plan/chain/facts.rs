@@ -132,13 +132,21 @@ impl BuildFacts {
     /// Whether it waits for the image that it stands on, which is not where it is said to be.
     #[must_use]
     pub const fn lacks_its_parent(&self) -> bool {
-        matches!(self.state, BuildState::Open { reason: Reason::BaseImageNotFound, stalled: true, .. })
+        self.waits() && matches!(self.state, BuildState::Open { reason: Reason::BaseImageNotFound, .. })
     }
 
-    /// Whether it takes a place among those that run: one that waits for somebody takes none.
+    /// Whether it takes a place among those that run: one that waits takes none.
     #[must_use]
     pub const fn takes_a_slot(&self) -> bool {
-        matches!(self.state, BuildState::Open { stalled: false, .. })
+        !self.is_finished() && !self.waits()
+    }
+
+    /// Whether it waits for what is missing, or for somebody.
+    const fn waits(&self) -> bool {
+        match self.state {
+            BuildState::Open { reason, stalled, .. } => stalled || reason.is_lack(),
+            _ => false,
+        }
     }
 }
 

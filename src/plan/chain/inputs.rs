@@ -113,9 +113,10 @@ impl<'a> Planner<'_, 'a> {
 
     fn check_outputs(&self, link: &ValidLink) -> Result<(), Hold> {
         let Some(publish) = &link.recipe.publish else { return Ok(()) };
-        let taken = publish.outputs().into_iter().find(|output| self.scene.taken.contains(output));
-        taken.map_or(Ok(()), |output| {
-            let message = format!("{output} belongs to an older chain: publish elsewhere");
+        let owner = |output| self.scene.taken.get(&output).map(|owner| (output, owner));
+        let taken = publish.outputs().into_iter().find_map(owner);
+        taken.map_or(Ok(()), |(output, owner)| {
+            let message = format!("{output} belongs to {owner}: publish elsewhere");
             Err(Hold::new(LinkState::Stalled, Reason::OutputConflict, message))
         })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
     causes,
@@ -21,6 +21,7 @@ use crate::{
     plan::{
         build::POD_PENDING,
         key::fingerprint,
+        lack::Lack,
         lookup::{Found, Subject},
         name,
         recipe::{Destination, ImageTags, OutputKey},
@@ -104,6 +105,8 @@ impl<'a> Planner<'_, 'a> {
         let Some(mut view) = self.blank(index) else { return };
         let judged = self.inputs(&mut view).and_then(|inputs| self.follow(&mut view, inputs));
         view.settle(judged);
+        self.await_missing(&mut view);
+        self.look_at_tags(&mut view);
         self.views.push(view);
     }
 
@@ -131,7 +134,24 @@ impl<'a> Planner<'_, 'a> {
             message: String::new(),
             build: self.last_build(&link.name).map(|build| build.name.clone()),
             files: None,
+            lacking_since: None,
+            correction: None,
+            trouble: None,
         })
+    }
+
+    /// What is missing may come: for a time, that is nobody's matter. An open build counts for itself.
+    fn await_missing(&mut self, view: &mut View<'a>) {
+        let build = view.name().and_then(|name| self.scene.builds.get(name));
+        let by_build = build.is_some_and(|build| matches!(build.state, BuildState::Open { stalled: true, .. }));
+        let Some(reason) = view.reason.filter(|_| view.state == LinkState::Stalled && !by_build) else { return };
+        let since = self.previous(&view.link.name).and_then(|previous| previous.lacking_since.as_ref());
+        let Some(lack) = Lack::of(reason, since, view.link.recipe.limits.dependency, self.scene.now) else { return };
+        view.lacking_since = Some(lack.since);
+        if self.scene.now < lack.until {
+            view.state = if view.promoted.is_some() { LinkState::Publishing } else { LinkState::Pending };
+            self.wake_at(lack.until);
+        }
     }
 
     /// What is published of a link: what it no longer asks for, or what another chain owns, is not its own any
@@ -139,11 +159,12 @@ impl<'a> Planner<'_, 'a> {
     fn still_published(&self, link: &ValidLink, old: &Published) -> Option<Published> {
         let destination = link.recipe.publish.as_ref()?;
         let Destination::Tags(publish) = destination;
-        let own = destination.outputs().into_iter().filter(|output| !self.scene.taken.contains(output));
+        let own = destination.outputs().into_iter().filter(|output| !self.scene.taken.contains_key(output));
         let own: BTreeSet<String> = own.map(|OutputKey::Tag(_, tag)| tag.to_string()).collect();
         let tags: Vec<Tag> = old.tags.iter().filter(|tag| own.contains(&tag.0)).cloned().collect();
+        let drifted = old.drifted.iter().filter(|each| own.contains(&each.tag.0)).cloned().collect();
         let same = old.repository.0 == publish.repository.to_string();
-        (same && !tags.is_empty()).then(|| Published { tags, ..old.clone() })
+        (same && !tags.is_empty()).then(|| Published { tags, drifted, ..old.clone() })
     }
 
     pub(super) fn previous(&self, link: &str) -> Option<&'a LinkStatus> {
@@ -201,8 +222,11 @@ impl<'a> Planner<'_, 'a> {
             (Some(BuildState::Open { reason, message, stalled }), Some(build), _) => {
                 self.look_for_parent(view, build)?;
                 view.build = Some(build.name.clone());
-                let stands = Hold::new(LinkState::Stalled, *reason, message);
-                if *stalled { Err(stands) } else { Ok(Judgement::Running(*reason, message.clone())) }
+                match (*stalled, reason.is_lack()) {
+                    (true, _) => Err(Hold::new(LinkState::Stalled, *reason, message)),
+                    (false, true) => Err(Hold::new(LinkState::Pending, *reason, message)),
+                    (false, false) => Ok(Judgement::Running(*reason, message.clone())),
+                }
             }
             (Some(BuildState::Failed { reason, message, .. }), Some(build), _) => {
                 view.build = Some(build.name.clone());
@@ -324,7 +348,7 @@ impl<'a> Planner<'_, 'a> {
         view.promoted = promoted.filter(|answer| answer.result != Ok(Found::Presence(false))).cloned();
         match view.promoted.as_ref().map(|answer| &answer.result) {
             Some(Ok(_)) => {
-                view.published = Some(publication(view, publish, digest));
+                view.published = Some(publication(view, publish, digest, self.scene.now));
                 Ok(Judgement::Ready)
             }
             Some(Err(failure)) if failure.reason.class() != Class::Infrastructure => {
@@ -336,18 +360,20 @@ impl<'a> Planner<'_, 'a> {
     }
 }
 
-fn publication(view: &View<'_>, publish: &ImageTags, digest: String) -> Published {
+fn publication(view: &View<'_>, publish: &ImageTags, digest: String, now: Timestamp) -> Published {
     Published {
         repository: Repository(publish.repository.to_string()),
         tags: publish.tags.iter().map(|tag| Tag(tag.to_string())).collect(),
         digest: Digest(digest),
         recipe: view.recipe.clone(),
         build: view.current.as_ref().map(|current| current.build.clone()).unwrap_or_default(),
+        at: Some(Time(now)),
+        drifted: Vec::new(),
     }
 }
 
 /// The image of a build, if it is verified.
-fn verified(build: &BuildFacts, recipe: &str) -> Option<Verified> {
+pub(super) fn verified(build: &BuildFacts, recipe: &str) -> Option<Verified> {
     let BuildState::Verified { product, .. } = &build.state else { return None };
     Some(Verified {
         key: build.inputs.key.clone(),

@@ -12,6 +12,7 @@
 //! in the builds, and each can be wiped without harm: what is lost is looked up, or built, once more.
 
 mod causes;
+mod drift;
 mod facts;
 mod history;
 mod inputs;
@@ -22,11 +23,13 @@ mod report;
 mod scene;
 mod view;
 
+pub use drift::is_past;
+pub(in crate::plan) use drift::sentence;
 pub use facts::{BuildFacts, BuildState, OtherChain, OtherLink, circle, config_map_sources, is_at_rest, request};
-pub use outputs::{Claim, taken};
+pub use outputs::{Claim, Owner, taken};
 pub use planner::{Action, Plan};
 pub use report::invalid;
-pub use scene::{Facts, Promotion, Scene};
+pub use scene::{Correction, Facts, Promotion, Scene};
 
 use super::validate;
 use crate::api::{
@@ -149,6 +152,7 @@ impl Planner<'_, '_> {
             }
             let (action, retry) = view.promotion(self.scene.now);
             self.actions.extend(action.map(Action::Promote));
+            self.actions.extend(view.correction.take().map(Action::PutBack));
             self.wake = [self.wake, retry].into_iter().flatten().min();
         }
     }

@@ -1,7 +1,10 @@
 //! Who owns a published tag, where several chains name it: the one that has published it, else the older one;
 //! so that none can take it away.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -17,6 +20,10 @@ use crate::{
 /// A chain's claim on the tags that it publishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
+    /// The namespace of the chain.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
     /// When the chain was made.
     pub created: Timestamp,
     /// Its UID.
@@ -37,6 +44,8 @@ impl Claim {
         let published = links.filter_map(|link| link.published.as_ref());
         let held: BTreeSet<_> = published.flat_map(|each| names(&each.repository.0, &each.tags)).collect();
         Self {
+            namespace: chain.namespace().unwrap_or_default(),
+            name: chain.name_any(),
             created: chain.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0),
             uid: chain.uid().unwrap_or_default(),
             held: held.intersection(&tags).cloned().collect(),
@@ -44,10 +53,42 @@ impl Claim {
         }
     }
 
-    /// Whether it comes before another, where a tag is concerned that both want.
-    fn precedes(&self, other: &Self, output: &OutputKey) -> bool {
-        let rank = |claim: &Self| (!claim.held.contains(output), claim.created, claim.uid.clone());
-        rank(self) < rank(other)
+    /// Its place among those that want a tag: the first owns it.
+    fn rank(&self, output: &OutputKey) -> impl Ord + use<> {
+        (!self.held.contains(output), self.created, self.uid.clone())
+    }
+}
+
+/// Who owns a tag that a chain would publish, as far as that chain may know: of another namespace no name of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its namespace, if that is another one.
+    namespace: Option<String>,
+    /// Its name, if it is of the same namespace.
+    name: Option<String>,
+    /// Whether it has published the tag; else it is the older chain.
+    holds: bool,
+}
+
+impl Owner {
+    fn of(claim: &Claim, own: &Claim, output: &OutputKey) -> Self {
+        let is_near = claim.namespace == own.namespace;
+        Self {
+            namespace: (!is_near).then(|| claim.namespace.clone()),
+            name: is_near.then(|| claim.name.clone()),
+            holds: claim.held.contains(output),
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.name, &self.namespace) {
+            (Some(name), _) => write!(formatter, "the ImageChain «{name}»")?,
+            (None, Some(namespace)) => write!(formatter, "an ImageChain of the namespace «{namespace}»")?,
+            (None, None) => write!(formatter, "another ImageChain")?,
+        }
+        formatter.write_str(if self.holds { ", which has published it" } else { ", which is older" })
     }
 }
 
@@ -56,12 +97,16 @@ fn names<'t>(repository: &str, tags: &'t [common::Tag]) -> impl Iterator<Item = 
     tags.iter().filter_map(move |tag| Some(OutputKey::Tag(repository.clone()?, tag.0.parse::<Tag>().ok()?)))
 }
 
-/// The tags of a claim that belong to other chains, of any namespace.
+/// The tags of a claim that belong to other chains, of any namespace, and to which.
 #[must_use]
-pub fn taken<'c>(own: &Claim, others: impl IntoIterator<Item = &'c Claim>) -> BTreeSet<OutputKey> {
-    let others = others.into_iter().filter(|other| other.uid != own.uid);
-    let common = others.flat_map(|other| other.tags.intersection(&own.tags).map(move |tag| (other, tag)));
-    common.filter(|(other, tag)| other.precedes(own, tag)).map(|(_, tag)| tag.clone()).collect()
+pub fn taken<'c>(own: &Claim, others: impl IntoIterator<Item = &'c Claim>) -> BTreeMap<OutputKey, Owner> {
+    let others: Vec<_> = others.into_iter().filter(|other| other.uid != own.uid).collect();
+    let owner = |tag: &OutputKey| {
+        let wanting = others.iter().filter(|other| other.tags.contains(tag));
+        let first = wanting.min_by_key(|other| other.rank(tag)).filter(|other| other.rank(tag) < own.rank(tag))?;
+        Some((tag.clone(), Owner::of(first, own, tag)))
+    };
+    own.tags.iter().filter_map(owner).collect()
 }
 
 #[cfg(test)]
@@ -71,7 +116,26 @@ mod tests {
     fn claim(created: i64, uid: &str, tags: &[&str]) -> Claim {
         let repository: Repository = "r.example/web".parse().unwrap();
         let tags = tags.iter().map(|tag| OutputKey::Tag(repository.clone(), tag.parse().unwrap())).collect();
-        Claim { created: Timestamp::from_second(created).unwrap(), uid: uid.to_owned(), tags, held: BTreeSet::new() }
+        Claim {
+            namespace: "team-a".to_owned(),
+            name: format!("chain-{uid}"),
+            created: Timestamp::from_second(created).unwrap(),
+            uid: uid.to_owned(),
+            tags,
+            held: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn the_owner_is_named_as_far_as_one_may_know() {
+        let own = claim(3, "c", &["latest"]);
+        let (old, mut held) = (claim(1, "a", &["latest"]), claim(2, "b", &["latest"]));
+        let told = |others: &[&Claim]| taken(&own, others.iter().copied()).into_values().next().unwrap().to_string();
+        assert_eq!(told(&[&old]), "the ImageChain «chain-a», which is older");
+        held.held.clone_from(&held.tags);
+        assert_eq!(told(&[&old, &held]), "the ImageChain «chain-b», which has published it", "not who only wants it");
+        held.namespace = "team-b".to_owned();
+        assert_eq!(told(&[&held, &old]), "an ImageChain of the namespace «team-b», which has published it");
     }
 
     #[test]
@@ -87,8 +151,8 @@ mod tests {
     #[test]
     fn the_older_chain_owns_a_tag() {
         let (old, new) = (claim(1, "z", &["1", "latest"]), claim(2, "a", &["2", "latest"]));
-        let names = |found: BTreeSet<OutputKey>| -> Vec<String> {
-            found.into_iter().map(|OutputKey::Tag(_, tag)| tag.to_string()).collect()
+        let names = |found: BTreeMap<OutputKey, Owner>| -> Vec<String> {
+            found.into_keys().map(|OutputKey::Tag(_, tag)| tag.to_string()).collect()
         };
         assert_eq!(names(taken(&new, [&old, &new])), ["latest"]);
         assert_eq!(names(taken(&old, [&old, &new])), [""; 0]);

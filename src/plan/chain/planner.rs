@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     facts::{self, BuildFacts},
-    scene::{Promotion, Scene},
+    scene::{Correction, Promotion, Scene},
     view::View,
 };
 use crate::{
@@ -51,6 +51,8 @@ pub enum Action {
     },
     /// Let tags lead to a verified image; the answer belongs into the next scene.
     Promote(Promotion),
+    /// Put tags that somebody else has moved back to a verified image; the answer belongs into the next scene.
+    PutBack(Correction),
     /// Delete a finished build, and what it left at its staging reference.
     DeleteBuild {
         /// Its name.
@@ -77,7 +79,7 @@ pub(super) struct Planner<'s, 'a> {
     pub source: String,
     pub views: Vec<View<'a>>,
     pub actions: Vec<Action>,
-    /// When a promotion is tried again.
+    /// When a promotion is tried again, or what is missing is somebody's matter.
     pub wake: Option<Timestamp>,
 }
 
@@ -108,6 +110,10 @@ impl<'s, 'a> Planner<'s, 'a> {
             actions: Vec::new(),
             wake: None,
         }
+    }
+
+    pub fn wake_at(&mut self, time: Timestamp) {
+        self.wake = Some(self.wake.map_or(time, |earlier| earlier.min(time)));
     }
 }
 

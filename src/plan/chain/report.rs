@@ -1,9 +1,12 @@
 //! The status of a chain: what holds, and why.
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
 
 use super::{
-    history,
+    drift, history,
     planner::{Plan, Planner},
     scene::Scene,
     view::View,
@@ -32,7 +35,8 @@ pub fn invalid(previous: &ImageChainStatus, generation: i64, now: Timestamp, pro
     conditions.set(ConditionType::UpToDate, Truth::Unknown, Reason::SpecInvalid, &message);
     let conditions = conditions.finish();
     // What was looked up was for another object.
-    let links = previous.links.iter().map(|link| LinkStatus { files: None, ..link.clone() }).collect();
+    let blank = |link: &LinkStatus| LinkStatus { files: None, lacking_since: None, ..link.clone() };
+    let links = previous.links.iter().map(blank).collect();
     let lookups = Vec::new();
     let status = ImageChainStatus { observed_generation: generation, conditions, links, lookups, ..previous.clone() };
     Plan { lookups: Vec::new(), actions: Vec::new(), status, wake: None }
@@ -68,6 +72,7 @@ fn link_status(view: &View<'_>) -> LinkStatus {
         message: (!view.message.is_empty()).then(|| truncate_middle(&view.message, LONGEST_LINK_MESSAGE)),
         build: view.build.as_deref().map(Into::into),
         files: view.files.clone(),
+        lacking_since: view.lacking_since.map(Time),
         verified: view.verified.clone(),
         published: view.published.clone(),
     }
@@ -88,13 +93,16 @@ fn last_image(scene: &Scene<'_>, views: &[View<'_>]) -> Option<String> {
 
 fn conditions(scene: &Scene<'_>, views: &[View<'_>], ready: usize, looked_up: &lookup::Outcome) -> Vec<Condition> {
     let mut conditions = Conditions::new(&scene.previous.conditions, scene.generation, scene.now);
-    let summary = Summary { ready, views };
+    let summary = Summary { ready, views, suspended: scene.chain.suspend };
     if views.iter().all(View::is_settled) {
         let message = format!("all {} links have a published, verified image", views.len());
         conditions.ready(Reason::LinksReady, &message);
         summary.background(&mut conditions, looked_up);
     } else {
         summary.foreground(&mut conditions);
+    }
+    if let Some(message) = drift::told(scene, views) {
+        conditions.set(ConditionType::Drifted, Truth::True, Reason::TagsOverwritten, &message);
     }
     if views.iter().any(|view| shares_staging(scene, view)) {
         let message = "a profile names no staging repository: build pods hold the credential that publishes";
@@ -113,6 +121,7 @@ fn shares_staging(scene: &Scene<'_>, view: &View<'_>) -> bool {
 struct Summary<'v, 'a> {
     ready: usize,
     views: &'v [View<'a>],
+    suspended: bool,
 }
 
 impl<'v, 'a> Summary<'v, 'a> {
@@ -124,11 +133,28 @@ impl<'v, 'a> Summary<'v, 'a> {
 
     /// The link that is furthest of those that go on by themselves.
     fn working(&self) -> Option<&'v View<'a>> {
+        let goes_on = |view: &&View<'_>| !self.is_held(view);
+        self.furthest(goes_on)
+    }
+
+    /// The link that is furthest of those that go on once `suspend` is gone.
+    fn held(&self) -> Option<&'v View<'a>> {
+        self.furthest(|view| self.is_held(view))
+    }
+
+    /// Whether a link that does not fail waits for the end of `suspend` alone: a suspended chain looks up, and its builds
+    /// run to their end; nothing else goes on.
+    fn is_held(&self, view: &View<'_>) -> bool {
+        let goes_on = matches!(view.state, LinkState::Pending | LinkState::Building);
+        self.suspended && (!goes_on || view.reason == Some(Reason::Suspended))
+    }
+
+    fn furthest(&self, of: impl Fn(&&View<'_>) -> bool) -> Option<&'v View<'a>> {
         let order =
             [LinkState::Publishing, LinkState::Building, LinkState::Queued, LinkState::Pending, LinkState::Blocked];
         let rank = |view: &&View<'_>| order.iter().position(|state| *state == view.state);
-        let working = self.views.iter().filter(|view| view.state != LinkState::Ready && !view.fails());
-        working.min_by_key(rank)
+        let open = self.views.iter().filter(|view| view.state != LinkState::Ready && !view.fails());
+        open.filter(of).min_by_key(rank)
     }
 
     /// The conditions of a chain whose images are all of the present generation: what is at work is at work
@@ -137,7 +163,7 @@ impl<'v, 'a> Summary<'v, 'a> {
         let mut set = |truth, reason, message: &str| {
             conditions.set(ConditionType::UpToDate, truth, reason, &truncate_middle(message, LONGEST_MESSAGE));
         };
-        match (self.failing(), self.working(), &looked_up.trouble) {
+        match (self.failing(), self.working().or_else(|| self.held()), &looked_up.trouble) {
             (Some(failed), ..) => {
                 let (reason, message) = (reason(failed), told(failed));
                 set(Truth::False, reason, &message);
@@ -147,6 +173,7 @@ impl<'v, 'a> Summary<'v, 'a> {
             (None, Some(view), _) if view.state == LinkState::Pending => {
                 set(Truth::Unknown, reason(view), &told(view));
             }
+            (None, Some(view), _) if self.is_held(view) => set(Truth::False, Reason::Suspended, &told(view)),
             (None, Some(view), _) => set(Truth::False, Reason::Rebuilding, &told(view)),
             (None, None, Some(failure)) => set(Truth::Unknown, failure.reason, &failure.message),
             (None, None, None) => set(Truth::True, Reason::NothingToDo, "nothing has to be rebuilt"),
@@ -156,19 +183,26 @@ impl<'v, 'a> Summary<'v, 'a> {
     /// The conditions of a chain on its way to the images of the present generation.
     fn foreground(&self, conditions: &mut Conditions<'_>) {
         let progress = format!("{} of {} links ready", self.ready, self.views.len());
-        let (view, truth) = match (self.working(), self.failing()) {
-            (Some(view), _) => (view, Truth::Unknown),
-            (None, Some(view)) => (view, Truth::False),
+        let message = |view: &View<'_>| truncate_middle(&format!("{progress}; {}", told(view)), LONGEST_MESSAGE);
+        match (self.working(), self.failing(), self.held()) {
+            (Some(view), failing, _) => {
+                let and_failed = failing.map(|failed| format!("; {}", told(failed))).unwrap_or_default();
+                let message = truncate_middle(&(message(view) + &and_failed), LONGEST_MESSAGE);
+                conditions.at_work(reason(view), &message);
+                conditions.set(ConditionType::UpToDate, Truth::Unknown, reason(view), &message);
+            }
+            (None, Some(view), _) => {
+                conditions.stalled(reason(view), &message(view));
+                conditions.set(ConditionType::UpToDate, Truth::False, reason(view), &message(view));
+            }
+            // Nothing is to come, and nothing is wrong: `Ready` would promise images that are not there, and its
+            // absence keeps nobody waiting who goes by kstatus.
+            (None, None, Some(view)) => {
+                conditions.set(ConditionType::UpToDate, Truth::False, Reason::Suspended, &message(view));
+            }
             // All links are ready, but of another generation: what follows from this pass settles it.
-            (None, None) => return conditions.ready(Reason::Promoting, &progress),
-        };
-        let mut message = format!("{progress}; {}", told(view));
-        if let (Truth::Unknown, Some(failed)) = (truth, self.failing()) {
-            message = format!("{message}; {}", told(failed));
+            (None, None, None) => conditions.ready(Reason::Promoting, &progress),
         }
-        let message = truncate_middle(&message, LONGEST_MESSAGE);
-        conditions.ready(reason(view), &message);
-        conditions.set(ConditionType::UpToDate, truth, reason(view), &message);
     }
 }
 

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::facts::{BuildFacts, OtherChain, request};
+use super::{
+    facts::{BuildFacts, OtherChain, request},
+    outputs::Owner,
+};
 use crate::{
     api::chain::{ImageChain, ImageChainSpec, ImageChainStatus},
     plan::{
@@ -50,8 +53,8 @@ pub struct Scene<'a> {
     pub promotions: &'a BTreeMap<Promotion, Answer>,
     /// The names of builds that are somebody else's: their creation was refused.
     pub strangers: &'a BTreeSet<String>,
-    /// What other chains own of what this one would publish.
-    pub taken: &'a BTreeSet<OutputKey>,
+    /// What other chains own of what this one would publish, and which ones.
+    pub taken: &'a BTreeMap<OutputKey, Owner>,
     /// Since when this operator looks at chains: what others have found counts as found then.
     pub since: Timestamp,
     /// The present.
@@ -81,7 +84,7 @@ pub struct Facts {
     /// See [`Scene::strangers`].
     pub strangers: BTreeSet<String>,
     /// See [`Scene::taken`].
-    pub taken: BTreeSet<OutputKey>,
+    pub taken: BTreeMap<OutputKey, Owner>,
     /// See [`Scene::since`].
     pub since: Timestamp,
     /// See [`Scene::now`].
@@ -129,4 +132,27 @@ pub struct Promotion {
     pub content: String,
     /// Where it is to be published.
     pub destination: Destination,
+}
+
+/// Tags that are to be put back, and on what that rests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Correction {
+    /// What was published, and where.
+    pub promotion: Promotion,
+    /// The verified builds of the link that were known when it was decided on.
+    pub(super) known: BTreeSet<String>,
+}
+
+impl Correction {
+    /// Whether the builds of the chain, as a live read shows them at this moment, have nothing that was not known: where
+    /// one has, its image may be what the tags lead to, moved by an operator that had no time to write it down.
+    #[must_use]
+    pub fn stands_in(&self, live: &[BuildFacts]) -> bool {
+        verified_of(live.iter(), &self.promotion.link).is_subset(&self.known)
+    }
+}
+
+/// The builds of a link that are verified, by name.
+pub(super) fn verified_of<'b>(builds: impl Iterator<Item = &'b BuildFacts>, link: &str) -> BTreeSet<String> {
+    builds.filter(|build| build.is_of(link) && build.verified_at().is_some()).map(|build| build.name.clone()).collect()
 }

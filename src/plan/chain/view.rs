@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::facts::BuildFacts;
+use k8s_openapi::jiff::Timestamp;
+
+use super::{facts::BuildFacts, scene::Correction};
 use crate::{
     api::{
         build::Inputs,
@@ -96,6 +98,12 @@ pub(super) struct View<'a> {
     pub message: String,
     pub build: Option<String>,
     pub files: Option<String>,
+    /// Since when something that it names is missing.
+    pub lacking_since: Option<Timestamp>,
+    /// What puts its published tags back.
+    pub correction: Option<Correction>,
+    /// Why they could not be put back.
+    pub trouble: Option<String>,
 }
 
 impl View<'_> {

@@ -34,6 +34,8 @@ pub struct Recipe {
     pub source: Source,
     /// The files that decide its result; empty means all of the source.
     pub paths: BTreeSet<SourcePath>,
+    /// The paths as they are written, in the field `paths`.
+    pub written_paths: Vec<SourcePath>,
     /// How it is built and tested.
     pub steps: Steps<Template>,
     /// Where it is published.
@@ -51,6 +53,12 @@ impl Recipe {
     #[must_use]
     pub fn parent_link(&self) -> Option<usize> {
         self.parent.as_ref()?.origin.in_chain()
+    }
+
+    /// The files that it uses; empty means all of the source.
+    #[must_use]
+    pub fn used_paths(&self) -> BTreeSet<SourcePath> {
+        self.steps.used_paths(&self.written_paths)
     }
 
     /// Whether a value names the revision: the commit itself then decides the result.

@@ -17,6 +17,8 @@ pub struct Limits {
     pub build: Duration,
     /// Of the verify stage.
     pub verify: Duration,
+    /// Of something that is missing, before somebody is told to act.
+    pub dependency: Duration,
     /// Further attempts after failures of the infrastructure.
     pub infrastructure_retries: u32,
     /// Further attempts after failures of the build or a test.
@@ -28,14 +30,22 @@ impl Limits {
     pub fn validate(timeouts: &Timeouts, retry: Retry, fields: &mut Fields<'_>) -> Option<Self> {
         let mut times = fields.below("timeouts");
         let mut time = |field, written: &crate::api::common::Duration| times.take(field, duration::parse(&written.0));
-        let [pending, build, verify] =
-            [("pending", &timeouts.pending), ("build", &timeouts.build), ("verify", &timeouts.verify)]
+        let Timeouts { pending, build, verify, dependency } = timeouts;
+        let [pending, build, verify, dependency] =
+            [("pending", pending), ("build", build), ("verify", verify), ("dependency", dependency)]
                 .map(|(field, written)| time(field, written));
         let [Ok(infrastructure_retries), Ok(build_retries)] = [retry.infrastructure, retry.build].map(u32::try_from)
         else {
             fields.below("retry").add("must not be negative");
             return None;
         };
-        Some(Self { pending: pending?, build: build?, verify: verify?, infrastructure_retries, build_retries })
+        Some(Self {
+            pending: pending?,
+            build: build?,
+            verify: verify?,
+            dependency: dependency?,
+            infrastructure_retries,
+            build_retries,
+        })
     }
 }

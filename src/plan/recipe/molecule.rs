@@ -18,4 +18,12 @@ impl Molecule {
     pub fn of(written: &api::Molecule) -> Self {
         Self { scenario: written.scenario.0.clone() }
     }
+
+    /// The folders of which one is the scenario's, where molecule runs in this folder of the source (`None`: its root):
+    /// the usual one, and that in a collection.
+    #[must_use]
+    pub fn folders(&self, directory: Option<&str>) -> [String; 2] {
+        let above = directory.map(|directory| format!("{directory}/")).unwrap_or_default();
+        ["molecule", "extensions/molecule"].map(|folder| format!("{above}{folder}/{}", self.scenario))
+    }
 }

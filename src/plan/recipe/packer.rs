@@ -2,7 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{fields::Fields, tool::Tool, values::Values, variables::Variables};
+use super::{
+    fields::Fields,
+    needed::{Needed, Wants},
+    tool::Tool,
+    values::Values,
+    variables::Variables,
+};
 use crate::{
     api::recipe as api,
     plan::{
@@ -62,6 +68,17 @@ impl Packer<Template> {
     }
 }
 
+impl<T> Packer<T> {
+    /// The folder in which packer runs, as all paths of a recipe are: the one that is written, or as the template is a
+    /// file or a folder of files. Empty: the folder of the source.
+    #[must_use]
+    pub fn runs_in(&self, template_is_folder: bool) -> &str {
+        let above = self.template.below_root().rsplit_once('/').map_or("", |(folder, _)| folder);
+        let own = if template_is_folder { "" } else { above };
+        self.directory.as_ref().map_or(own, Location::below_root)
+    }
+}
+
 impl<T> Tool<T> for Packer<T> {
     fn variables(&self) -> &Variables<T> {
         &self.variables
@@ -70,5 +87,15 @@ impl<T> Tool<T> for Packer<T> {
     fn paths(&self) -> Option<Vec<&SourcePath>> {
         // Not `directory`: what counts of a folder in which much else may lie is for `paths` to say.
         Some([self.template.path()?].into_iter().chain(&self.variable_files).collect())
+    }
+
+    fn needs(&self) -> Vec<Needed> {
+        let files = self.variable_files.iter().enumerate();
+        let files =
+            files.map(|(index, file)| Needed::new(format!("variableFiles[{index}]"), file.as_str(), Wants::File));
+        let directory = self.directory.iter();
+        let directory = directory.map(|directory| Needed::new("directory", directory.below_root(), Wants::Folder));
+        let template = Needed::new("template", self.template.below_root(), Wants::Either);
+        [template].into_iter().chain(directory).chain(files).collect()
     }
 }

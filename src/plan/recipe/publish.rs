@@ -83,7 +83,7 @@ impl Destination {
 
 impl ImageTags {
     fn validate(written: &api::PublishImage, mut fields: Fields<'_>) -> Option<Self> {
-        let repository = fields.parse("repository", &written.repository.0);
+        let repository = fields.take("repository", Repository::written(&written.repository.0));
         if written.tags.is_empty() {
             fields.below("tags").add("must hold at least one tag");
         }

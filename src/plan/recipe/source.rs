@@ -89,12 +89,8 @@ fn inline_files<'t, T: ToString + 't>(
 }
 
 fn validate_git(written: &common::GitSource, mut fields: Fields<'_>) -> Option<Source> {
-    if let Err(message) = check_url(&written.url.0) {
-        fields.below("url").add(message);
-    }
-    if let Err(message) = check_revision(&written.revision.0) {
-        fields.below("revision").add(message);
-    }
+    fields.take("url", check_url(&written.url.0));
+    fields.take("revision", check_revision(&written.revision.0));
     Some(Source::Git {
         url: written.url.to_string(),
         revision: written.revision.to_string(),

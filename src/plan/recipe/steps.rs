@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     fields::Fields,
+    needed::Needed,
     tool::Tool,
     values::Values,
     variables::{SecretKey, Variables},
@@ -74,6 +75,14 @@ macro_rules! build_tools {
                     $(Self::$tool(tool) => tool,)+
                 }
             }
+
+            /// What of the source it must find, each with its field below `build`.
+            fn needs(&self) -> impl Iterator<Item = Needed> {
+                let name = match self {
+                    $(Self::$tool(_) => stringify!($module),)+
+                };
+                self.tool().needs().into_iter().map(move |needed| needed.in_field(name))
+            }
         }
     };
 }
@@ -135,12 +144,33 @@ impl<T> Steps<T> {
     /// step that runs there.
     #[must_use]
     pub fn deciding_paths(&self, written: &[SourcePath]) -> BTreeSet<SourcePath> {
-        if written.is_empty() || self.verify.iter().any(|step| step.directory.is_none()) {
+        if self.verify.iter().any(|step| step.directory.is_none()) {
+            return BTreeSet::new();
+        }
+        self.used_paths(written)
+    }
+
+    /// The paths that are used: those that are written, and those that the steps name; none written means all of the
+    /// source. Unlike what decides the result, a test step at the root of the source changes nothing here.
+    #[must_use]
+    pub fn used_paths(&self, written: &[SourcePath]) -> BTreeSet<SourcePath> {
+        if written.is_empty() {
             return BTreeSet::new();
         }
         let Some(named) = self.build.tool().paths() else { return BTreeSet::new() };
         let folders = self.verify.iter().filter_map(|step| step.directory.as_ref());
         written.iter().chain(named).chain(folders).cloned().collect()
+    }
+
+    /// What of the source the steps must find.
+    #[must_use]
+    pub fn needs(&self) -> Vec<Needed> {
+        let of_build = self.build.needs().map(|needed| needed.in_field("build"));
+        let tests = self.verify.iter().enumerate();
+        let of_tests = tests.flat_map(|(index, step)| {
+            step.needs().into_iter().map(move |needed| needed.in_field(&format!("verify[{index}]")))
+        });
+        of_build.chain(of_tests).collect()
     }
 
     /// The files with values of Secrets. No two have the same path.

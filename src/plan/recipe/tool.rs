@@ -1,6 +1,6 @@
 //! What is asked of a build tool.
 
-use super::variables::Variables;
+use super::{needed::Needed, variables::Variables};
 use crate::plan::path::SourcePath;
 
 /// A build tool with its settings. `T` is a [`crate::plan::placeholder::Template`] as it is written, and a `String`
@@ -11,6 +11,9 @@ pub trait Tool<T> {
 
     /// The files and folders of the source that it names: they decide the result, too. `None`: all of the source.
     fn paths(&self) -> Option<Vec<&SourcePath>>;
+
+    /// What of the source it must find, each with its field below that of the tool.
+    fn needs(&self) -> Vec<Needed>;
 
     /// Its texts that may hold placeholders.
     fn texts(&self) -> Box<dyn Iterator<Item = &T> + '_> {

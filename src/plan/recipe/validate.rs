@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::{
-        common::{self, RelativePath},
+        common::{self, NO_PATTERN, RelativePath},
         recipe::{self as api, BuildStep, Publish, Retry, Timeouts, VerifyStep},
     },
     plan::{placeholder::Placeholder, validate::problem::Problems},
@@ -59,6 +59,9 @@ pub fn validate(written: &Written<'_>, path: &str, problems: &mut Problems) -> O
         fields.below("source").add("set a source here, or spec.source for all links");
     }
     let paths = fields.paths("paths", written.paths);
+    if written.paths.iter().any(|path| path.0.contains('*')) {
+        fields.below("paths").add(NO_PATTERN);
+    }
     let build = Build::validate(written.build, fields.below("build"));
     let mut fields = Fields::new(path.to_owned(), &in_tests, problems);
     let steps = written.verify.iter().enumerate();
@@ -69,7 +72,8 @@ pub fn validate(written: &Written<'_>, path: &str, problems: &mut Problems) -> O
     let recipe = Recipe {
         parent: parent.map_or(Some(None), |parent| parent.map(Some))?,
         source: source??,
-        paths: steps.deciding_paths(&paths?),
+        paths: steps.deciding_paths(paths.as_deref()?),
+        written_paths: paths?,
         steps,
         publish: publish.map_or(Some(None), |publish| publish.map(Some))?,
         limits: limits?,

@@ -35,6 +35,14 @@ impl<T> Default for Variables<T> {
     }
 }
 
+impl<T> Variables<T> {
+    /// Whether there is one of that name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name) || self.secrets.contains_key(name)
+    }
+}
+
 impl Variables<Template> {
     /// With values for their placeholders.
     #[must_use]

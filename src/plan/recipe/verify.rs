@@ -2,7 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{command::Command, fields::Fields, molecule::Molecule, values::Values, variables::Variables};
+use super::{
+    command::Command,
+    fields::Fields,
+    molecule::Molecule,
+    needed::{Needed, Wants},
+    values::Values,
+    variables::Variables,
+};
 use crate::{
     api::{
         common::RelativePath,
@@ -10,6 +17,9 @@ use crate::{
     },
     plan::{path::SourcePath, placeholder::Template},
 };
+
+/// The variable that tells molecule to look for scenarios elsewhere.
+const GLOB: &str = "MOLECULE_GLOB";
 
 /// One test step. `T` is as in [`super::tool::Tool`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +94,23 @@ impl Verify<Template> {
 }
 
 impl<T> Verify<T> {
+    /// What of the source it must find, each with its field below that of the step.
+    #[must_use]
+    pub fn needs(&self) -> Vec<Needed> {
+        let folder = self.directory.as_ref().map(SourcePath::as_str);
+        let named = folder.map(|folder| Needed::new("directory", folder, Wants::Folder));
+        let (kind, scenario) = match &self.test {
+            Test::Molecule(molecule) => ("molecule", Some(molecule).filter(|_| !self.environment.has(GLOB))),
+            Test::Pytest => ("pytest", None),
+            Test::Command(_) => ("command", None),
+        };
+        let scenario = scenario.map(|molecule| {
+            let [usual, of_collection] = molecule.folders(folder);
+            Needed::new("scenario", usual, Wants::Folder).or(of_collection)
+        });
+        named.into_iter().chain(scenario).map(|needed| needed.in_field(kind)).collect()
+    }
+
     /// Its texts that may hold placeholders.
     pub fn texts(&self) -> impl Iterator<Item = &T> {
         let arguments = match &self.test {

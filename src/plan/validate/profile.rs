@@ -69,7 +69,7 @@ pub fn profile(object: &BuildProfile) -> Result<ValidProfile, Vec<Problem>> {
 }
 
 fn staging(written: &Staging, problems: &mut Problems) -> Option<ValidStaging> {
-    let repository = problems.take("spec.registry.staging.repository", written.repository.0.parse::<Repository>())?;
+    let repository = problems.take("spec.registry.staging.repository", Repository::written(&written.repository.0))?;
     Some(ValidStaging { repository, secret: written.secret_ref.as_ref().map(|secret| secret.name.to_string()) })
 }
 

@@ -176,8 +176,8 @@ fn sources_are_checked() {
         one_problem(git(bad, "main"), url, "must begin with");
     }
     one_problem(git("https://me:secret@git.example/a", "main"), url, "must not hold a password");
-    one_problem(git("ssh://-oProxyCommand=id/a", "main"), url, "must name a host");
-    one_problem(git("https://git.example/a b", "main"), url, "spaces");
+    one_problem(git("ssh://-oProxyCommand=id/a", "main"), url, "must be a host and a path");
+    one_problem(git("https://git.example/a b", "main"), url, "neither query nor fragment");
     for bad in ["--upload-pack=id", "-c", "a..b", "a~1", "a:b", "", "a/", "a.", "a//b", "a/.b", "a.lock", "a.lock/b"] {
         one_problem(git("https://git.example/a", bad), revision, "must be a branch");
     }

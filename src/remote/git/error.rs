@@ -19,6 +19,14 @@ pub enum Error {
         /// The revision as it is written.
         revision: String,
     },
+    /// No revision is asked for, and the repository does not say which one is meant.
+    #[error(
+        "{url} has no default branch: its HEAD names a branch that is not there, or it is empty. Name a branch, a tag or a commit in source.git.revision, or correct the default branch of the repository"
+    )]
+    NoDefault {
+        /// The repository.
+        url: String,
+    },
     /// There is no repository, or none for whoever shows no credentials.
     #[error("there is no git repository at {url}{}", if *.anonymous { ", or none without credentials" } else { "" })]
     NoRepository {
@@ -71,7 +79,7 @@ impl Error {
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
-            Self::NoRevision { .. } | Self::NoRepository { .. } => Reason::RevisionNotFound,
+            Self::NoRevision { .. } | Self::NoDefault { .. } | Self::NoRepository { .. } => Reason::RevisionNotFound,
             Self::AccessDenied { .. } => Reason::AccessDenied,
             Self::TooLarge { .. } => Reason::SourceRejected,
             Self::Unavailable { .. } | Self::Slow { .. } | Self::Local(_) => Reason::SourceUnavailable,

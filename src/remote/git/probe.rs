@@ -61,7 +61,8 @@ fn is_http(url: &str) -> bool {
 }
 
 fn no_revision(query: &Query) -> Error {
-    Error::NoRevision { url: query.url.clone(), revision: query.revision.clone() }
+    let (url, revision) = (query.url.clone(), query.revision.clone());
+    if revision == "HEAD" { Error::NoDefault { url } } else { Error::NoRevision { url, revision } }
 }
 
 fn by_ssh(query: &Query, complaint: &str) -> Error {

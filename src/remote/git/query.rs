@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::credentials::Credentials;
 use crate::{
-    plan::git::{check_revision, check_url},
+    plan::git::{GitError, check_revision, check_url},
     remote::secret::SecretName,
 };
 
@@ -49,7 +49,7 @@ impl Query {
         revision: &str,
         paths: BTreeSet<String>,
         credentials: Option<Credentials>,
-    ) -> Result<Self, &'static str> {
+    ) -> Result<Self, GitError> {
         check_url(url)?;
         check_revision(revision)?;
         let (url, revision) = (url.to_owned(), revision.to_owned());

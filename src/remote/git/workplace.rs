@@ -18,6 +18,7 @@ use super::{
     query::{Query, Settings},
     revision::Wanted,
 };
+use crate::plan::git::Obstacle;
 
 /// The repository in the folder.
 const REPOSITORY: &str = "repository";
@@ -221,30 +222,77 @@ async fn name(workplace: &Workplace, query: &Query, wanted: &Wanted) -> Result<S
     found.map(|(name, _)| name.trim_end_matches("^{}").to_owned()).ok_or(Failure::NoRevision)
 }
 
-/// The IDs of the objects at paths.
-pub(super) async fn objects(
-    workplace: &Workplace,
-    commit: &str,
-    paths: &BTreeSet<String>,
-) -> Result<BTreeMap<String, Option<String>>, Failure> {
-    let mut found: BTreeMap<String, Option<String>> = paths.iter().map(|path| (path.clone(), None)).collect();
-    let inner: Vec<&str> = paths.iter().map(String::as_str).filter(|path| !path.is_empty()).collect();
-    if inner.len() < paths.len() {
+/// What a commit has at some paths.
+#[derive(Default)]
+pub(super) struct Objects {
+    /// The ID of the object at each path, if there is one that is fetched.
+    pub(super) objects: BTreeMap<String, Option<String>>,
+    /// Why there is none.
+    pub(super) obstacles: BTreeMap<String, Obstacle>,
+}
+
+/// Looks at what a commit has at some paths.
+pub(super) async fn objects(workplace: &Workplace, commit: &str, paths: &BTreeSet<String>) -> Result<Objects, Failure> {
+    let mut found = Objects { objects: paths.iter().map(|path| (path.clone(), None)).collect(), ..Objects::default() };
+    if paths.contains("") {
         let root = workplace.local(&["rev-parse", "--verify", "--quiet", &format!("{commit}^{{tree}}")]).await?;
-        found.insert(String::new(), Some(root.trim_end().to_owned()));
+        found.objects.insert(String::new(), Some(root.trim_end().to_owned()));
     }
-    for some in inner.chunks(PATHS_AT_ONCE) {
+    // With what is above each of them: a link or a submodule there is why a path is not there.
+    let asked: BTreeSet<&str> = paths.iter().flat_map(|path| above(path).chain([path.as_str()])).collect();
+    let asked: Vec<&str> = asked.into_iter().filter(|path| !path.is_empty()).collect();
+    for some in asked.chunks(PATHS_AT_ONCE) {
         // -t: a folder is told also where a path inside it is asked for.
         let arguments = [&["ls-tree", "-t", "-z", "--full-tree", commit, "--"], some].concat();
-        for (path, id) in workplace.local(&arguments).await?.split('\0').filter_map(entry) {
-            found.entry(path.to_owned()).and_modify(|object| *object = Some(id.to_owned()));
+        for entry in workplace.local(&arguments).await?.split('\0').filter_map(Entry::read) {
+            found.add(paths, &entry);
         }
     }
     Ok(found)
 }
 
-/// Path and object ID of a line `MODE TYPE ID<tab>PATH`.
-fn entry(line: &str) -> Option<(&str, &str)> {
-    let (about, path) = line.split_once('\t')?;
-    Some((path, about.rsplit_once(' ')?.1))
+/// The folders above a path, the nearest last.
+fn above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').filter_map(|(end, _)| path.get(..end))
+}
+
+impl Objects {
+    /// Takes an entry into account.
+    fn add(&mut self, paths: &BTreeSet<String>, entry: &Entry<'_>) {
+        match entry.mode {
+            SUBMODULE => self.block(paths, entry.path, true, Obstacle::Submodule),
+            LINK => self.block(paths, entry.path, false, Obstacle::Link),
+            _ => {}
+        }
+        if entry.mode != SUBMODULE {
+            self.objects.entry(entry.path.to_owned()).and_modify(|object| *object = Some(entry.id.to_owned()));
+        }
+    }
+
+    /// Notes why there is nothing below a path, and at the path itself if it is one that is not fetched.
+    fn block(&mut self, paths: &BTreeSet<String>, at: &str, itself: bool, make: fn(String) -> Obstacle) {
+        let is_below = |path: &str| above(path).any(|folder| folder == at) || (itself && path == at);
+        for path in paths.iter().filter(|path| is_below(path)) {
+            self.obstacles.insert(path.clone(), make(at.to_owned()));
+        }
+    }
+}
+
+/// How `git ls-tree` writes what is neither a file nor a folder.
+const SUBMODULE: &str = "160000";
+const LINK: &str = "120000";
+
+/// A line `MODE TYPE ID<tab>PATH`.
+struct Entry<'a> {
+    mode: &'a str,
+    id: &'a str,
+    path: &'a str,
+}
+
+impl<'a> Entry<'a> {
+    fn read(line: &'a str) -> Option<Self> {
+        let (about, path) = line.split_once('\t')?;
+        let (mode, rest) = about.split_once(' ')?;
+        Some(Self { mode, id: rest.rsplit_once(' ')?.1, path })
+    }
 }

@@ -1,6 +1,9 @@
 //! The client: what a repository has, and what leads to it.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use reqwest::{
     Method, StatusCode,
@@ -139,6 +142,28 @@ impl Registry {
     ) -> Result<bool, Error> {
         let mut session = self.session(repository, credentials, Purpose::Read)?;
         Ok(session.head(&digest.to_string()).await?.is_some())
+    }
+
+    /// Which of some tags do not lead to a digest, and where they lead: to another one, or nowhere.
+    ///
+    /// # Errors
+    /// The registry does not say.
+    pub async fn strays(
+        &self,
+        repository: &Repository,
+        tags: &BTreeSet<Tag>,
+        digest: &Digest,
+        credentials: &Credentials,
+    ) -> Result<BTreeMap<Tag, Option<Digest>>, Error> {
+        let mut session = self.session(repository, credentials, Purpose::Read)?;
+        let mut strays = BTreeMap::new();
+        for tag in tags {
+            let leads_to = session.leads_to(tag).await?;
+            if leads_to.as_ref() != Some(digest) {
+                strays.insert(tag.clone(), leads_to);
+            }
+        }
+        Ok(strays)
     }
 
     /// The image of a manifest; `None` where there is none of that digest.

@@ -68,7 +68,7 @@ impl Registry {
         }
         let mut moved = BTreeSet::new();
         for tag in promotion.tags {
-            if !leads_to(&mut target, tag, promotion.digest).await? {
+            if target.leads_to(tag).await?.as_ref() != Some(promotion.digest) {
                 moved.insert(tag.clone());
             }
         }
@@ -160,10 +160,6 @@ fn mismatch(promotion: &Promotion<'_>, found: &str) -> Error {
         expected: promotion.image.clone(),
         found: found.to_owned(),
     }
-}
-
-async fn leads_to(target: &mut Session<'_>, tag: &Tag, digest: &Digest) -> Result<bool, Error> {
-    Ok(target.head(&tag.to_string()).await?.is_some_and(|head| head.digest.as_ref() == Some(digest)))
 }
 
 /// Puts a manifest under a tag or its digest.

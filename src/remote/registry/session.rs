@@ -17,7 +17,7 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    plan::image::{Digest, Repository},
+    plan::image::{Digest, Repository, Tag},
     remote::secret::SecretName,
 };
 
@@ -190,6 +190,17 @@ impl<'a> Session<'a> {
         let digest = said_digest(&answer);
         let is_image = manifest::is_image(&media_type(&answer));
         Ok(Some(Head { image: digest.clone().filter(|_| is_image), digest }))
+    }
+
+    /// The digest that a tag leads to; `None` where it is not there.
+    pub(super) async fn leads_to(&mut self, tag: &Tag) -> Result<Option<Digest>, Error> {
+        let name = tag.to_string();
+        match self.head(&name).await? {
+            Some(Head { digest: Some(digest), .. }) => Ok(Some(digest)),
+            // The header is not one that a registry must send.
+            Some(_) => Ok(self.manifest(&name).await?.map(|found| found.digest)),
+            None => Ok(None),
+        }
     }
 
     /// The manifest under a tag or digest; `None` where nothing is.

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::confine::inside;
+use self::confine::{Survey, inside};
 use super::{context::Context, report::local};
 use crate::{
     api::condition::Reason,
@@ -18,6 +18,7 @@ use crate::{
         failure::Failure,
         job::{Files, Job, Source},
         path::SourcePath,
+        tree::{is_below, is_used, of_lfs, of_submodule, some, submodules},
     },
     remote::git::{self, Credentials, Query, Settings},
 };
@@ -36,17 +37,56 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
             write(Path::new(list), &folder)?;
         }
     }
-    let count = confine::check(&folder)?;
-    context.log.say(format_args!("{count} files and folders"));
-    if folder.join(".gitmodules").exists() {
-        context.log.say("the repository names submodules: they are not fetched");
-    }
+    let survey = confine::survey(&folder)?;
+    tell(context, &survey);
     if root(context)?.is_dir() {
-        return Ok(());
+        return check_pointers(context, survey.pointers);
     }
     let directory = directory(&context.job).unwrap_or_default();
+    if let Some(submodule) = submodule(context, "") {
+        return Err(Failure::new(Reason::SubmoduleNotFetched, of_submodule(directory, &submodule)));
+    }
     let message = format!("the source has no folder {directory}: correct source.git.directory");
     Err(Failure::new(Reason::SourceRejected, message))
+}
+
+/// Says what of the source is not as one might think.
+fn tell(context: &Context, survey: &Survey) {
+    context.log.say(format_args!("{} files and folders", survey.count));
+    let submodules = submodules_of(context);
+    if !submodules.is_empty() {
+        context.log.say(format_args!("submodules are not fetched: {}", some(&submodules)));
+    }
+    if !survey.outward.is_empty() {
+        let links = some(&survey.outward);
+        context.log.say(format_args!("links that lead out of the source are left as they are: {links}"));
+    }
+}
+
+/// Files of Git LFS must not get into an image as the pointers that stand in their place.
+fn check_pointers(context: &Context, pointers: Vec<String>) -> Result<(), Failure> {
+    let folder = directory(&context.job).unwrap_or_default();
+    let is_ours = |path: &String| {
+        let inside = path.strip_prefix(folder).map(|inside| inside.trim_start_matches('/'));
+        is_below(path, folder) && inside.is_some_and(|inside| is_used(inside, &context.job.uses))
+    };
+    let (used, others): (Vec<String>, Vec<String>) = pointers.into_iter().partition(is_ours);
+    if !others.is_empty() {
+        context.log.say(format_args!("in Git LFS, not fetched, and outside what the link uses: {}", some(&others)));
+    }
+    if used.is_empty() { Ok(()) } else { Err(Failure::new(Reason::LfsNotFetched, of_lfs(&used))) }
+}
+
+/// The submodules that the source names.
+fn submodules_of(context: &Context) -> Vec<String> {
+    let list = inside(&context.places.source(), ".gitmodules").ok().and_then(|list| fs::read_to_string(list).ok());
+    submodules(&list.unwrap_or_default()).into_iter().map(str::to_owned).collect()
+}
+
+/// The submodule in which a path of a job is.
+pub(super) fn submodule(context: &Context, path: &str) -> Option<String> {
+    let whole = whole(context, path);
+    submodules_of(context).into_iter().find(|submodule| is_below(&whole, submodule))
 }
 
 fn directory(job: &Job) -> Option<&str> {
@@ -63,8 +103,13 @@ pub(super) fn root(context: &Context) -> Result<PathBuf, Failure> {
 
 /// A path of a job: links on the way may lead anywhere in the source, and not out of it.
 pub(super) fn place(context: &Context, path: &str) -> Result<PathBuf, Failure> {
-    let whole = directory(&context.job).map_or_else(|| path.to_owned(), |directory| format!("{directory}/{path}"));
-    inside(&context.places.source(), &whole)
+    inside(&context.places.source(), &whole(context, path))
+}
+
+/// A path of a job, as it is in the source.
+fn whole(context: &Context, path: &str) -> String {
+    let parts = directory(&context.job).into_iter().chain([path]);
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
 }
 
 /// By its own image it is there already, and the others do not have it.

@@ -21,7 +21,7 @@ fn files_are_written_where_they_say() {
     let mode = |path: &str| fs::metadata(source.join(path)).unwrap().permissions().mode() & 0o111;
     assert_eq!((mode("a/b.yml"), mode("run.sh")), (0, 0o111));
     // The folders and the files.
-    assert_eq!(confine::check(&source), Ok(3));
+    assert_eq!(confine::survey(&source), Ok(Survey { count: 3, ..Survey::default() }));
 }
 
 #[test]
@@ -33,18 +33,19 @@ fn a_file_that_would_be_elsewhere_is_refused() {
 }
 
 #[test]
-fn links_and_devices_are_looked_at() {
-    let (_folder, list, source) = listed(&[("a/b", "text")]);
+fn links_pointers_and_devices_are_looked_at() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 3\n";
+    let (_folder, list, source) = listed(&[("a/b", "text"), ("a/c.bin", pointer)]);
     write(&list, &source).unwrap();
     symlink("../a/b", source.join("a/good")).unwrap();
-    assert_eq!(confine::check(&source), Ok(3));
-    symlink("../../etc", source.join("a/bad")).unwrap();
-    let refused = confine::check(&source).unwrap_err();
-    assert_eq!(refused.reason, Reason::PathEscapesSource);
-    assert!(refused.message.starts_with("the link a/bad of the source leads out of it, to ../../etc"), "{refused:?}");
-    fs::remove_file(source.join("a/bad")).unwrap();
+    symlink("nowhere", source.join("a/dangling")).unwrap();
+    symlink("../../etc", source.join("a/out")).unwrap();
+    // What is behind a link is not looked at: it would be counted.
+    let found = confine::survey(&source).unwrap();
+    let (outward, pointers) = (vec!["a/out → ../../etc".to_owned()], vec!["a/c.bin".to_owned()]);
+    assert_eq!(found, Survey { count: 6, outward, pointers });
     let _socket = std::os::unix::net::UnixListener::bind(source.join("socket")).unwrap();
-    assert_eq!(confine::check(&source).unwrap_err().reason, Reason::SourceRejected);
+    assert_eq!(confine::survey(&source).unwrap_err().reason, Reason::SourceRejected);
 }
 
 #[test]
@@ -58,6 +59,13 @@ fn a_path_is_looked_at_when_it_is_used() {
     assert_eq!(inside(&source, "folder/b"), Ok(source.join("folder/b")));
     assert_eq!(inside(&source, "absent"), Ok(source.join("absent")));
     assert_eq!(inside(&source, "."), Ok(source.join(".")));
-    assert_eq!(inside(&source, "late").unwrap_err().reason, Reason::PathEscapesSource);
+    let refused = inside(&source, "late").unwrap_err();
+    assert_eq!(refused.reason, Reason::PathEscapesSource);
+    assert!(refused.message.starts_with("late leads out of the source, by the link late to ../outside"), "{refused:?}");
+    symlink("/etc/passwd", source.join("absolute")).unwrap();
+    assert_eq!(inside(&source, "absolute").unwrap_err().reason, Reason::PathEscapesSource);
+    symlink("circle", source.join("circle")).unwrap();
+    assert_eq!(inside(&source, "circle").unwrap_err().reason, Reason::SourceRejected);
+    assert_eq!(inside(&source, "a/b/c"), Ok(source.join("a/b/c")));
     assert_eq!(inside(&source, "../outside").unwrap_err().reason, Reason::PathEscapesSource);
 }

@@ -11,7 +11,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{has_ended, is_stalled, reason};
+use super::{has_ended, is_held, reason};
 use crate::support::{
     cluster::shared,
     kubelet::Script,
@@ -49,6 +49,7 @@ async fn a_pod_that_is_lost_while_its_chain_is_suspended_is_followed_by_another_
             attempts(build).first() == Some(&(1, Some(Reason::PodDisrupted))) && waits(build, Reason::Suspended)
         })
         .await;
+    tenant.wait_chain("nothing goes on", |chain| is(chain, "UpToDate", "False", Some("Suspended"))).await;
     tenant.settled().await;
     assert_eq!(tenant.pods_of_build("one").await, [pod]);
     tenant.edit(json!({"spec": {"suspend": false}})).await;
@@ -100,7 +101,7 @@ async fn a_profile_for_other_namespaces_holds_a_build_until_the_label_is_right()
     let mut chain = tenant.chain(&["one"]);
     chain["spec"]["profiles"] = json!(["labelled"]);
     tenant.make(&chain).await;
-    tenant.wait_build("one", "it is held", |build| is_stalled(build, Reason::ProfileNotAllowed)).await;
+    tenant.wait_build("one", "it is held", |build| is_held(build, Reason::ProfileNotAllowed)).await;
     tenant
         .wait_chain("its chain says so", |chain| message(chain, "Ready").contains("for namespaces with team=a"))
         .await;
@@ -124,7 +125,7 @@ async fn an_account_that_may_not_use_the_profile_holds_a_build_until_it_may() {
     let mut chain = tenant.chain(&["one"]);
     chain["spec"]["serviceAccountName"] = json!("deployer");
     tenant.make(&chain).await;
-    tenant.wait_build("one", "it is held", |build| is_stalled(build, Reason::ProfileNotAllowed)).await;
+    tenant.wait_build("one", "it is held", |build| is_held(build, Reason::ProfileNotAllowed)).await;
     tenant
         .wait_chain("its chain says so", |chain| {
             message(chain, "Ready").contains("the ServiceAccount deployer of account may not use")

@@ -55,6 +55,8 @@ pub struct World {
     pub pushed: BTreeSet<String>,
     /// What cannot be reached.
     pub outage: Outage,
+    /// Whether nobody may use the profile.
+    pub denied: bool,
     /// The files of each commit.
     pub commits: Arc<BTreeMap<String, BTreeMap<String, u32>>>,
     /// The links, with the version of their files, that cannot be built.
@@ -66,6 +68,8 @@ pub struct World {
     /// Tags and the digests that they were moved to by operators that crashed before they could write so: registry
     /// and API server have no common transaction.
     pub unrecorded: BTreeSet<(String, String)>,
+    /// Tags that somebody else has moved or deleted, and that no operator has moved since.
+    pub strayed: BTreeSet<String>,
     /// What happened, for tests to look at.
     pub log: Arc<Log>,
     versions: u64,
@@ -110,11 +114,13 @@ impl World {
             staged: BTreeSet::new(),
             pushed: BTreeSet::new(),
             outage: Outage::default(),
+            denied: false,
             commits: Arc::default(),
             broken: BTreeSet::new(),
             losses: Vec::new(),
             operators: vec![Operator::default()],
             unrecorded: BTreeSet::new(),
+            strayed: BTreeSet::new(),
             log: Arc::default(),
             versions: 0,
         };
@@ -224,6 +230,15 @@ impl World {
     /// Takes the repository back to earlier files.
     pub fn reset(&mut self, files: BTreeMap<String, u32>) {
         self.files = files;
+    }
+
+    /// Somebody with rights on the registry moves a tag to another image, or deletes it.
+    pub fn move_tag(&mut self, tag: &str, to: Option<&str>) {
+        match to {
+            Some(image) => drop(self.tags.insert(tag.to_owned(), digest(&[image]))),
+            None => drop(self.tags.remove(tag)),
+        }
+        self.strayed.insert(tag.to_owned());
     }
 
     /// The hash of the repository's present commit.

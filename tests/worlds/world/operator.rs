@@ -19,7 +19,7 @@ use imagechain::{
         dependency::Versions,
         failure::{Failure, Gate},
         image::{Digest, Reference},
-        lookup::{Answer, Found, Subject},
+        lookup::{Answer, Found, Stray, Subject},
         resolve::{ConfigMapFact, ProfileFact, content_hash, of_reference},
         validate,
     },
@@ -149,7 +149,7 @@ impl World {
             if !steps.next() {
                 return None;
             }
-            promoted |= matches!(action, chain::Action::Promote(_));
+            promoted |= is_promotion(&action);
             self.act_for_chain(operator, &object, action);
         }
         if promoted {
@@ -195,7 +195,7 @@ impl World {
         let away = |reason| Err(Failure::new(reason, "it does not answer"));
         match subject {
             Subject::Git { .. } if self.outage.git => away(Reason::SourceUnavailable),
-            Subject::Image { .. } | Subject::Artifact { .. } if self.outage.registry => {
+            Subject::Image { .. } | Subject::Artifact { .. } | Subject::Tags { .. } if self.outage.registry => {
                 away(Reason::RegistryUnavailable)
             }
             Subject::Git { paths, .. } => {
@@ -207,19 +207,26 @@ impl World {
                     }
                 };
                 let objects = paths.iter().filter_map(|path| Some((path.clone(), id(path)?))).collect();
-                Ok(Found::Commit { commit: self.commit(), objects })
+                Ok(Found::Commit { commit: self.commit(), objects, obstacles: BTreeMap::new() })
             }
             Subject::Image { reference, .. } => self.bases.get(reference).map_or_else(
                 || Err(Failure::new(Reason::BaseImageNotFound, format!("there is no {reference}"))),
                 |version| Ok(Found::Digest(digest(&[reference, &version.to_string()]))),
             ),
             Subject::Artifact { reference, .. } => Ok(Found::Presence(self.staged.contains(of_reference(reference)))),
+            Subject::Tags { repository, tags, digest, .. } => {
+                let stray = |tag: &String| {
+                    let leads_to = self.tags.get(&format!("{repository}:{tag}")).cloned();
+                    (leads_to.as_ref() != Some(digest)).then(|| Stray { tag: tag.clone(), leads_to })
+                };
+                Ok(Found::Strays(tags.iter().filter_map(stray).collect()))
+            }
         }
     }
 
     fn act_for_chain(&mut self, operator: usize, object: &ImageChain, action: chain::Action) {
         // A promotion that is refused writes nothing.
-        self.log_mut().writes += usize::from(!matches!(action, chain::Action::Promote(_)));
+        self.log_mut().writes += usize::from(!is_promotion(&action));
         match action {
             chain::Action::CreateBuild { name, spec } => self.create_build(operator, object, &name, *spec),
             chain::Action::Supersede { name, uid, message } => {
@@ -228,6 +235,12 @@ impl World {
                 }
             }
             chain::Action::Promote(promotion) => self.promote(operator, object, promotion),
+            chain::Action::PutBack(correction) => {
+                // The live read of the builds before that.
+                if correction.stands_in(&self.builds_of(&object.uid().unwrap())) {
+                    self.promote(operator, object, correction.promotion);
+                }
+            }
             chain::Action::DeleteBuild { name, uid } => {
                 if self.builds.get(&name).and_then(|object| object.uid()) == Some(uid.clone()) {
                     invariants::may_prune(self, object, &name);
@@ -297,6 +310,7 @@ impl World {
         for output in promotion.destination.outputs() {
             let tag = output.to_string();
             self.log_mut().promotions.push((tag.clone(), digest.clone()));
+            self.strayed.remove(&tag);
             self.tags.insert(tag, digest.clone());
         }
         true
@@ -317,6 +331,10 @@ impl World {
         chain.status = Some(status);
         chain.metadata.resource_version = Some(version);
     }
+}
+
+const fn is_promotion(action: &chain::Action) -> bool {
+    matches!(action, chain::Action::Promote(_) | chain::Action::PutBack(_))
 }
 
 /// What the answers of look-ups are about: the chain, its generation and its request.
@@ -374,6 +392,9 @@ impl World {
         let chain = object.spec.chain_ref.as_ref().and_then(|chain| self.chains.get(&chain.name.0));
         if chain.is_some_and(|chain| chain.spec.suspend) {
             return Gate::Closed(Failure::new(Reason::Suspended, "spec.suspend is true"));
+        }
+        if self.denied {
+            return Gate::Closed(Failure::new(Reason::ProfileNotAllowed, "may not use the BuildProfile «docker»"));
         }
         Gate::Open(())
     }

@@ -103,7 +103,7 @@ fn between_two_stages_the_next_one_is_told() {
 fn nothing_begins_without_permission() {
     let mut world = World::new(valid(6, 0), vec![]);
     for (reason, ready) in
-        [(Reason::WaitingForSlot, "Unknown"), (Reason::Suspended, "Unknown"), (Reason::ProfileNotFound, "False")]
+        [(Reason::WaitingForSlot, "Unknown"), (Reason::Suspended, "Unknown"), (Reason::ProfileNotFound, "Unknown")]
     {
         world.permission = Gate::Closed(Failure::new(reason, "why"));
         world.run(3);
@@ -187,7 +187,7 @@ fn nobody_judges_without_the_profile() {
     let mut world = World::new(valid(6, 0), vec![Fate::Good]);
     let staging = world.staging.take();
     world.run(6);
-    assert_eq!(world.condition(ConditionType::Stalled), ("True", "ProfileNotFound"));
+    assert_eq!(world.condition(ConditionType::Ready), ("Unknown", "ProfileNotFound"));
     world.staging = staging;
     world.run(1);
     assert_eq!(world.condition(ConditionType::Ready).0, "True");

@@ -10,7 +10,7 @@ fn lacking(what: Option<&'static str>, times: usize) -> World {
     let mut world = World::new(valid(0, 0), vec![Fate::Lacks(what); times]);
     world.depend("secret/token", None);
     world.run(10);
-    assert_eq!((world.made.len(), world.condition(ConditionType::Stalled)), (1, ("True", "SecretNotFound")));
+    assert_eq!((world.made.len(), world.condition(ConditionType::Ready)), (1, ("Unknown", "SecretNotFound")));
     assert!(world.stored.finished_at.is_none(), "it is not over");
     world
 }
@@ -40,6 +40,34 @@ fn what_was_lacked_lets_it_go_on_and_nothing_else() {
         world.check_schema();
         assert_eq!(world.condition(ConditionType::Ready).0, if goes_on { "True" } else { "False" });
     }
+}
+
+/// Since when it is missing stands in the status: each turn is that of an operator that was just started.
+#[test]
+fn what_is_missing_is_somebodys_matter_after_a_time() {
+    let mut world = World::new(valid(0, 0), vec![]);
+    world.permission = Gate::Closed(Failure::new(Reason::AccessNotGranted, "why"));
+    world.turn(usize::MAX);
+    let since = world.stored.lacking_since.as_ref().unwrap().0;
+    assert_eq!(world.plan().wake, Some(later(since, Duration::from_mins(10))), "it is looked at then, and not before");
+    for (seconds, reason, told) in [
+        (300, Reason::AccessNotGranted, ("Unknown", "")),
+        // It is found, and lacks something else: the time is one.
+        (299, Reason::SecretNotFound, ("Unknown", "")),
+        (1, Reason::SecretNotFound, ("False", "SecretNotFound")),
+        (3600, Reason::SecretNotFound, ("False", "SecretNotFound")),
+    ] {
+        world.permission = Gate::Closed(Failure::new(reason, "why"));
+        world.pass(seconds);
+        world.turn(usize::MAX);
+        let stalled = world.stored.conditions.iter().find(|each| each.type_ == "Stalled");
+        let stalled = stalled.map_or("", |each| each.reason.as_str());
+        assert_eq!((world.condition(ConditionType::Ready).0, stalled), told, "{seconds} s later");
+        world.check_schema();
+    }
+    world.permission = Gate::Open(());
+    world.run(6);
+    assert_eq!((world.condition(ConditionType::Ready).0, &world.stored.lacking_since), ("True", &None));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::condition::Reason,
-    plan::{failure::Failure, path::Location, recipe::packer::Packer},
+    plan::{failure::Failure, path::Location, recipe::packer::Packer, tree::of_submodule},
     runner::{context::Context, report::local, source},
 };
 
@@ -64,7 +64,7 @@ pub(super) async fn template(
     let path = clean(&source::place(context, recipe.template.as_str())?);
     let directory = directory(context, recipe.directory.as_ref())?;
     let (folder, argument) = place(&root, &path, directory);
-    let mut files = files(&path).map_err(|error| unreadable(&root, recipe, &error))?;
+    let mut files = files(&path).map_err(|error| unreadable(context, &root, recipe, &error))?;
     for file in &mut files {
         if template::kind(&file.path.to_string_lossy()) == Kind::Json {
             file.text = fixed(packer, &folder, &argument, &file.own).await?;
@@ -145,9 +145,12 @@ fn directory(context: &Context, written: Option<&Location>) -> Result<Option<Pat
     }
 }
 
-fn unreadable(root: &Path, recipe: &Packer<String>, error: &io::Error) -> Failure {
+fn unreadable(context: &Context, root: &Path, recipe: &Packer<String>, error: &io::Error) -> Failure {
     let written = recipe.template.as_str();
-    if error.kind() != io::ErrorKind::NotFound {
+    if let Some(submodule) = source::submodule(context, written) {
+        return Failure::new(Reason::SubmoduleNotFetched, of_submodule(written, &submodule));
+    }
+    if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
         return local(&format!("the template {written} cannot be read"), error);
     }
     let directory = recipe.directory.as_ref().map(|directory| Path::new(directory.as_str()).join(written));
