@@ -143,6 +143,7 @@ impl Kubelet {
             digest: None,
             size: None,
             verification: Vec::new(),
+            left_out: Vec::new(),
         };
         let step = |number: usize| Verification {
             step: format!("{number} test"),

@@ -21,6 +21,7 @@ func TestDemo(t *testing.T) {
 			step{"mistakes in files", testMistakes},
 			step{"missing things", testMissing},
 			step{"containers", testContainers},
+			step{"layouts of repositories", testLayouts},
 			step{"credentials", testCredentials},
 		)},
 		{"a queue", testQueue},

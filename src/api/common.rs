@@ -135,6 +135,13 @@ checked_string!(
 );
 
 checked_string!(
+    /// A file or folder of the source, as programs take it: `.` is the root, `./a` and `a/` are `a`.
+    Location, 1..=512, r"^[^\x00]*$",
+    r"!self.matches('(^|/)[.][.](/|$)|/[.](/|$)|^/|//|[\\\\\\x00-\\x1f\\x7f-\\x{9f}]')",
+    "must stay inside the source: a relative path without .., and without a backslash or a control character; . is the root"
+);
+
+checked_string!(
     /// The name of an image in a registry, with a tag or a digest or both, for example
     /// `registry.example/debian:13` or `registry.example/debian@sha256:…`.
     ImageReference, 1..=512;

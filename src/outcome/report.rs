@@ -22,6 +22,9 @@ pub const LONGEST: usize = 12 * 1024 / 5;
 /// The most test steps that are kept.
 const MOST_STEPS: usize = 8;
 
+/// The most kinds of what was left out that are kept, and how long the name of each may be, in bytes.
+const MOST_LEFT_OUT: (usize, usize) = (8, 40);
+
 /// Why a termination message is no report.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ReportError {
@@ -97,6 +100,11 @@ fn bounded(mut report: Report) -> Report {
         step.failures = step.failures.map(|failures| failures.max(0));
         step.seconds = step.seconds.max(0);
     }
+    let (most, longest) = MOST_LEFT_OUT;
+    report.left_out.truncate(most);
+    for name in &mut report.left_out {
+        *name = truncate_middle(name, longest);
+    }
     report.size = report.size.map(|size| size.max(0));
     report
 }
@@ -130,6 +138,7 @@ mod tests {
             digest: None,
             size: None,
             verification: Vec::new(),
+            left_out: Vec::new(),
         };
         assert_eq!(parse(Stage::Build, &serde_json::to_string(&report).unwrap()), Ok(report));
     }

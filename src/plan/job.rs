@@ -15,9 +15,11 @@ use crate::api::{profile::Engine, recipe::Layers};
 /// The number of the form that this program writes and reads.
 pub const FORMAT: u32 = 2;
 
-/// Where the source is fetched to, and where stages keep what they need. It has the same path in the engine:
+/// Where stages keep what they need. It has the same path in the engine:
 /// packer's docker builder mounts its folders into containers by path.
 pub const WORKSPACE: &str = "/workspace";
+/// Where the source is fetched to.
+pub const SOURCE_FOLDER: &str = "/workspace/source";
 /// The folder that the program is copied to, since the builder image does not have it.
 pub const PROGRAM_FOLDER: &str = "/imagechain/bin";
 /// The program.
@@ -194,6 +196,17 @@ pub enum JobError {
         "what the stages are to do is of the form {0}, and this program reads {FORMAT}: operator and runner must be of the same version"
     )]
     OtherFormat(u32),
+}
+
+impl Source {
+    /// The folder in the pod that all paths are relative to.
+    #[must_use]
+    pub fn path(&self) -> String {
+        match self {
+            Self::Git { directory: Some(directory), .. } => format!("{SOURCE_FOLDER}/{directory}"),
+            Self::Git { directory: None, .. } | Self::Files(_) => SOURCE_FOLDER.to_owned(),
+        }
+    }
 }
 
 impl Job {

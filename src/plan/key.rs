@@ -155,6 +155,8 @@ mod tests {
         let build: BuildStep = serde_json::from_value(build).unwrap();
         let verify: Vec<VerifyStep> = serde_json::from_value(verify).unwrap();
         insta::assert_snapshot!(Ingredients { verify: &verify, ..ingredients(&build) }.key(), @"f47524be259e9b5ab0d59cc2472f61cb1ab6d455e48992a286e906afeb8b2b53");
+        let moved = serde_json::from_value(json!({"packer": {"template": "a.json", "directory": "."}})).unwrap();
+        insta::assert_snapshot!(ingredients(&moved).key(), @"2f46f2434cd4dd9e6af6b3a7b7982a4190c489d2b62887a6d13f62403c1f3ae0");
     }
 
     #[test]

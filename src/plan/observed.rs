@@ -106,6 +106,9 @@ pub struct Report {
     /// Of `verify`: the result of each step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verification: Vec<Verification>,
+    /// Of `build`: what of the recipe would have published by itself, and was left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 #[cfg(test)]

@@ -70,6 +70,58 @@ impl FromStr for SourcePath {
     }
 }
 
+/// A file or folder of a source, or its root, as programs take it: `.` is the root, `./a` and `a/` are `a`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Location(Option<SourcePath>);
+
+impl Location {
+    /// What it is as a path: `.` for the root.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.path().map_or(".", SourcePath::as_str)
+    }
+
+    /// What it is below the root: nothing for the root itself.
+    #[must_use]
+    pub fn below_root(&self) -> &str {
+        self.path().map_or("", SourcePath::as_str)
+    }
+
+    /// The path below the root; `None`: the root itself.
+    #[must_use]
+    pub const fn path(&self) -> Option<&SourcePath> {
+        self.0.as_ref()
+    }
+}
+
+impl TryFrom<String> for Location {
+    type Error = PathError;
+
+    fn try_from(text: String) -> Result<Self, PathError> {
+        text.parse()
+    }
+}
+
+impl From<Location> for String {
+    fn from(location: Location) -> Self {
+        location.as_str().to_owned()
+    }
+}
+
+impl FromStr for Location {
+    type Err = PathError;
+
+    fn from_str(text: &str) -> Result<Self, PathError> {
+        if matches!(text, "." | "./") {
+            return Ok(Self(None));
+        }
+        let inner = text.strip_prefix("./").unwrap_or(text);
+        let inner = inner.strip_suffix('/').filter(|inner| !inner.is_empty()).unwrap_or(inner);
+        inner.parse().map(|path| Self(Some(path)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use PathError::{Absolute, Character, Empty, Escapes, TooLong};
@@ -97,6 +149,30 @@ mod tests {
             (&*"a".repeat(513), TooLong),
         ] {
             assert_eq!(text.parse::<SourcePath>(), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_location_may_be_the_root() {
+        for (text, expected) in
+            [(".", "."), ("./", "."), ("a", "a"), ("./a", "a"), ("a/", "a"), ("./a/b/", "a/b"), (".a", ".a")]
+        {
+            assert_eq!(text.parse::<Location>().map(String::from), Ok(expected.to_owned()), "{text}");
+        }
+        for (text, error) in [
+            ("", Empty),
+            ("/", Absolute),
+            ("/a/", Absolute),
+            (".//", Absolute),
+            ("./.", Escapes),
+            ("././a", Escapes),
+            ("a//", Escapes),
+            ("a/./b", Escapes),
+            ("./..", Escapes),
+            ("../a", Escapes),
+            ("a\\b", Character),
+        ] {
+            assert_eq!(text.parse::<Location>(), Err(error), "{text:?}");
         }
     }
 }

@@ -49,6 +49,8 @@ placeholders! {
     BuildName = "build.name",
     /// The commit of a git source, or the hash of another's content.
     SourceRevision = "source.revision",
+    /// The folder in the pod that all paths are relative to.
+    SourcePath = "source.path",
 }
 
 impl fmt::Display for Placeholder {

@@ -58,15 +58,15 @@ pub async fn look_up(query: &Query, settings: &Settings) -> Result<Found, Error>
     }
 }
 
-/// Fetches a commit with its files into a new folder, which is a repository of that commit alone. Submodules
-/// are not fetched. What a server cannot give within the limits is an error, as with [`look_up`].
+/// Fetches a commit with its files into a new folder. `repository`, in a folder above that one, becomes a repository of
+/// that commit alone: git finds it from there when it is named `.git`. Submodules are not fetched. What a server cannot give within the limits is an error, as with [`look_up`].
 ///
 /// # Errors
 /// The revision does not exist, the server does not give it, or the files cannot be written.
-pub async fn check_out(query: &Query, settings: &Settings, folder: &Path) -> Result<(), Error> {
+pub async fn check_out(query: &Query, settings: &Settings, folder: &Path, repository: &Path) -> Result<(), Error> {
     let work = async {
         let workplace = Workplace::new(query, settings)?;
-        match unpack(&workplace, query, folder).await {
+        match unpack(&workplace, query, folder, repository).await {
             Ok(()) => Ok(()),
             Err(failure) => Err(probe::explain(failure, query, settings).await),
         }
@@ -77,10 +77,10 @@ pub async fn check_out(query: &Query, settings: &Settings, folder: &Path) -> Res
     }
 }
 
-async fn unpack(workplace: &Workplace, query: &Query, folder: &Path) -> Result<(), Failure> {
+async fn unpack(workplace: &Workplace, query: &Query, folder: &Path, repository: &Path) -> Result<(), Failure> {
     let wanted = wanted(workplace, query).await?;
     let commit = fetched(workplace, query, &wanted, Content::Files).await?;
-    workplace.unpack(&commit, folder).await
+    workplace.unpack(&commit, folder, repository).await
 }
 
 async fn find(workplace: &Workplace, query: &Query) -> Result<Found, Failure> {

@@ -106,6 +106,7 @@ impl Attempt<'_> {
             (Placeholder::ImageLocal, self.image()),
             (Placeholder::BuildName, self.name.to_owned()),
             (Placeholder::SourceRevision, self.inputs.revision.clone()),
+            (Placeholder::SourcePath, self.source().path()),
         ]);
         if let Some((chain, link)) = self.link {
             values.extend([(Placeholder::ChainName, chain.to_owned()), (Placeholder::LinkName, link.to_owned())]);

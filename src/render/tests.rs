@@ -115,7 +115,7 @@ fn full_build() -> Value {
         }},
         "build": {"packer": {
             "template": "packer/web.pkr.hcl",
-            "variables": {"base": "$(parent.reference)", "name": "$(link.name) of $(chain.name)", "literal": "$$(link.name)"},
+            "variables": {"base": "$(parent.reference)", "name": "$(link.name) of $(chain.name)", "roles": "$(source.path)/roles", "literal": "$$(link.name)"},
             "secretVariables": [secret("licence", "vendor", "licence.key")],
             "variableFiles": ["packer/prod.pkrvars.hcl"],
             "only": ["docker.web"],

@@ -60,6 +60,13 @@ impl Places {
         self.workspace.join("source")
     }
 
+    /// The repository of a source from git: not among its files, which templates may copy into images, but where git
+    /// looks for it from there.
+    #[must_use]
+    pub fn repository(&self) -> PathBuf {
+        self.workspace.join(".git")
+    }
+
     /// Temporary files of packer and of tests: it mounts them into containers, so the engine must see them.
     #[must_use]
     pub fn temporary(&self) -> PathBuf {
@@ -82,5 +89,15 @@ impl Places {
     #[must_use]
     pub fn marker(&self) -> PathBuf {
         self.engine.join("engine.json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_is_where_placeholders_say() {
+        assert_eq!(Places::default().source(), Path::new(crate::plan::job::SOURCE_FOLDER));
     }
 }

@@ -17,7 +17,16 @@ const LONGEST_FILE: u64 = 16 << 20;
 
 /// A report that says nothing yet.
 pub(super) const fn empty(stage: Stage) -> Report {
-    Report { stage, failure: None, content: None, repository: None, digest: None, size: None, verification: Vec::new() }
+    Report {
+        stage,
+        failure: None,
+        content: None,
+        repository: None,
+        digest: None,
+        size: None,
+        verification: Vec::new(),
+        left_out: Vec::new(),
+    }
 }
 
 /// A failure of this container's own files or programs: another attempt may be luckier.

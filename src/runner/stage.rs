@@ -52,7 +52,7 @@ fn reported(stage: Stage, places: &Places) -> Report {
     let mut report = report::empty(stage);
     let result = match begin(stage, places) {
         Ok(Begun::First) => work(stage, places, &mut report),
-        Ok(Begun::Before(earlier)) => return earlier,
+        Ok(Begun::Before(earlier)) => return *earlier,
         Err(failure) => Err(failure),
     };
     report.failure = result.err();
@@ -63,7 +63,7 @@ fn reported(stage: Stage, places: &Places) -> Report {
 enum Begun {
     First,
     /// It did, and this is what it said.
-    Before(Report),
+    Before(Box<Report>),
 }
 
 /// The kubelet may start a container again that has ended, or that was lost with the node.
@@ -80,7 +80,7 @@ fn begin(stage: Stage, places: &Places) -> Result<Begun, Failure> {
     if let Ok(text) = fs::read_to_string(marks.join(done(stage)))
         && let Ok(report) = crate::outcome::report::parse(stage, &text)
     {
-        return Ok(Begun::Before(report));
+        return Ok(Begun::Before(Box::new(report)));
     }
     match fs::OpenOptions::new().write(true).create_new(true).open(marks.join(stage.container().name())) {
         Ok(_) => Ok(Begun::First),

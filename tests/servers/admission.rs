@@ -183,7 +183,7 @@ fn accepted() -> Vec<(&'static str, Value)> {
         "paths": ["packer/web.json", ".hidden/..file", "ansible"],
         "build": {"packer": {
             "template": "packer/web.json", "variables": {"base": "$(parent.reference)"}, "variableFiles": ["prod.json"],
-            "only": ["docker.web"], "except": ["*.box"],
+            "only": ["docker.web"], "except": ["*.box"], "directory": ".",
             "secretVariables": [{"name": "token", "secretKeyRef": {"name": "s", "key": "token"}}],
         }},
         "verify": [
@@ -198,6 +198,8 @@ fn accepted() -> Vec<(&'static str, Value)> {
     vec![
         ("the smallest chain", chain()),
         ("every field of a link", links(&[full_link])),
+        ("a template that is the root", with(chain(), "/spec/links/0/build/packer/template", json!("."))),
+        ("a template as programs take it", with(chain(), "/spec/links/0/build/packer/template", json!("./packer/.x/"))),
         ("a parent before its child", links(&[link("base"), child("web", "base")])),
         ("a diamond", links(&[link("a"), child("b", "a"), child("c", "a"), child("d", "b")])),
         (
@@ -438,14 +440,25 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
     for path in ["../etc", "a/../../b", "/abs", "a\\b", "a//b", "a/", "", ".", "..", "./a", "a/./b", "a\u{0}b", "a\nb"]
     {
         cases.push((
-            "a path out of the source",
-            with(chain(), template, json!(path)),
-            "spec.links[0].build.packer.template",
-        ));
-        cases.push((
             "a directory out of the source",
             with(chain(), &format!("{GIT}/directory"), json!(path)),
             "spec.source.git.directory",
+        ));
+    }
+    for path in ["../etc", "a/../../b", "/abs", "a\\b", "a//b", "./.", "..", "./..", "a/./b", "a\nb", "a\u{85}"] {
+        for field in ["template", "directory"] {
+            cases.push((
+                "a location out of the source",
+                with(chain(), &format!("/spec/links/0/build/packer/{field}"), json!(path)),
+                "must stay inside the source: a relative path without ..",
+            ));
+        }
+    }
+    for path in ["", "a\u{0}b"] {
+        cases.push((
+            "a location that is none",
+            with(chain(), template, json!(path)),
+            "spec.links[0].build.packer.template",
         ));
     }
     for name in ["Web", "web_", "-web", "web-", "we b", "we\u{0}b", "..", "a/b", "wéb", "w\u{202e}eb", ""] {

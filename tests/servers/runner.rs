@@ -106,6 +106,9 @@ fn a_commit_is_fetched_with_its_files_and_the_program_is_there() {
     assert_eq!(git(&source, &["rev-parse", "HEAD"]), commit);
     assert_eq!(git(&source, &["status", "--porcelain"]), "");
     assert_eq!(git(&source, &["rev-list", "--count", "HEAD"]), "1");
+    // Templates that copy the source into an image copy no repository, and git finds it all the same.
+    assert!(!source.join(".git").exists());
+    assert_eq!(git(&source.join("images"), &["rev-parse", "--show-toplevel"]), source.to_string_lossy());
     let program = fs::metadata(&container.places.program).unwrap();
     assert_eq!(program.permissions().mode() & 0o777, 0o755);
     assert_eq!(program.len(), fs::metadata("/proc/self/exe").unwrap().len());

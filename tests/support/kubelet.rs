@@ -313,5 +313,14 @@ async fn has_secrets(pods: &Api<Pod>, pod: &Pod) -> bool {
 
 /// A stage that says that all went well.
 pub(super) fn report(stage: Stage) -> Report {
-    Report { stage, failure: None, content: None, repository: None, digest: None, size: None, verification: vec![] }
+    Report {
+        stage,
+        failure: None,
+        content: None,
+        repository: None,
+        digest: None,
+        size: None,
+        verification: vec![],
+        left_out: vec![],
+    }
 }

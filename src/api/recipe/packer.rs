@@ -6,14 +6,19 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::common::{RelativePath, SecretVariable, Text, VARIABLE_NAMES};
+use crate::api::common::{Location, RelativePath, SecretVariable, Text, VARIABLE_NAMES};
 
 /// A call of `packer build`. The template must yield one image; where it yields several, `only` picks one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Packer {
-    /// The template: a file `*.pkr.hcl` or `*.json` (packer runs in its folder), or a folder of HCL2 (in the root).
-    pub template: RelativePath,
+    /// The template: a file `*.pkr.hcl`, `*.pkr.json` or `*.json`, or a folder of HCL2, which may be the root (`.`).
+    /// It is relative to the root of the source, whatever `directory` says.
+    pub template: Location,
+    /// The folder in which packer runs, for templates that are written for `cd FOLDER && packer build …`; `.` is the
+    /// root of the source. Default: the folder of a template that is a file, and the root for a folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<Location>,
     /// Values of the template's variables; they may hold placeholders.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]

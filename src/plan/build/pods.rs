@@ -286,7 +286,7 @@ impl<'a> Planner<'_, 'a> {
             Ok(made) => {
                 self.status.artifact = Some(made.product.artifact());
                 self.status.verification = made.verification;
-                self.succeed()
+                self.succeed(&made.left_out)
             }
             Err(message) => self.fail(Failure::new(Reason::ImageMismatch, message).of(Stage::Publish)),
         }

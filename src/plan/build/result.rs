@@ -52,7 +52,8 @@ impl<'s> Planner<'s, '_> {
         })
     }
 
-    pub(super) fn succeed(mut self) -> Plan {
+    /// Ends it well. `left_out` is what of the recipe would have published by itself.
+    pub(super) fn succeed(mut self, left_out: &[String]) -> Plan {
         let now = Time(self.scene.now);
         if let Some(attempt) = self.status.attempts.last_mut() {
             attempt.finished_at = Some(now);
@@ -60,7 +61,7 @@ impl<'s> Planner<'s, '_> {
         }
         let (reason, message) = verdict::passed(&self.status.verification);
         let mut conditions = self.conditions();
-        conditions.set(ConditionType::Built, Truth::True, Reason::ImageBuilt, "the image exists");
+        conditions.set(ConditionType::Built, Truth::True, Reason::ImageBuilt, &built(left_out));
         conditions.set(ConditionType::Verified, Truth::True, reason, &message);
         conditions.ready(reason, &message);
         self.status.conditions = conditions.finish();
@@ -102,5 +103,29 @@ impl<'s> Planner<'s, '_> {
             Some(ended.0.as_second().saturating_sub(begun.0.as_second()).max(0))
         });
         runs.fold(0, i64::saturating_add)
+    }
+}
+
+/// That an image exists, and what was left out when it was made.
+fn built(left_out: &[String]) -> String {
+    if left_out.is_empty() {
+        return "the image exists".to_owned();
+    }
+    format!(
+        "the image exists; left out of the build, since nothing is published before the tests: {}. Write under \
+         publish.image where the image goes",
+        left_out.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_out_is_said() {
+        assert_eq!(built(&[]), "the image exists");
+        let told = built(&["docker-push".to_owned()]);
+        assert!(told.contains("before the tests: docker-push. Write under publish.image"), "{told}");
     }
 }

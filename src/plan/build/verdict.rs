@@ -16,6 +16,8 @@ use crate::{
 pub(super) struct Made {
     pub product: Product,
     pub verification: Vec<Verification>,
+    /// What of the recipe would have published by itself.
+    pub left_out: Vec<String>,
 }
 
 /// The product, if what was built is the one that passed so many test steps, and the one that was
@@ -51,6 +53,7 @@ pub(super) fn product(reports: &[Report], steps: usize, staging: &Repository) ->
             size: publish.size.unwrap_or_default(),
         },
         verification: verify.verification.clone(),
+        left_out: build.left_out.clone(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::plan::job::WORKSPACE;
+use crate::plan::job::SOURCE_FOLDER;
 
 /// What a template names: a file or folder that must be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Scope {
 
     /// The folder of the source in a pod, with a slash at its end.
     fn source() -> String {
-        format!("{WORKSPACE}/source/")
+        format!("{SOURCE_FOLDER}/")
     }
 
     /// A path of a template, as it is in the source; `None` where it is none of the source.

@@ -20,7 +20,7 @@ const FIELD: &str = "build.packer.template";
 
 /// Looks at what a template names, if there is one: whether it is there is looked at before.
 pub(super) fn check(looking: &mut Looking<'_>, packer: &Packer<Template>) {
-    let written = looking.whole(packer.template.as_str());
+    let written = looking.whole(packer.template.below_root());
     let Ok((path, kind)) = looking.files.tree.find(&written) else { return };
     let is_folder = kind == Kind::Folder;
     let files = if is_folder { of_folder(looking, &path) } else { vec![written.clone()] };

@@ -93,6 +93,21 @@ fn a_folder_of_files_runs_at_the_root() {
 }
 
 #[test]
+fn packer_runs_where_the_recipe_says() {
+    let template = "build {\n  provisioner \"shell\" {\n    script = \"../scripts/a.sh\"\n  }\n}\n";
+    let files = [("packer/a.pkr.hcl", template), ("scripts/a.sh", "")];
+    let look = |packer: Value| look(&json!({"build": {"packer": packer}}), &files, &[]).0;
+    assert_eq!(look(json!({"template": "packer", "directory": "packer"})), [""; 0]);
+    assert_eq!(look(json!({"template": ".", "directory": "./packer/"})), [""; 0]);
+    assert_eq!(
+        look(json!({"template": "packer/a.pkr.hcl", "directory": "scripts/a.sh"}))[0],
+        "spec.build.packer.directory: «scripts/a.sh» is a file of the source, not a folder"
+    );
+    let found = look(json!({"template": "packer/a.pkr.hcl", "directory": "."}));
+    assert!(found[0].contains("script = «../scripts/a.sh»") && found[0].contains("root of the source"), "{found:?}");
+}
+
+#[test]
 fn variables_have_values_where_no_file_may_say_otherwise() {
     let template = "variable \"dir\" { default = \"x\" }\nbuild {\n provisioner \"shell\" {\n script = \"${var.dir}/a.sh\"\n }\n}\n";
     let files = [("t.pkr.hcl", template), ("y/a.sh", ""), ("v.json", "")];

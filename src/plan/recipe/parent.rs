@@ -183,9 +183,9 @@ impl Origin {
 pub fn placeholders(parent: Option<Option<&Parent>>, place: Place<'_>) -> BTreeSet<Placeholder> {
     use Placeholder::{
         BuildName, ChainName, LinkName, ParentDigest, ParentLocal, ParentReference, ParentRepository, ParentTag,
-        SourceRevision,
+        SourcePath, SourceRevision,
     };
-    let mut found = BTreeSet::from([BuildName, SourceRevision]);
+    let mut found = BTreeSet::from([BuildName, SourceRevision, SourcePath]);
     if !matches!(place, Place::Alone) {
         found.extend([LinkName, ChainName]);
     }

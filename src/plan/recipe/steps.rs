@@ -140,7 +140,8 @@ impl<T> Steps<T> {
     }
 
     /// The paths that decide the result: those that are written and those that the steps name. None written
-    /// means all of the source, whatever the steps name; so does a test step that runs at the root of the source.
+    /// means all of the source, whatever the steps name; so does a template that is the root of the source, and a test
+    /// step that runs there.
     #[must_use]
     pub fn deciding_paths(&self, written: &[SourcePath]) -> BTreeSet<SourcePath> {
         if self.verify.iter().any(|step| step.directory.is_none()) {
@@ -156,8 +157,9 @@ impl<T> Steps<T> {
         if written.is_empty() {
             return BTreeSet::new();
         }
+        let Some(named) = self.build.tool().paths() else { return BTreeSet::new() };
         let folders = self.verify.iter().filter_map(|step| step.directory.as_ref());
-        written.iter().chain(self.build.tool().paths()).chain(folders).cloned().collect()
+        written.iter().chain(named).chain(folders).cloned().collect()
     }
 
     /// What of the source the steps must find.

@@ -9,8 +9,8 @@ pub trait Tool<T> {
     /// Its variables. The values of those that come from Secrets are in one file, which only this stage sees.
     fn variables(&self) -> &Variables<T>;
 
-    /// The files and folders of the source that it names: they decide the result, too.
-    fn paths(&self) -> Vec<&SourcePath>;
+    /// The files and folders of the source that it names: they decide the result, too. `None`: all of the source.
+    fn paths(&self) -> Option<Vec<&SourcePath>>;
 
     /// What of the source it must find, each with its field below that of the tool.
     fn needs(&self) -> Vec<Needed>;

@@ -6,6 +6,8 @@ use crate::plan::placeholder::{Placeholder, Template};
 
 /// The longest value of a placeholder, in bytes: the name of an image.
 const LONGEST: usize = 512;
+/// That of a path in the pod: 512 characters below the source.
+const LONGEST_PATH: usize = 4 * 512 + 32;
 
 /// The values of placeholders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +23,8 @@ impl Values {
     /// Values as long as any can be.
     #[must_use]
     pub fn longest() -> Self {
-        Placeholder::ALL.iter().map(|placeholder| (*placeholder, "x".repeat(LONGEST))).collect()
+        let longest = |placeholder| if placeholder == Placeholder::SourcePath { LONGEST_PATH } else { LONGEST };
+        Placeholder::ALL.iter().map(|&placeholder| (placeholder, "x".repeat(longest(placeholder)))).collect()
     }
 
     /// The text with the values put in. Validation has seen to it that each of them is there.

@@ -69,6 +69,14 @@ fn a_good_chain_is_valid_with_its_defaults_filled_in() {
     let rooted = with(with(link("a"), "paths", json!(["roles"])), "verify", json!([{"pytest": {}}]));
     let rooted = chain(&read(spec(&json!([rooted])))).unwrap();
     assert!(rooted.links[0].recipe.paths.is_empty(), "tests at the root are part of what decides");
+    let whole = with(with(link("a"), "paths", json!(["roles"])), "build", json!({"packer": {"template": "."}}));
+    let whole = chain(&read(spec(&json!([whole])))).unwrap();
+    assert!(whole.links[0].recipe.paths.is_empty(), "a template that is the root is all of the source");
+    let elsewhere = json!({"packer": {"template": "./packer/", "directory": "."}});
+    let elsewhere = with(with(link("a"), "paths", json!(["roles"])), "build", elsewhere);
+    let elsewhere = chain(&read(spec(&json!([elsewhere])))).unwrap();
+    let paths: Vec<_> = elsewhere.links[0].recipe.paths.iter().map(ToString::to_string).collect();
+    assert_eq!(paths, ["packer", "roles"], "where packer runs decides nothing by itself");
     assert!(matches!(&base.recipe.source, Source::Git { revision, .. } if revision == "HEAD"));
     assert_eq!(
         (valid.parallelism, base.recipe.limits.infrastructure_retries, base.recipe.limits.build_retries),

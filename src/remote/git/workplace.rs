@@ -195,13 +195,15 @@ impl Workplace {
         }
     }
 
-    /// Writes the files of a commit into a new folder, and makes that the repository.
-    pub(super) async fn unpack(&self, commit: &str, folder: &Path) -> Result<(), Failure> {
+    /// Writes the files of a commit into a new folder, and puts the repository where it belongs: git that finds it
+    /// there takes the folder for its work tree.
+    pub(super) async fn unpack(&self, commit: &str, folder: &Path, repository: &Path) -> Result<(), Failure> {
         fs::create_dir_all(folder)?;
         let tree = folder.to_str().ok_or_else(|| io::Error::other("the folder has a name that is no text"))?;
         self.local(&["--work-tree", tree, "checkout", "--quiet", "--force", "--detach", commit]).await?;
         self.local(&["config", "core.bare", "false"]).await?;
-        Ok(fs::rename(self.path().join(REPOSITORY), folder.join(".git"))?)
+        self.local(&["config", "core.worktree", tree]).await?;
+        Ok(fs::rename(self.path().join(REPOSITORY), repository)?)
     }
 
     /// Whether what was being fetched had reached the limit: whoever is ended for it leaves its file.

@@ -23,8 +23,9 @@ const ANNOTATIONS: usize = 256 << 10;
 
 /// Values with and without placeholders; those of the parent only where there is one.
 fn value(with_parent: bool) -> impl Strategy<Value = String> {
-    let placeholders = ["$(build.name)", "$(source.revision)", "$$(x)", "$(parent.reference)", "$(parent.local)"];
-    let usable: usize = if with_parent { 5 } else { 3 };
+    let placeholders =
+        ["$(build.name)", "$(source.revision)", "$(source.path)", "$$(x)", "$(parent.reference)", "$(parent.local)"];
+    let usable: usize = if with_parent { 6 } else { 4 };
     ("\\PC{0,12}", 0..usable)
         .prop_map(move |(text, index)| format!("{}{}", text.replace('$', "s"), placeholders[index]))
 }

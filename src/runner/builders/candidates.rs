@@ -8,6 +8,8 @@ pub(super) struct Candidates {
     pub(super) elsewhere: Vec<String>,
     /// The base that it pulled by itself.
     pub(super) pulled: Option<String>,
+    /// What of the recipe would have published by itself, and was left out.
+    pub(super) left_out: Vec<String>,
     /// What to say where these are not exactly one product.
     pub(super) advice: Advice,
 }

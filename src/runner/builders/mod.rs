@@ -28,6 +28,7 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Fa
     };
     let candidates = build(context, &engine).await?;
     let pulled = candidates.pulled.clone();
+    report.left_out.clone_from(&candidates.left_out);
     let image = pick(context, &products, candidates).await?;
     if let Some(base) = base {
         base.check(&products, &image, pulled.as_deref()).await?;

@@ -9,6 +9,7 @@ use super::{
     info,
     marker::Marker,
     refusal::{self, Purpose, said},
+    socket,
     start::{self, Config},
 };
 use crate::{
@@ -180,6 +181,21 @@ impl<'c> Docker<'c> {
         Some(printed(self.call(&["logs", "--tail", "5", container], false).await).unwrap_or_default())
     }
 
+    /// The image of a container that has no such file. `None` where it has, and where nobody can tell. It may be asked
+    /// while a program of the user runs.
+    pub(crate) async fn lacks(&self, container: &str, file: &str) -> Option<String> {
+        let socket = self.context.places.socket();
+        let about = format!("/containers/{}", socket::escaped(container));
+        let found =
+            socket::ask(&socket, "HEAD", &format!("{about}/archive?path={}", socket::escaped(file))).await.ok()?;
+        if found.code() != Some(404) {
+            return None;
+        }
+        // Of a container that is gone, too, there is no file.
+        let container = socket::ask(&socket, "GET", &format!("{about}/json")).await.ok()?;
+        image_of(&container.body)
+    }
+
     /// Removes a container, if it is there.
     pub(crate) async fn remove(&self, container: &str) {
         // The engine goes with the pod, and all containers with it.
@@ -202,6 +218,12 @@ fn image(output: &str) -> Option<Image> {
     let (id, layers) = output.trim().split_once(' ')?;
     let layers: Option<Vec<String>> = serde_json::from_str(layers).ok()?;
     Some(Image { id: id.to_owned(), layers: layers.unwrap_or_default() })
+}
+
+/// The image in what `docker inspect` answers.
+fn image_of(container: &str) -> Option<String> {
+    let container: serde_json::Value = serde_json::from_str(container).ok()?;
+    container.pointer("/Config/Image")?.as_str().map(str::to_owned)
 }
 
 /// The digest in `docker push`'s last line, `TAG: digest: sha256:… size: 1234`.

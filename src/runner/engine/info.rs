@@ -1,20 +1,13 @@
 //! What the engine's daemon says of itself, asked over its socket.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, path::Path};
 
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
-    time::timeout,
+
+use super::{
+    marker::{Marker, Mode},
+    socket::{self, Answer},
 };
-
-use super::marker::{Marker, Mode};
-
-/// How long an answer may take.
-const LIMIT: Duration = Duration::from_secs(8);
-/// The longest answer that is read, in bytes.
-const LONGEST: u64 = 1 << 20;
 
 /// The part of `docker info` that we look at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -44,7 +37,7 @@ pub(super) struct Versions {
 /// # Errors
 /// It does not answer, or not as dockerd does.
 pub(super) async fn ask(socket: &Path) -> io::Result<Info> {
-    get(socket, "/info").await
+    read(&socket::ask(socket, "GET", "/info").await?)
 }
 
 /// Asks which versions of its API it speaks.
@@ -52,29 +45,14 @@ pub(super) async fn ask(socket: &Path) -> io::Result<Info> {
 /// # Errors
 /// It does not answer, or not as dockerd does.
 pub(super) async fn versions(socket: &Path) -> io::Result<Versions> {
-    get(socket, "/version").await
+    read(&socket::ask(socket, "GET", "/version").await?)
 }
 
-async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> io::Result<T> {
-    let exchange = async {
-        let mut stream = UnixStream::connect(socket).await?;
-        // Of this version of HTTP, an answer is as long as the connection.
-        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: engine\r\n\r\n").as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.take(LONGEST).read_to_end(&mut answer).await?;
-        Ok::<_, io::Error>(answer)
-    };
-    let answer = timeout(LIMIT, exchange).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    read(&String::from_utf8_lossy(&answer))
-}
-
-fn read<T: DeserializeOwned>(answer: &str) -> io::Result<T> {
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
-    let status = head.lines().next().unwrap_or_default();
-    if status.split(' ').nth(1) != Some("200") {
-        return Err(io::Error::other(format!("the engine answers {status}")));
+fn read<T: DeserializeOwned>(answer: &Answer) -> io::Result<T> {
+    if answer.code() != Some(200) {
+        return Err(io::Error::other(format!("the engine answers {}", answer.status)));
     }
-    serde_json::from_str(body).map_err(io::Error::other)
+    serde_json::from_str(&answer.body).map_err(io::Error::other)
 }
 
 /// Whether it is the engine that a build needs.
@@ -129,18 +107,18 @@ mod tests {
 
     #[test]
     fn an_answer_is_read() {
-        let info: Info = read(ANSWER).unwrap();
+        let info: Info = read(&socket::read(ANSWER)).unwrap();
         assert_eq!((info.driver.as_str(), info.server_version.as_str()), ("overlay2", "26.1.5+dfsg1"));
         for other in ["HTTP/1.0 503 Service Unavailable\r\n\r\n", "", "HTTP/1.0 200 OK\r\n\r\n<html>"] {
-            assert!(read::<Info>(other).is_err(), "{other}");
+            assert!(read::<Info>(&socket::read(other)).is_err(), "{other}");
         }
-        let versions: Versions = read(VERSION).unwrap();
+        let versions: Versions = read(&socket::read(VERSION)).unwrap();
         assert_eq!((versions.api_version.as_str(), versions.min_api_version.as_str()), ("1.45", "1.24"));
     }
 
     #[test]
     fn an_engine_must_fit_its_node() {
-        let good = read(ANSWER).unwrap();
+        let good = read(&socket::read(ANSWER)).unwrap();
         let marker = Marker::new(Mode::V2);
         assert_eq!(check(&marker, &good), Ok(()));
         let changed = |change: &dyn Fn(&mut Info)| {

@@ -11,6 +11,7 @@ mod info;
 mod marker;
 mod refusal;
 mod shim;
+mod socket;
 mod start;
 mod unshare;
 mod watch;

@@ -84,9 +84,6 @@ pub(super) fn survey(source: &Path) -> Result<Survey, Failure> {
         for entry in entries {
             let entry = entry.map_err(|error| unreadable(&folder, &error))?;
             let path = folder.join(entry.file_name());
-            if path == Path::new(".git") {
-                continue;
-            }
             found.count += 1;
             if found.count > MOST {
                 let message = format!("the source has more than {MOST} files and folders");

@@ -133,7 +133,7 @@ async fn fetch(context: &Context, url: &str, credentials: Option<&str>) -> Resul
     let query = query.map_err(|wrong| Failure::new(Reason::SpecInvalid, format!("source.git {wrong}")))?;
     let query = query.with_tls(secret.tls);
     let settings = Settings::new(context.places.temporary(), network(&context.job)?);
-    let fetched = git::check_out(&query, &settings, &context.places.source()).await;
+    let fetched = git::check_out(&query, &settings, &context.places.source(), &context.places.repository()).await;
     fetched.map_err(|error| Failure::new(error.reason(), error.to_string()))
 }
 

@@ -106,6 +106,7 @@ impl Pod {
             digest: (stage == Stage::Publish).then(|| digest_made.clone()),
             size: Some(1),
             verification: Vec::new(),
+            left_out: Vec::new(),
         };
         vec![report(Stage::Build), report(Stage::Verify), report(Stage::Publish)]
     }

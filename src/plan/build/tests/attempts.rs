@@ -158,6 +158,14 @@ fn tests_that_never_ran_the_image_pass_with_a_word_of_it() {
 }
 
 #[test]
+fn what_would_have_published_by_itself_is_told() {
+    let mut all = reports(false);
+    all[0].left_out = vec!["docker-push".to_owned()];
+    let staging = "r.example/staging".parse().unwrap();
+    assert_eq!(verdict::product(&all, 0, &staging).unwrap().left_out, ["docker-push"]);
+}
+
+#[test]
 fn what_was_not_tested_is_not_verified() {
     let step = |passed: &bool| Verification { passed: *passed, ..step(None) };
     let cases = [

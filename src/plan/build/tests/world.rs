@@ -152,6 +152,7 @@ pub fn reports(lies: bool) -> Vec<Report> {
         digest: (stage == Stage::Publish).then(|| digest("d")).flatten(),
         size: Some(7),
         verification: Vec::new(),
+        left_out: Vec::new(),
     };
     vec![report(Stage::Build, "a"), report(Stage::Verify, if lies { "b" } else { "a" }), report(Stage::Publish, "a")]
 }

@@ -1,6 +1,9 @@
 //! How packer is called.
 
-use std::path::{Path, PathBuf};
+use std::{
+    iter,
+    path::{Component, Path, PathBuf},
+};
 
 use crate::plan::recipe::packer::Packer;
 
@@ -33,13 +36,22 @@ pub(super) fn selection(packer: &Packer<String>, files: &[PathBuf], secrets: Opt
     arguments
 }
 
-/// Where packer runs, and what it is given: a file's own folder, which its relative paths are written for, and
-/// the root of the source for a folder of files.
-pub(super) fn place(root: &Path, template: &Path) -> (PathBuf, PathBuf) {
-    match (template.is_dir(), template.parent(), template.file_name()) {
-        (false, Some(folder), Some(name)) => (folder.to_owned(), name.into()),
-        _ => (root.to_owned(), template.strip_prefix(root).unwrap_or(template).to_owned()),
-    }
+/// Where packer runs, and what it is given. Unless a directory is written, a file's own folder, which its relative
+/// paths are written for, and the root of the source for a folder of files.
+pub(super) fn place(root: &Path, template: &Path, directory: Option<PathBuf>) -> (PathBuf, PathBuf) {
+    let own = template.parent().filter(|_| !template.is_dir()).unwrap_or(root);
+    let folder = directory.unwrap_or_else(|| own.to_owned());
+    let argument = relative(&folder, template);
+    (folder, argument)
+}
+
+/// A path as it is seen from a folder.
+fn relative(folder: &Path, path: &Path) -> PathBuf {
+    let common = folder.ancestors().find(|above| path.starts_with(above)).unwrap_or(folder);
+    let up = folder.strip_prefix(common).map_or(0, |below| below.components().count());
+    let down = path.strip_prefix(common).unwrap_or(path);
+    let argument: PathBuf = iter::repeat_n(Component::ParentDir, up).chain(down.components()).collect();
+    if argument.as_os_str().is_empty() { ".".into() } else { argument }
 }
 
 #[cfg(test)]
@@ -69,6 +81,7 @@ mod tests {
                 values: [("a".to_owned(), "b=c, d".to_owned())].into(),
                 secrets: [("token".to_owned(), key)].into(),
             },
+            directory: None,
             variable_files: vec![],
             only: vec!["docker.a".to_owned(), "docker.b".to_owned()],
             except: vec![],
@@ -93,9 +106,26 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("packer/docker");
         std::fs::create_dir_all(&folder).unwrap();
-        let see = |path: &str| place(root.path(), &root.path().join(path));
-        assert_eq!(see("packer/web.json"), (root.path().join("packer"), "web.json".into()));
-        assert_eq!(see("web.json"), (root.path().to_owned(), "web.json".into()));
-        assert_eq!(see("packer/docker"), (root.path().to_owned(), "packer/docker".into()));
+        std::fs::write(root.path().join("web.json"), "").unwrap();
+        std::fs::write(root.path().join("packer/web.json"), "").unwrap();
+        let see = |path: &str, directory: Option<&str>| {
+            let path: PathBuf = root.path().join(path).components().collect();
+            let (folder, argument) = place(root.path(), &path, directory.map(|directory| root.path().join(directory)));
+            let folder = folder.strip_prefix(root.path()).unwrap().to_string_lossy().into_owned();
+            (folder, argument.to_string_lossy().into_owned())
+        };
+        for (template, directory, folder, argument) in [
+            ("packer/web.json", None, "packer", "web.json"),
+            ("web.json", None, "", "web.json"),
+            ("packer/docker", None, "", "packer/docker"),
+            (".", None, "", "."),
+            ("packer/docker", Some("packer"), "packer", "docker"),
+            ("packer", Some("packer"), "packer", "."),
+            ("packer/web.json", Some(""), "", "packer/web.json"),
+            ("web.json", Some("packer/docker"), "packer/docker", "../../web.json"),
+            (".", Some("packer"), "packer", ".."),
+        ] {
+            assert_eq!(see(template, directory), (folder.to_owned(), argument.to_owned()), "{template} {directory:?}");
+        }
     }
 }

@@ -20,6 +20,10 @@ pub(super) struct Known<'k> {
     pub(super) local: Option<&'k str>,
     /// How often it ran.
     pub(super) tries: usize,
+    /// Where, for people.
+    pub(super) place: String,
+    /// What to do about what packer said.
+    pub(super) advice: Option<String>,
 }
 
 impl Known<'_> {
@@ -37,7 +41,7 @@ impl Known<'_> {
 
     /// Why it failed, by what packer and ansible say.
     fn packers(self) -> Failure {
-        let Ran { outcome, tail, status } = self.ran;
+        let Ran { outcome, tail, status, .. } = self.ran;
         let said = truncate_middle(&self.ran.complaint(), 400);
         if let Some(local) = self.local.filter(|local| outcome.has_not_pulled(local)) {
             let message = format!(
@@ -48,16 +52,22 @@ impl Known<'_> {
         if let Some(task) = self.task {
             return task.failure(Reason::TaskFailed);
         }
+        if let Some(lack) = self.ran.lost_for() {
+            return Failure::new(Reason::BuildFailed, lack.sentence());
+        }
         if self.tries > 1 {
             let message = format!(
-                "in {} tries a script was gone before it could run, or its interpreter is not in the image: let the \
-                 template wait until systemd has booted, or set remote_folder or inline_shebang. Packer said: {said}",
+                "in {} tries a script was gone before it could run: let the template wait until systemd has booted, or \
+                 set remote_folder. Packer said: {said}",
                 self.tries
             );
             return Failure::new(Reason::BuildFailed, message);
         }
         let (ending, last) = (ending(*status), tail.last(LINES));
-        Failure::new(Reason::BuildFailed, format!("packer build ended with {ending}: {said}\nIts last lines: {last}"))
+        let said = self.advice.map_or_else(|| said.clone(), |advice| format!("{said} ({advice})"));
+        let place = self.place;
+        let message = format!("packer build in {place} ended with {ending}: {said}\nIts last lines: {last}");
+        Failure::new(Reason::BuildFailed, message)
     }
 }
 

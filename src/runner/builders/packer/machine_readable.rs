@@ -41,6 +41,12 @@ pub(super) fn line(text: &str) -> Line {
     }
 }
 
+/// Whether a line is packer's own, and not one of a program that it ran. It says nothing before it has read its
+/// template.
+pub(super) fn is_of_packer(text: &str) -> bool {
+    head(&mut text.split(',')).is_some()
+}
+
 fn head<'t>(fields: &mut impl Iterator<Item = &'t str>) -> Option<([&'t str; 3], Vec<String>)> {
     let time = fields.next()?;
     if time.len() < 9 || !time.bytes().all(|byte| byte.is_ascii_digit()) {

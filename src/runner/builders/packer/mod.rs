@@ -1,13 +1,17 @@
 //! Packer as a builder. Its recipe is a parameter, so that another builder can write a template and run it too.
 
 mod call;
+mod contents;
+mod elsewhere;
 mod explanation;
 mod machine_readable;
+mod overlay;
 mod prepare;
 mod program;
+mod scripts;
 mod template;
 
-use std::{path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use tokio::time::sleep;
 
@@ -26,6 +30,7 @@ use crate::{
         ansible,
         context::Context,
         engine::{Engine, Seen, Watch},
+        report::local,
         source,
     },
 };
@@ -53,8 +58,7 @@ pub(super) async fn run(
 ) -> Result<Candidates, Failure> {
     let program = Program { context, engine };
     let version = program.version().await?;
-    let root = source::root(context)?;
-    let template = prepare::template(&program, &version, &root, recipe.template.as_str()).await?;
+    let template = prepare::template(&program, &version, recipe).await?;
     let files: Result<Vec<PathBuf>, _> =
         recipe.variable_files.iter().map(|file| source::place(context, file.as_str())).collect();
     let secrets = context.job.steps.build.secret_file().map(|file| context.places.secrets.join(file.path));
@@ -67,15 +71,16 @@ pub(super) async fn run(
     if packer.template.wants_plugins {
         packer.init(&version).await?;
     }
-    packer.validate(recipe.template.as_str()).await?;
-    Ok(candidates(&packer.build().await?))
+    packer.validate().await?;
+    let outcome = packer.build().await?;
+    Ok(candidates(&outcome, packer.template.left_out))
 }
 
-fn candidates(outcome: &Outcome) -> Candidates {
+fn candidates(outcome: &Outcome, left_out: Vec<String>) -> Candidates {
     let made = outcome.images().into_iter();
     let made = made.map(|(build, name)| Candidate { build: build.to_owned(), name: name.to_owned() });
     let pulled = outcome.pulled().map(str::to_owned);
-    Candidates { made: made.collect(), elsewhere: outcome.others(), pulled, advice: ADVICE }
+    Candidates { made: made.collect(), elsewhere: outcome.others(), pulled, left_out, advice: ADVICE }
 }
 
 /// Packer with its template, ready to run.
@@ -103,14 +108,17 @@ impl TemplateRun<'_> {
         Err(Failure::new(Reason::BuilderUnsuitable, message))
     }
 
-    /// Lets packer check the template, which the user knows by the name `written`.
-    async fn validate(&self, written: &str) -> Result<(), Failure> {
+    /// Lets packer check the template.
+    async fn validate(&self) -> Result<(), Failure> {
         let _step = self.program.context.log.step("packer validate");
         let ran = self.show("validate", &[], &self.selection).await?;
         if ran.status.success() {
-            return Ok(());
+            return self.template.check_uploads();
         }
-        let message = format!("packer refuses the template {written}: {}", ran.complaint());
+        let complaint = ran.complaint();
+        let advice = self.template.advice(&complaint).map(|advice| format!(" ({advice})")).unwrap_or_default();
+        let (written, place) = (&self.template.written, self.template.place());
+        let message = format!("packer, in {place}, refuses the template {written}: {complaint}{advice}");
         Err(Failure::new(Reason::TemplateInvalid, message))
     }
 
@@ -133,6 +141,8 @@ impl TemplateRun<'_> {
             groups: self.program.engine.advice_on_groups(&self.template.text),
             local: context.job.parent.as_ref().map(|parent| parent.local_name.as_str()),
             tries,
+            place: self.template.place(),
+            advice: self.template.advice(&ran.complaint()),
         };
         Err(known.failure())
     }
@@ -144,7 +154,8 @@ impl TemplateRun<'_> {
         let mut tries = 1;
         loop {
             let ran = self.show("build", &["-color=false"], &self.selection).await?;
-            if ran.status.success() || !ran.outcome.has_lost_script() || tries == TRIES {
+            let may_pass = ran.outcome.has_lost_script() && ran.lost_for().is_none();
+            if ran.status.success() || !may_pass || tries == TRIES {
                 return Ok((tries, ran));
             }
             tries += 1;
@@ -155,12 +166,19 @@ impl TemplateRun<'_> {
         }
     }
 
-    /// Runs a command of packer on the template.
+    /// Runs a command of packer on the template. As soon as packer has read it, the user's own files are in their
+    /// places again: what runs in the build may copy them.
     async fn show(&self, command: &str, options: &[&str], selection: &[String]) -> Result<Ran, Failure> {
         let mut arguments: Vec<String> =
             [command, "-machine-readable"].iter().chain(options).map(|&argument| argument.to_owned()).collect();
         arguments.extend_from_slice(selection);
         arguments.push(self.template.argument.to_string_lossy().into_owned());
-        self.program.show(&self.template.folder, &arguments, &self.containers).await
+        let failed = |error: io::Error| local("the files of the template cannot be replaced", &error);
+        let mut laid = self.template.overlay.lay(&self.program.context.places.state()).map_err(failed)?;
+        // What fails here is tried again, and told, when packer has ended.
+        let mut begun = || drop(laid.lift());
+        let ran = self.program.show(&self.template.folder, &arguments, &mut begun, &self.containers).await?;
+        laid.lift().map_err(failed)?;
+        Ok(ran)
     }
 }

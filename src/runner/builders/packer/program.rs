@@ -2,11 +2,16 @@
 
 use std::{path::Path, process::ExitStatus};
 
-use tokio::process::Command;
+use futures::future::join;
+use tokio::{
+    process::Command,
+    sync::mpsc::{self, UnboundedSender},
+};
 
 use super::{
     call::{self, Version},
     machine_readable::{self, Line, Outcome},
+    scripts::{Lack, Script, Scripts},
 };
 use crate::{
     api::condition::Reason,
@@ -46,21 +51,49 @@ impl Program<'_> {
         command
     }
 
-    /// Runs packer, shows what it says to people, and keeps what explains its end. It is ended where its container has,
-    /// since it would try for minutes to reach that.
+    /// Runs packer, shows what it says to people, and keeps what explains its end. `begun` is called when packer has
+    /// read its template. It is ended where its container has, since it would try for minutes to reach that.
     pub(super) async fn show(
         &self,
         folder: &Path,
         arguments: &[String],
+        begun: &mut dyn FnMut(),
         containers: &Watch<'_>,
     ) -> Result<Ran, Failure> {
-        let (mut outcome, mut tail) = (Outcome::default(), Tail::default());
-        let mut lines = |line: &str| {
-            let line = machine_readable::line(line);
+        let (scripts, mut coming) = mpsc::unbounded_channel();
+        let running = self.follow((folder, arguments), begun, containers, scripts);
+        let looking = async {
+            let mut lack = None;
+            while let Some(script) = coming.recv().await {
+                lack = Script::lack(script, self.engine).await;
+            }
+            lack
+        };
+        let (ran, lack) = join(running, looking).await;
+        ran.map(|ran| Ran { lack, ..ran })
+    }
+
+    async fn follow(
+        &self,
+        (folder, arguments): (&Path, &[String]),
+        begun: &mut dyn FnMut(),
+        containers: &Watch<'_>,
+        coming: UnboundedSender<Script>,
+    ) -> Result<Ran, Failure> {
+        let (mut outcome, mut tail, mut scripts) = (Outcome::default(), Tail::default(), Scripts::new(folder));
+        let mut lines = |text: &str| {
+            if machine_readable::is_of_packer(text) {
+                begun();
+            }
+            let line = machine_readable::line(text);
             for text in line.text().into_iter().flat_map(str::lines) {
                 self.context.log.line(text);
                 if line.tells() {
                     tail.push(text);
+                }
+                if let Some(script) = scripts.follow(text) {
+                    // Whoever asks is there until packer has ended.
+                    let _ = coming.send(script);
                 }
             }
             line.container().into_iter().for_each(|id| containers.need(id));
@@ -71,7 +104,7 @@ impl Program<'_> {
         };
         let command = self.command(folder, arguments);
         let status = self.context.processes.run_until(command, &mut lines, containers.forsaken()).await?;
-        Ok(Ran { outcome, tail, status })
+        Ok(Ran { outcome, tail, status, lack: None })
     }
 
     /// Its version.
@@ -102,9 +135,16 @@ pub(super) struct Ran {
     pub(super) outcome: Outcome,
     pub(super) tail: Tail,
     pub(super) status: ExitStatus,
+    /// What the last script lacks that came into a container.
+    pub(super) lack: Option<Lack>,
 }
 
 impl Ran {
+    /// What a script lacks that could not run for it.
+    pub(super) fn lost_for(&self) -> Option<&Lack> {
+        self.lack.as_ref().filter(|_| self.outcome.has_lost_script())
+    }
+
     /// What packer complained of, or its last lines.
     pub(super) fn complaint(&self) -> String {
         let errors = self.outcome.complaint();

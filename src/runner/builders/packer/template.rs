@@ -1,9 +1,5 @@
-//! Templates: what packer gets of them, where it would not take them as they are. The user's file is never
-//! changed; a copy beside it is.
+//! Templates: their kinds, the plugins that they may ask for, and what `packer fix` makes of them.
 
-use std::path::Path;
-
-use hcl_edit::structure::Body;
 use serde_json::Value;
 
 /// Packer of this version cannot install plugins, and has those of its time built in.
@@ -45,29 +41,11 @@ pub(super) enum Kind {
 pub(super) fn kind(name: &str) -> Kind {
     if name.ends_with(".pkr.json") {
         Kind::HclJson
-    } else if Path::new(name).extension().is_some_and(|extension| extension == "json") {
-        Kind::Json
-    } else {
+    } else if name.ends_with(".pkr.hcl") {
         Kind::Hcl
+    } else {
+        Kind::Json
     }
-}
-
-/// The plugins that a template in HCL asks for, by name and source; empty where it has no such block. A text
-/// that is no HCL asks for none: packer says what is wrong with it.
-pub(super) fn required_plugins(text: &str) -> Vec<String> {
-    let Ok(body) = text.parse::<Body>() else { return Vec::new() };
-    let blocks = body.get_blocks("packer").flat_map(|block| block.body.get_blocks("required_plugins"));
-    blocks.flat_map(|block| block.body.attributes()).map(|plugin| plugin.key.to_string().trim().to_owned()).collect()
-}
-
-/// The template without its `required_plugins`; `None` where it has none.
-pub(super) fn without_required_plugins(text: &str) -> Option<String> {
-    let mut body = text.parse::<Body>().ok()?;
-    let mut found = false;
-    for block in body.get_blocks_mut("packer") {
-        found |= !block.body.remove_blocks("required_plugins").is_empty();
-    }
-    found.then(|| body.to_string())
 }
 
 /// The plugins that packer 1.6 does not have.
@@ -76,7 +54,7 @@ pub(super) fn not_built_in(plugins: &[String]) -> Vec<&str> {
 }
 
 /// What `packer fix` changed in a template of the older form: the places, as paths. Empty where it said the
-/// same in another order.
+/// same in another order, or only wrote down what is the default.
 pub(super) fn fixes(before: &str, after: &str) -> Vec<String> {
     let (Ok(before), Ok(after)) = (serde_json::from_str(before), serde_json::from_str(after)) else {
         return Vec::new();
@@ -95,55 +73,34 @@ fn differences(path: &str, before: &Value, after: &Value, found: &mut Vec<String
                     None => found.push(format!("{path}/{key} removed")),
                 }
             }
-            found
-                .extend(after.keys().filter(|key| !before.contains_key(*key)).map(|key| format!("{path}/{key} added")));
+            let added = after.iter().filter(|(key, value)| !before.contains_key(*key) && !is_empty(value));
+            found.extend(added.map(|(key, _)| format!("{path}/{key} added")));
         }
         (Value::Array(before), Value::Array(after)) if before.len() == after.len() => {
             for (index, (value, other)) in before.iter().zip(after).enumerate() {
                 differences(&format!("{path}/{index}"), value, other, found);
             }
         }
+        (Value::Number(before), Value::Number(after)) if before.as_f64() == after.as_f64() => {}
         (before, after) if before == after => {}
         _ => found.push(format!("{path} changed")),
+    }
+}
+
+/// Whether a value says what its absence says.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const HCL: &str = r#"# A comment that stays.
-packer {
-  required_version = ">= 1.6"
-  required_plugins {
-    docker = {
-      version = "~> 1"
-      source  = "github.com/hashicorp/docker"
-    }
-    ansible = {
-      version = "~> 1"
-      source  = "github.com/hashicorp/ansible"
-    }
-  }
-}
-
-variable "base" {
-  default = "required_plugins { }"
-}
-"#;
-
-    #[test]
-    fn required_plugins_are_found_and_left_out() {
-        assert_eq!(required_plugins(HCL), ["docker", "ansible"]);
-        let copy = without_required_plugins(HCL).unwrap();
-        assert_eq!(required_plugins(&copy), [""; 0]);
-        for kept in ["# A comment that stays.", "required_version = \">= 1.6\"", "default = \"required_plugins { }\""] {
-            assert!(copy.contains(kept), "{copy}");
-        }
-        assert_eq!(without_required_plugins(&copy), None);
-        assert_eq!(without_required_plugins("this is { no HCL"), None);
-        assert_eq!(required_plugins("this is { no HCL"), [""; 0]);
-    }
 
     #[test]
     fn a_plugin_is_built_in_or_not() {
@@ -154,7 +111,7 @@ variable "base" {
     #[test]
     fn a_template_is_known_by_its_name() {
         for (name, expected) in
-            [("web.json", Kind::Json), ("web.pkr.json", Kind::HclJson), ("web.pkr.hcl", Kind::Hcl), ("web", Kind::Hcl)]
+            [("web.json", Kind::Json), ("web.pkr.json", Kind::HclJson), ("web.pkr.hcl", Kind::Hcl), ("web", Kind::Json)]
         {
             assert_eq!(kind(name), expected, "{name}");
         }
@@ -178,5 +135,16 @@ variable "base" {
         );
         assert_eq!(fixes(r#"{"a": [1, {"b": 2}]}"#, r#"{ "a": [1, { "b": 2 }] }"#), [""; 0]);
         assert_eq!(fixes("{", "{}"), [""; 0]);
+    }
+
+    #[test]
+    fn what_says_nothing_is_no_fix() {
+        // `packer fix` of 1.6.6.
+        let before = r#"{"builders": [{"type": "docker", "n": 1.0}], "post-processors": [{"type": "docker-tag", "repository": "a"}]}"#;
+        let after = r#"{"builders": [{"n": 1, "type": "docker"}], "post-processors": [{"repository": "a", "tags": [], "type": "docker-tag"}]}"#;
+        assert_eq!(fixes(before, after), [""; 0]);
+        let before = r#"{"post-processors": [{"type": "docker-tag", "tag": "x"}]}"#;
+        let after = r#"{"post-processors": [{"tags": ["x"], "type": "docker-tag"}]}"#;
+        assert_eq!(fixes(before, after), ["/post-processors/0/tag removed", "/post-processors/0/tags added"]);
     }
 }

@@ -17,7 +17,7 @@ fn ran(lines: &[&str]) -> Ran {
         }
         outcome.add(line);
     }
-    Ran { outcome, tail, status: ExitStatus::from_raw(1 << 8) }
+    Ran { outcome, tail, status: ExitStatus::from_raw(1 << 8), lack: None }
 }
 
 #[test]
@@ -33,13 +33,22 @@ fn a_failure_without_a_task_has_packers_words() {
     assert_eq!(told.reason, Reason::BuildFailed);
     assert_eq!(
         told.message,
-        "packer build ended with exit code 1: docker.web: Script exited with non-zero exit status: 100.Allowed exit \
+        "packer build in the folder packer ended with exit code 1: docker.web: Script exited with non-zero exit status: 100.Allowed exit \
          codes are: [0]\nIts last lines: docker.web: hello, world\n==> docker.web: E: Unable to locate package ngninx"
     );
 }
 
 fn known(ran: &Ran) -> Known<'_> {
-    Known { ran, task: None, ended: None, groups: None, local: Some("imagechain.local/web:parent"), tries: 1 }
+    Known {
+        ran,
+        task: None,
+        ended: None,
+        groups: None,
+        local: Some("imagechain.local/web:parent"),
+        tries: 1,
+        place: "the folder packer".to_owned(),
+        advice: None,
+    }
 }
 
 #[test]
@@ -48,7 +57,7 @@ fn a_script_that_was_gone_every_time_is_told_with_the_number_of_tries() {
     let told = Known { tries: 10, ..known(&ran) }.failure();
     assert_eq!(told.reason, Reason::BuildFailed);
     assert!(told.message.starts_with("in 10 tries a script was gone"), "{told:?}");
-    assert!(told.message.contains("inline_shebang") && told.message.contains("exit status: 127"), "{told:?}");
+    assert!(told.message.contains("remote_folder") && told.message.contains("exit status: 127"), "{told:?}");
 }
 
 #[test]
@@ -85,5 +94,5 @@ fn whoever_pulls_a_local_name_is_told_what_to_write() {
         known(&ran).failure().message
     };
     assert!(pulled("imagechain.local/web:parent").contains("or set pull = false"));
-    assert!(pulled("debian:13").starts_with("packer build ended"));
+    assert!(pulled("debian:13").starts_with("packer build in the folder packer ended"));
 }
