@@ -263,7 +263,7 @@ async fn an_authority_that_a_profile_gets_is_used_at_once() {
     chain["spec"]["profiles"] = json!(["company"]);
     chain["spec"]["links"][0]["from"] = json!({"image": format!("{}/base:1", servers.registry())});
     tenant.make(&chain).await;
-    tenant.wait_chain("no trust", |chain| is(chain, "Stalled", "True", Some("CertificateNotTrusted"))).await;
+    tenant.wait_chain("no trust", |chain| is(chain, "Ready", "Unknown", Some("CertificateNotTrusted"))).await;
 
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "company", "namespace": BUILDS},
         "data": {"ca.crt": servers.authority()}});
@@ -272,7 +272,7 @@ async fn an_authority_that_a_profile_gets_is_used_at_once() {
     let network = json!({"spec": {"network": {"certificateAuthority": {"name": "company"}}}});
     profiles.patch("company", &PatchParams::default(), &Patch::Merge(network)).await.expect("a change");
     // It is reached now, and nobody has pushed there.
-    tenant.wait_chain("trust", |chain| is(chain, "Stalled", "True", Some("BaseImageNotFound"))).await;
+    tenant.wait_chain("trust", |chain| is(chain, "Ready", "Unknown", Some("BaseImageNotFound"))).await;
 }
 
 #[tokio::test]

@@ -141,7 +141,7 @@ fn said(error: &Error) -> String {
 async fn a_name_leads_to_a_digest_and_an_index_to_that_of_the_platform() {
     let pusher = pusher("resolve");
     let amd64 = pusher.image(b"amd64", "1").await;
-    let arm64 = pusher.image(b"arm64", "arm").await;
+    let arm64 = pusher.image_for(b"arm64", "arm64", "arm").await;
     let index = pusher.index(&[(&arm64, "linux", "arm64"), (&amd64, "linux", "amd64")], "index").await;
     let client = client(&[registry()]);
     let missing = format!("resolve@{}", Digest::of(b"missing"));

@@ -141,7 +141,7 @@ async fn a_build_that_no_node_can_hold_fails_at_once() {
     let build = tenant.build_once("too-large", "it fails", has_ended).await;
     let failure = build.status.as_ref().unwrap().failure.clone().unwrap();
     assert_eq!((failure.reason, failure.class), (Reason::Unschedulable, Class::Configuration));
-    let words = ["BuildProfile «huge»", "asks for cpu 16, ", "largest node, queue, has cpu 2, "];
+    let words = ["BuildProfile «huge»", "asks for cpu 16, ", "largest node, queue, has cpu 2 in all"];
     assert!(words.iter().all(|word| failure.message.contains(word)), "{}", failure.message);
     assert_eq!(build.status.unwrap().duration.as_deref(), Some("0s"));
 }

@@ -6,7 +6,7 @@ use hcl_edit::{
     structure::{Block, Body},
 };
 
-use super::{Contents, Parts, is_upload, mentions_upload};
+use super::found::{Contents, Parts, is_upload, mentions_upload};
 
 const POST_PROCESSOR: &str = "post-processor";
 const CHAIN: &str = "post-processors";

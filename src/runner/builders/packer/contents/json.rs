@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Contents, Parts, is_upload};
+use super::found::{Contents, Parts, is_upload};
 
 /// `None`: it is no JSON.
 pub(super) fn read_hcl(text: &str) -> Option<Contents> {
