@@ -202,7 +202,7 @@ func (r Recipe) arguments(rootfs string) []string {
 		// It would remove this file, which is to stay, and look for lists by the settings, whose hooks are for the image:
 		// here they would empty the machine's own cache. So the settings come last.
 		"--skip=chroot/policy-rc.d", "--skip=cleanup/apt/lists",
-		`--customize-hook=rm -rf "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/* "$1"/var/lib/apt/lists/*`,
+		`--customize-hook=rm -rf "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/* "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*.bin`,
 		`--customize-hook=tar --extract --directory "$1" --file "$SETTINGS"`,
 	}
 	if r.Slim {

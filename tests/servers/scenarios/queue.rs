@@ -78,25 +78,26 @@ impl Tenant<'_> {
 
 #[tokio::test]
 async fn a_busy_node_keeps_builds_waiting_in_the_order_of_their_age_and_fails_none() {
+    // Times of creation are whole seconds, and of the same second the name decides: so names are in order, too.
     let tenant = Tenant::new(shared(), "queue").await;
     tenant.make_node().await;
     let short = json!({"pending": "1s"});
-    tenant.script("queue-one", Script::Hold);
-    tenant.make_chain("queue-one", "queued", &short).await;
+    tenant.script("queue-1", Script::Hold);
+    tenant.make_chain("queue-1", "queued", &short).await;
     tenant
-        .build_once("queue-one", "it runs", |build| {
+        .build_once("queue-1", "it runs", |build| {
             build.status.as_ref().is_some_and(|status| status.conditions.iter().any(|each| each.reason == "Building"))
         })
         .await;
 
-    tenant.script("queue-two", Script::Unplaced);
-    tenant.make_chain("queue-two", "queued", &short).await;
+    tenant.script("queue-2", Script::Unplaced);
+    tenant.make_chain("queue-2", "queued", &short).await;
     let words =
         ["cpu is short by 1600m on queue (it asks for 1800m, of 2 at most 200m is left)", "behind 1 build that runs"];
-    let two = tenant.build_once("queue-two", "it waits for room", |build| waits_saying(build, &words)).await;
-    tenant.make_chain("queue-three", "queued", &short).await;
+    let two = tenant.build_once("queue-2", "it waits for room", |build| waits_saying(build, &words)).await;
+    tenant.make_chain("queue-3", "queued", &short).await;
     let behind = ["«queued»", "behind 1 older build"];
-    tenant.build_once("queue-three", "it waits behind", |build| waits_saying(build, &behind)).await;
+    tenant.build_once("queue-3", "it waits behind", |build| waits_saying(build, &behind)).await;
 
     // Beyond the time that it may be pending, something makes the operator look at all of them.
     let made = two.status.unwrap().attempts[0].started_at.0;
@@ -107,18 +108,14 @@ async fn a_busy_node_keeps_builds_waiting_in_the_order_of_their_age_and_fails_no
     let change = Patch::Merge(json!({"metadata": {"labels": {"seen": "1"}}}));
     nodes.patch(NODE, &PatchParams::default(), &change).await.expect("a change of the node");
     tenant.settled().await;
-    let two = tenant.build_once("queue-two", "it waits still", |build| waits_saying(build, &words)).await;
+    let two = tenant.build_once("queue-2", "it waits still", |build| waits_saying(build, &words)).await;
     assert_eq!(attempts(&two), [(1, None)]);
-    assert_eq!(
-        (tenant.pods_named("queue-two"), tenant.pods_named("queue-three")),
-        (1, 0),
-        "the older one alone has a pod"
-    );
+    assert_eq!((tenant.pods_named("queue-2"), tenant.pods_named("queue-3")), (1, 0), "the older one alone has a pod");
 
-    tenant.script("queue-one", Script::Succeed);
-    tenant.script("queue-two", Script::Succeed);
+    tenant.script("queue-1", Script::Succeed);
+    tenant.script("queue-2", Script::Succeed);
     let mut ended = Vec::new();
-    for link in ["queue-one", "queue-two", "queue-three"] {
+    for link in ["queue-1", "queue-2", "queue-3"] {
         let build = tenant.build_once(link, "it ends well", |build| has_ended(build) && reason(build).is_none()).await;
         assert_eq!(attempts(&build), [(1, None)], "{link}");
         ended.push(build.status.unwrap());
