@@ -39,9 +39,11 @@ spec:
 `
 
 const (
-	// boots waits until systemd is up, with its groups: what is written for cgroup v1 does no more.
+	// boots waits until systemd is up, with its groups: what is written for cgroup v1 does no more. The script is not in
+	// /tmp, which systemd wipes while it boots.
 	boots = `provisioner "shell" {
-    inline = ["until [ -S /run/systemd/private ]; do sleep 0.2; done", "systemctl is-system-running --wait || systemctl is-active multi-user.target"]
+    remote_folder = "/root"
+    inline        = ["until [ -S /run/systemd/private ]; do sleep 0.2; done", "systemctl is-system-running --wait || systemctl is-active multi-user.target"]
   }`
 	// stands is a test of an image whose process needs what it has below /run.
 	stands = `def test_the_folder_is_there(host):
