@@ -32,6 +32,17 @@ spec:
     paths: [variable]
     build: {packer: {template: variable/t.pkr.hcl, variables: {base: "$(parent.local)"}}}
     publish: {image: {repository: REGISTRY/mistakes/variable, tags: [latest]}}
+  - name: script
+    from: {chain: {name: takelage, link: systemd}}
+    paths: [script]
+    build: {packer: {template: script/t.pkr.hcl, variables: {base: "$(parent.local)"}}}
+    publish: {image: {repository: REGISTRY/mistakes/script, tags: [latest]}}
+  - name: role
+    from: {chain: {name: takelage, link: systemd}}
+    paths: [role]
+    build: {packer: {template: role/t.pkr.hcl, variables: {base: "$(parent.local)"}}}
+    verify: [{command: {arguments: ["true"]}}, {command: {arguments: [molecule, syntax], directory: role}}]
+    publish: {image: {repository: REGISTRY/mistakes/role, tags: [latest]}}
   - name: template
     from: {chain: {name: takelage, link: systemd}}
     paths: [template]
@@ -57,6 +68,25 @@ const (
   - name: Look at the moon
     ansible.builtin.command: cat /etc/hostname
 `
+	// rescued fails, and goes on.
+	rescued = `- hosts: all
+  gather_facts: false
+  tasks:
+  - block:
+    - name: Try the moon
+      ansible.builtin.command: cat /nonexistent/moon
+    rescue:
+    - ansible.builtin.debug: {msg: there is none}
+`
+	// Folders of the user's take the place of all in which ansible looks for callback plugins by itself.
+	ansibleConfig = `[defaults]
+callback_plugins = ./plugins
+`
+	scenario = `prerun: false
+dependency: {name: galaxy, enabled: false}
+driver: {name: default}
+platforms: [{name: box}]
+`
 	tests = `def test_what_was_made(host):
     assert host.check_output("cat /etc/made") == "one"
 `
@@ -72,19 +102,26 @@ const (
     execute_command = "[ $(wc -l </var/tries) -gt 1 ] || rm {{ .Path }}; {{ .Path }}"`
 )
 
-// testMistakes has all links published, pushes mistakes to four of them, and takes them back.
+// testMistakes has all links published, pushes mistakes to six of them, and takes them back.
 func testMistakes(t *testing.T, c *testCluster) {
 	c.useProfile(t, "small", c.demonstration.Registry, "")
 	files := c.newRepository(t, "mistakes")
 	files.write(t, map[string]string{
-		"task/t.pkr.hcl":      strings.Replace(template("true"), `provisioner "shell"`, playbook, 1),
-		"task/play.yml":       play,
-		"test/t.pkr.hcl":      template("echo one >/etc/made"),
-		"test/test_made.py":   tests,
-		"variable/t.pkr.hcl":  template("true"),
-		"template/t.pkr.hcl":  template("true"),
-		"dependent/tries":     "",
-		"dependent/t.pkr.hcl": strings.Replace(template("true"), `provisioner "shell" {`, wiped, 1),
+		"task/t.pkr.hcl":                     strings.Replace(template("true"), `provisioner "shell"`, playbook, 1),
+		"task/play.yml":                      play,
+		"task/ansible.cfg":                   ansibleConfig,
+		"script/t.pkr.hcl":                   strings.Replace(template("echo on"), `provisioner "shell"`, playbook, 1),
+		"script/play.yml":                    rescued,
+		"role/t.pkr.hcl":                     template("true"),
+		"role/roles/moon/tasks/main.yml":     "- ansible.builtin.debug: {msg: here}\n",
+		"role/molecule/default/molecule.yml": scenario,
+		"role/molecule/default/converge.yml": "- hosts: all\n  roles:\n  - moon\n",
+		"test/t.pkr.hcl":                     template("echo one >/etc/made"),
+		"test/test_made.py":                  tests,
+		"variable/t.pkr.hcl":                 template("true"),
+		"template/t.pkr.hcl":                 template("true"),
+		"dependent/tries":                    "",
+		"dependent/t.pkr.hcl":                strings.Replace(template("true"), `provisioner "shell" {`, wiped, 1),
 	})
 	files.push(t, "main")
 	c.apply(t, mistakes)
@@ -97,6 +134,8 @@ func testMistakes(t *testing.T, c *testCluster) {
 
 	files.replace(t, "task/play.yml", "/etc/hostname", "/nonexistent/moon")
 	files.replace(t, "test/test_made.py", `"one"`, `"moon"`)
+	files.replace(t, "script/t.pkr.hcl", "echo on", "echo and off; exit 3")
+	files.replace(t, "role/molecule/default/converge.yml", "moon", "no_such_role")
 	files.replace(t, "variable/t.pkr.hcl", `variable "base"`, "variable \"colour\" {\n  type = string\n}\nvariable \"base\"")
 	files.replace(t, "template/t.pkr.hcl", "sources =", "sauces =")
 	files.push(t, "main")
@@ -106,11 +145,17 @@ func testMistakes(t *testing.T, c *testCluster) {
 	}{
 		{"task", "TaskFailed", []string{"Look at the moon", "task/play.yml", "/nonexistent/moon", "kubectl logs"}},
 		{"test", "TestsFailed", []string{"test_what_was_made", "'one' == 'moon'", "test_made.py:2", "kubectl logs"}},
+		{"script", "BuildFailed", []string{"exit status: 3", "and off", "kubectl logs"}},
+		{"role", "VerificationFailed", []string{"step 2 command molecule syntax in role", "no_such_role", "molecule/default/converge.yml"}},
 		{"variable", "TemplateInvalid", []string{"variable/t.pkr.hcl", "colour"}},
 		{"template", "TemplateInvalid", []string{"template/t.pkr.hcl", "sauces"}},
 		{"dependent", "ParentFailed", []string{"template"}},
 	} {
 		c.says(t, c.awaitReason(t, "mistakes", wanted.link, wanted.reason), wanted.says...)
+	}
+	role := c.build(t, c.awaitReason(t, "mistakes", "role", "VerificationFailed").Build)
+	if steps := role.Status.Verification; len(steps) != 2 || !steps[0].Passed || steps[1].Passed {
+		t.Errorf("the first of two steps passed, and the status says: %+v", steps)
 	}
 	for _, link := range good.Spec.Links {
 		if published := good.Link(link.Name).Published; digest(t, published.Repository) != published.Digest {
@@ -119,9 +164,11 @@ func testMistakes(t *testing.T, c *testCluster) {
 	}
 	made := c.builds(t, "mistakes")
 
-	// Two are as they were before, so nothing has to be built; two are mended otherwise.
+	// Four are as they were before, so nothing has to be built; two are mended otherwise.
 	files.replace(t, "task/play.yml", "/nonexistent/moon", "/etc/hostname")
 	files.replace(t, "test/test_made.py", `"moon"`, `"one"`)
+	files.replace(t, "script/t.pkr.hcl", "echo and off; exit 3", "echo on")
+	files.replace(t, "role/molecule/default/converge.yml", "no_such_role", "moon")
 	files.replace(t, "variable/t.pkr.hcl", "  type = string\n}\nvariable \"base\"", "  default = \"red\"\n}\nvariable \"base\"")
 	files.replace(t, "template/t.pkr.hcl", "sauces =", "sources =")
 	files.replace(t, "template/t.pkr.hcl", `"true"`, `"echo another >/etc/made"`)
@@ -130,7 +177,7 @@ func testMistakes(t *testing.T, c *testCluster) {
 	c.publishedIsTested(t, mended)
 	for _, link := range good.Spec.Links {
 		same := mended.Link(link.Name).Published.Build == good.Link(link.Name).Published.Build
-		if same != slices.Contains([]string{"task", "test"}, link.Name) {
+		if same != slices.Contains([]string{"task", "test", "script", "role"}, link.Name) {
 			t.Errorf("%s: the build is the same: %v", link.Name, same)
 		}
 	}

@@ -426,7 +426,7 @@ pub struct Artifact {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Verification {
-    /// Which step: its number, from 1, and its kind, for example `1 molecule`.
+    /// Which step: its number, from 1, its kind, what it runs and where, for example `2 molecule default in roles/web`.
     #[schemars(length(max = 64))]
     pub step: String,
     /// Whether it passed.

@@ -136,9 +136,10 @@ checked_string!(
 
 checked_string!(
     /// A file or folder of the source, as programs take it: `.` is the root, `./a` and `a/` are `a`.
-    Location, 1..=512, r"^[^\x00]*$",
-    r"!self.matches('(^|/)[.][.](/|$)|/[.](/|$)|^/|//|[\\\\\\x00-\\x1f\\x7f-\\x{9f}]')",
-    "must stay inside the source: a relative path without .., and without a backslash or a control character; . is the root"
+    Location, 1..=512;
+    "!self.startsWith('/')" => ABSOLUTE_PATH,
+    "self.startsWith('/') || !self.matches('(^|/)[.][.](/|$)|/[.](/|$)|//')" => ESCAPING_PATH,
+    r"!self.matches(r'[\p{Cc}\\]')" => CHARACTER_OF_PATH,
 );
 
 checked_string!(

@@ -1,49 +1,54 @@
 //! What ansible did: told by a callback plugin of ours, which works under packer and molecule alike.
 
-use std::{fs, io, path::PathBuf};
+mod complaint;
+mod plugin;
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub(super) use self::{
+    complaint::Complaint,
+    plugin::{REPORT_VARIABLE, install, report_file},
+};
 use super::{context::Context, report::read_bounded};
 use crate::{
     api::condition::Reason,
-    plan::{failure::Failure, text::truncate_middle},
+    plan::{
+        failure::Failure,
+        text::{truncate_end, truncate_middle},
+    },
 };
 
-/// By this variable the plugin knows where to write.
-pub(super) const REPORT_VARIABLE: &str = "IMAGECHAIN_ANSIBLE_REPORT";
-const PLUGIN: &str = include_str!("ansible_callback.py");
+/// As much of the name of a task, of its file and of a host is told.
+const LONGEST_NAME: usize = 300;
 
-/// Where the plugin writes.
-pub(super) fn report_file(context: &Context) -> PathBuf {
-    context.places.state().join("ansible.jsonl")
+/// A line of the plugin.
+#[derive(Deserialize)]
+struct Line {
+    /// Which run of ansible: its process.
+    run: i64,
+    #[serde(flatten)]
+    what: What,
 }
 
-/// Puts the plugin where ansible finds it without being told: settings of a user's `ansible.cfg` stay as they
-/// are. Where it cannot be put, failures are told by packer's and molecule's last lines.
-pub(super) fn install(context: &Context) {
-    let folder = &context.places.callbacks;
-    let put = || {
-        fs::create_dir_all(folder)?;
-        fs::write(folder.join("imagechain.py"), PLUGIN)?;
-        // What an earlier step left.
-        match fs::remove_file(report_file(context)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
-    };
-    if let Err(error) = put() {
-        context
-            .log
-            .say(format_args!("the callback plugin cannot be written ({error}): failures of tasks have no details"));
-    }
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum What {
+    /// A task failed. It may be rescued yet.
+    Failed(FailedTask),
+    /// A host was not reached for a task. That may be ignored.
+    Unreachable(FailedTask),
+    /// The run has come to its end, without these hosts: none where all went well.
+    Ended { hosts: Vec<String> },
 }
 
 /// A task that failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(super) struct FailedTask {
-    kind: String,
+    #[serde(skip)]
+    unreachable: bool,
     task: String,
     action: String,
     path: String,
@@ -55,30 +60,58 @@ pub(super) struct FailedTask {
     rc: Option<i64>,
 }
 
-/// The task that ended the last run: those before it were rescued.
+/// The task that ended the last run that failed.
 pub(super) fn failed_task(context: &Context) -> Option<FailedTask> {
     let text = read_bounded(&report_file(context))?;
-    last(&text, &context.places.workspace.to_string_lossy())
+    let mut task = last(&text)?;
+    task.redact(context);
+    let source = format!("{}/", context.places.source().display());
+    let path = task.path.strip_prefix(&source).unwrap_or(&task.path).to_owned();
+    Some(FailedTask { path, ..task })
 }
 
-fn last(text: &str, workspace: &str) -> Option<FailedTask> {
-    let mut task: FailedTask = text.lines().rev().find_map(|line| serde_json::from_str(line).ok())?;
-    let inside = task.path.strip_prefix(&format!("{workspace}/source/")).map(str::to_owned);
-    task.path = inside.unwrap_or(task.path);
-    Some(task)
+/// Of each run, the last task that failed on each host; a run that ended without a host was ended by that one.
+fn last(text: &str) -> Option<FailedTask> {
+    let mut open: BTreeMap<(i64, String), FailedTask> = BTreeMap::new();
+    let mut found = None;
+    for Line { run, what } in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+        match what {
+            What::Failed(task) => drop(open.insert((run, task.host.clone()), task)),
+            What::Unreachable(task) => {
+                drop(open.insert((run, task.host.clone()), FailedTask { unreachable: true, ..task }));
+            }
+            What::Ended { hosts } => {
+                found = hosts.into_iter().find_map(|host| open.remove(&(run, host))).or(found);
+            }
+        }
+    }
+    found
 }
 
 impl FailedTask {
     /// As a failure of that reason.
     pub(super) fn failure(&self, reason: Reason) -> Failure {
-        Failure { task: Some(self.task.clone()), ..Failure::new(reason, self.sentence()) }
+        let task = truncate_end(&self.task, LONGEST_NAME).to_owned();
+        Failure { task: Some(task), ..Failure::new(reason, self.sentence()) }
+    }
+
+    /// Whether what it says holds all of these words.
+    pub(super) fn says(&self, words: &[&str]) -> bool {
+        words.iter().all(|word| [&self.message, &self.stderr, &self.stdout].iter().any(|text| text.contains(word)))
+    }
+
+    fn redact(&mut self, context: &Context) {
+        let Self { task, action, path, host, message, stdout, stderr, unreachable: _, rc: _ } = self;
+        for text in [task, action, path, host, message, stdout, stderr] {
+            *text = context.log.redacted(text);
+        }
     }
 
     fn sentence(&self) -> String {
-        let verb = if self.kind == "unreachable" { "did not reach" } else { "failed on" };
-        let place = if self.path.is_empty() { String::new() } else { format!(" ({})", self.path) };
-        let mut parts =
-            vec![format!("{} {verb} {}{place}: {}", self.action, self.host, truncate_middle(&self.message, 500))];
+        let verb = if self.unreachable { "did not reach" } else { "failed on" };
+        let [action, host, path] = [&self.action, &self.host, &self.path].map(|name| truncate_end(name, LONGEST_NAME));
+        let place = if path.is_empty() { String::new() } else { format!(" ({path})") };
+        let mut parts = vec![format!("{action} {verb} {host}{place}: {}", truncate_middle(&self.message, 500))];
         parts.extend(self.rc.filter(|rc| *rc != 0).map(|rc| format!("return code {rc}")));
         for (name, output) in [("stderr", &self.stderr), ("stdout", &self.stdout)] {
             // Modules often say the same twice.

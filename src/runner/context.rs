@@ -24,8 +24,7 @@ impl Context {
     pub(super) fn read(places: &Places) -> Result<Self, Failure> {
         let text = fs::read_to_string(&places.job).map_err(|error| local("the job cannot be read", &error))?;
         let job = Job::parse(&text).map_err(|error| Failure::new(Reason::SpecInvalid, error.to_string()))?;
-        let mut log = Log::default();
-        log.hide(secrets(&job, places));
+        let log = Log::hiding(secrets(&job, places));
         Ok(Self { job, places: places.clone(), log, processes: Processes::default() })
     }
 }

@@ -17,6 +17,7 @@ pub mod places;
 mod process;
 mod products;
 mod publish;
+mod redact;
 mod report;
 mod source;
 mod stage;

@@ -6,7 +6,10 @@ use std::{
 };
 
 use imagechain::{
-    api::crd,
+    api::{
+        common::{ABSOLUTE_PATH, CHARACTER_OF_PATH, ESCAPING_PATH},
+        crd,
+    },
     plan::validate::{
         self,
         problem::{Problem, Problems},
@@ -445,12 +448,16 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
             "spec.source.git.directory",
         ));
     }
-    for path in ["../etc", "a/../../b", "/abs", "a\\b", "a//b", "./.", "..", "./..", "a/./b", "a\nb", "a\u{85}"] {
-        for field in ["template", "directory"] {
+    for (sentence, paths) in [
+        (ABSOLUTE_PATH, ["/abs", "/"].as_slice()),
+        (ESCAPING_PATH, &["../etc", "a/../../b", "a//b", "./.", "..", "./..", "a/./b"]),
+        (CHARACTER_OF_PATH, &["a\\b", "a\nb", "a\u{85}"]),
+    ] {
+        for (path, field) in paths.iter().flat_map(|path| ["template", "directory"].map(|field| (path, field))) {
             cases.push((
                 "a location out of the source",
                 with(chain(), &format!("/spec/links/0/build/packer/{field}"), json!(path)),
-                "must stay inside the source: a relative path without ..",
+                sentence,
             ));
         }
     }

@@ -12,7 +12,7 @@ use super::{chart::BUILDS, tenant::Tenant};
 
 /// What is another in every run and says nothing of how it ended: identities, versions and times. All that is
 /// left of the objects is compared.
-const OWN: [&str; 13] = [
+const OWN: [&str; 14] = [
     "uid",
     "podUid",
     "resourceVersion",
@@ -20,6 +20,7 @@ const OWN: [&str; 13] = [
     "creationTimestamp",
     "lastTransitionTime",
     "startedAt",
+    "scheduledAt",
     "finishedAt",
     "at",
     "duration",

@@ -5,7 +5,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use super::{Action, Intent, Plan, Planner, later, terms::POD_PENDING};
 use crate::{
     api::{
-        build::{Attempt, Lacked, Outcome},
+        build::{Attempt, Lacked, Outcome, Stage},
         condition::{Class, Reason},
     },
     plan::{
@@ -141,6 +141,9 @@ impl Planner<'_, '_> {
         if let Some(pod) = self.open_pod().filter(|pod| pod.lives()) {
             self.delete(pod);
         }
+        let of_steps =
+            self.open_pod().and_then(|pod| pod.seen.reports.iter().find(|report| report.stage == Stage::Verify));
+        self.status.verification = of_steps.map(|report| report.verification.clone()).unwrap_or_default();
         let class = failure.reason.class();
         let lacked = (class == Class::Dependency).then(|| self.lacked());
         let message = failure.to_status().message;

@@ -61,13 +61,22 @@ pub(super) fn product(reports: &[Report], steps: usize, staging: &Repository) ->
 pub(super) fn passed(steps: &[Verification]) -> (Reason, String) {
     let said = match steps.len() {
         0 => return (Reason::NothingToTest, "the image is built; there are no tests".to_owned()),
-        1 => "the image is built and its test passed".to_owned(),
-        steps => format!("the image is built and its {steps} test steps passed"),
+        1 => format!("the image is built and its test step passed ({})", counted(steps)),
+        number => format!("the image is built and its {number} test steps passed ({})", counted(steps)),
     };
     let none_ran = steps.iter().all(|step| step.image_ran == Some(false));
     let warning =
         if none_ran { "; but no container of it ran meanwhile: $(image.local) is its name for tests" } else { "" };
     (Reason::TestsPassed, said + warning)
+}
+
+/// How many tests steps report: of a scenario that only runs its playbook, and of a command, none is known.
+fn counted(steps: &[Verification]) -> String {
+    match steps.iter().filter_map(|step| step.tests).fold(0_i32, i32::saturating_add) {
+        0 => "no tests reported".to_owned(),
+        1 => "1 test".to_owned(),
+        tests => format!("{tests} tests"),
+    }
 }
 
 /// So many seconds as people write them: `45s`, `4m12s`, `1h03m`.

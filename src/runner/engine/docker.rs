@@ -178,7 +178,8 @@ impl<'c> Docker<'c> {
             return None;
         }
         // It may be gone.
-        Some(printed(self.call(&["logs", "--tail", "5", container], false).await).unwrap_or_default())
+        let words = printed(self.call(&["logs", "--tail", "5", container], false).await).unwrap_or_default();
+        Some(self.context.log.redacted(&words))
     }
 
     /// The image of a container that has no such file. `None` where it has, and where nobody can tell. It may be asked

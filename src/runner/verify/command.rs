@@ -4,5 +4,5 @@ use super::tool::Tool;
 
 /// The step with that program and these arguments.
 pub(super) fn tool(arguments: &[String]) -> Tool {
-    Tool::new("command", arguments.to_vec())
+    Tool { runs: arguments.join(" "), ..Tool::new("command", arguments.to_vec()) }
 }

@@ -24,7 +24,7 @@ use super::{
     environment, handover, network,
     process::ending,
     products::{Products, Target},
-    report::local,
+    report::{local, read_bounded},
     source,
 };
 use crate::{
@@ -37,7 +37,7 @@ use crate::{
         observed::Report,
         path::SourcePath,
         recipe::{Test, Verify, steps::secret_environment},
-        text::truncate_middle,
+        text::{LONGEST_STEP, truncate_middle},
     },
 };
 
@@ -91,7 +91,7 @@ struct Running<'r> {
 impl Running<'_> {
     async fn run(&self) -> Result<(Verification, Option<Failure>), Failure> {
         let folder = self.folder()?;
-        ansible::install(self.context);
+        ansible::install(self.context).await;
         let watch = Watch::over(self.engine);
         let target = self.target().await?;
         let call = self.call(target.as_ref());
@@ -100,12 +100,13 @@ impl Running<'_> {
         let seconds = running.began().elapsed().as_secs();
         drop(running);
         let Seen { containers, out_of_memory } = watch.finish(!status.success()).await;
-        let tests = output.tests(&self.results());
+        let left = read_bounded(&self.results()).map(|text| self.context.log.redacted(&text));
+        let tests = output.tests(left.as_deref());
         let mut failure = None;
         if !status.success() {
             let explain = || self.explain(&folder, status, &output, tests.as_ref());
             let ended = ended(&containers, &output, target.as_ref());
-            failure = Some(out_of_memory.unwrap_or_else(|| explained(explain(), ended)));
+            failure = Some(self.of_step(out_of_memory.unwrap_or_else(|| explained(explain(), ended))));
         }
         let image_ran = self.products.ran(&self.context.job.image, &containers).await;
         if let Some(target) = target {
@@ -122,8 +123,19 @@ impl Running<'_> {
         Ok((result, failure))
     }
 
+    /// Its number, its kind, and what of that kind it runs and where: `2 molecule default in roles/web`.
     fn name(&self) -> String {
-        format!("{} {}", self.number, self.tool.kind)
+        let folder = self.step.directory.as_ref().map(|folder| format!("in {folder}"));
+        let what = [self.number.to_string(), self.tool.kind.to_owned(), self.tool.runs.clone()];
+        let words: Vec<String> = what.into_iter().chain(folder).filter(|word| !word.is_empty()).collect();
+        truncate_middle(&words.join(" "), LONGEST_STEP)
+    }
+
+    /// Of several steps, a failure tells which it is of.
+    fn of_step(&self, failure: Failure) -> Failure {
+        let named = failure.message.starts_with("step ") || self.context.job.steps.verify.len() < 2;
+        let name = if named { String::new() } else { format!("step {}: ", self.name()) };
+        Failure { message: name + &failure.message, ..failure }
     }
 
     fn folder(&self) -> Result<PathBuf, Failure> {
@@ -162,8 +174,9 @@ impl Running<'_> {
     async fn execute(&self, folder: &Path, call: &[String]) -> Result<(ExitStatus, Output), Failure> {
         let mut output = Output::default();
         let mut lines = |line: &str| {
-            self.context.log.line(line);
-            output.add(line);
+            let line = self.context.log.redacted(line);
+            self.context.log.line(&line);
+            output.add(&line);
         };
         let status = self.context.processes.run(self.command(folder, call)?, &mut lines).await?;
         Ok((status, output))
@@ -189,7 +202,12 @@ impl Running<'_> {
             let message = format!("{advice} Its last lines: {}", output.tail.last(4));
             return Failure::new(Reason::VerificationFailed, message);
         }
-        let found = output.failure(tests, ansible::failed_task(self.context));
+        let task = ansible::failed_task(self.context);
+        if let Some(task) = task.as_ref().filter(|task| molecule::pulls(task, &self.context.job.image)) {
+            return molecule::not_pulled(task.failure(Reason::VerificationFailed));
+        }
+        let source = self.context.places.source();
+        let found = output.failure(tests, task, &source.to_string_lossy());
         found.unwrap_or_else(|| self.unexplained(status, output))
     }
 
@@ -229,20 +247,20 @@ mod tests {
     fn a_kind_of_step_is_a_program() {
         let tool = |test: Test<String>| {
             let step = Verify { test, directory: None, environment: Variables::default() };
-            let Tool { kind, call, target_option, containers, .. } = super::tool(&step);
-            (kind, call.join(" "), target_option, containers)
+            let Tool { kind, runs, call, target_option, containers, .. } = super::tool(&step);
+            (format!("{kind} {runs}"), call.join(" "), target_option, containers)
         };
         assert_eq!(
             tool(Test::Molecule(Molecule { scenario: "web".to_owned() })),
             (
-                "molecule",
+                "molecule web".to_owned(),
                 "molecule test --scenario-name web".to_owned(),
                 None,
                 Some("molecule/web/molecule.yml".into())
             )
         );
-        assert_eq!(tool(Test::Pytest), ("pytest", "pytest".to_owned(), Some("--hosts"), None));
+        assert_eq!(tool(Test::Pytest), ("pytest ".to_owned(), "pytest".to_owned(), Some("--hosts"), None));
         let command = Test::Command(recipe::command::Command { arguments: ["make", "test"].map(str::to_owned).into() });
-        assert_eq!(tool(command), ("command", "make test".to_owned(), None, None));
+        assert_eq!(tool(command), ("command make test".to_owned(), "make test".to_owned(), None, None));
     }
 }

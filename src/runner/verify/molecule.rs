@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::tool::Tool;
-use crate::{api::condition::Reason, plan::failure::Failure};
+use crate::{api::condition::Reason, plan::failure::Failure, runner::ansible::FailedTask};
 
 const FAILED: &str = "An error occurred during the test sequence action: '";
 const NOT_IDEMPOTENT: &str = "Idempotence test failed because of the following tasks:";
@@ -14,7 +14,22 @@ const MOST: usize = 6;
 pub(super) fn tool(scenario: &str) -> Tool {
     let call = ["molecule", "test", "--scenario-name", scenario].map(str::to_owned);
     let containers = Path::new("molecule").join(scenario).join("molecule.yml");
-    Tool { containers: Some(containers), ..Tool::new("molecule", call.into()) }
+    Tool { runs: scenario.to_owned(), containers: Some(containers), ..Tool::new("molecule", call.into()) }
+}
+
+/// Whether a task asked a registry for an image that is only in the engine, as that of a platform which has no
+/// `pre_build_image`: molecule builds its own on it first, and pulls.
+pub(super) fn pulls(task: &FailedTask, image: &str) -> bool {
+    image.split_once('/').is_some_and(|(host, _)| task.says(&[host, "no such host"]))
+}
+
+/// That failure with what to do.
+pub(super) fn not_pulled(failure: Failure) -> Failure {
+    let message = format!(
+        "molecule asks a registry for an image that is only in the engine: set pre_build_image: true for its platform. {}",
+        failure.message
+    );
+    Failure { message, ..failure }
 }
 
 /// What was seen of molecule.

@@ -1,15 +1,17 @@
 //! What a test step printed and left. Each step is read for signs of molecule and of pytest: a command may call
 //! either, and molecule calls pytest.
 
-use std::path::Path;
-
 use super::{
     junit::{self, Tests},
     molecule, pytest,
 };
 use crate::{
+    api::condition::Reason,
     plan::{failure::Failure, text::plain},
-    runner::{ansible::FailedTask, process::Tail, report::read_bounded},
+    runner::{
+        ansible::{Complaint, FailedTask},
+        process::Tail,
+    },
 };
 
 /// What ansible, docker and its library for Python say of a container that does not run.
@@ -24,6 +26,7 @@ pub(super) struct Output {
     pub(super) lost_contact: bool,
     molecule: molecule::Output,
     pytest: pytest::Summary,
+    complaint: Complaint,
 }
 
 impl Output {
@@ -34,19 +37,21 @@ impl Output {
         self.lost_contact |= LOST_CONTACT.iter().any(|sign| line.contains(sign));
         self.molecule.add(&line);
         self.pytest.add(&line);
+        self.complaint.add(&line);
     }
 
-    /// The results of tests, by the file that they left, or else by what pytest printed.
-    pub(super) fn tests(&self, file: &Path) -> Option<Tests> {
-        let text = read_bounded(file);
-        text.and_then(|text| junit::parse(&text)).or_else(|| self.pytest.tests())
+    /// The results of tests, by what is in the file that they left, or else by what pytest printed.
+    pub(super) fn tests(&self, left: Option<&str>) -> Option<Tests> {
+        left.and_then(junit::parse).or_else(|| self.pytest.tests())
     }
 
-    /// Why the step failed, by the best that is known: a test, a change by the second run of a playbook, or a task.
-    pub(super) fn failure(&self, tests: Option<&Tests>, task: Option<FailedTask>) -> Option<Failure> {
+    /// Why the step failed, by the best that is known: a test, a change by the second run of a playbook, a task, or what
+    /// ansible said before its first task. The last argument is the folder that people know places by.
+    pub(super) fn failure(&self, tests: Option<&Tests>, task: Option<FailedTask>, source: &str) -> Option<Failure> {
         let of_tests = tests.and_then(Tests::failure);
         of_tests
             .or_else(|| self.molecule.idempotence())
             .or_else(|| task.map(|task| task.failure(self.molecule.reason())))
+            .or_else(|| Some(Failure::new(Reason::VerificationFailed, self.complaint.sentence(source)?)))
     }
 }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 pub(super) struct Tool {
     /// The kind of the step, for people.
     pub(super) kind: &'static str,
+    /// What of that kind it runs, for people; may be empty.
+    pub(super) runs: String,
     /// The program and its arguments.
     pub(super) call: Vec<String>,
     /// The option that tells the program where a container of the image runs; without it, none is started.
@@ -19,6 +21,6 @@ pub(super) struct Tool {
 impl Tool {
     /// A program of which nothing more is known.
     pub(super) const fn new(kind: &'static str, call: Vec<String>) -> Self {
-        Self { kind, call, target_option: None, containers: None, exit_code: None }
+        Self { kind, runs: String::new(), call, target_option: None, containers: None, exit_code: None }
     }
 }

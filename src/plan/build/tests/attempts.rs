@@ -158,6 +158,38 @@ fn tests_that_never_ran_the_image_pass_with_a_word_of_it() {
 }
 
 #[test]
+fn the_steps_of_the_last_attempt_are_told_when_it_fails() {
+    let (tests, build) = (Fate::Bad(Reason::TestsFailed), Fate::Bad(Reason::BuildFailed));
+    for (fates, expected) in [
+        (vec![tests.clone()], vec![true, false]),
+        (vec![build.clone(), tests.clone()], vec![true, false]),
+        // It came to no test.
+        (vec![tests, build], vec![]),
+    ] {
+        let mut world = World::new(valid(0, u32::try_from(fates.len()).unwrap() - 1), fates);
+        world.run(100);
+        world.check_schema();
+        let passed: Vec<bool> = world.stored.verification.iter().map(|step| step.passed).collect();
+        assert_eq!(passed, expected, "{:?}", world.fates);
+    }
+}
+
+#[test]
+fn the_tests_of_all_steps_are_counted() {
+    for (tests, said) in [
+        (vec![Some(3)], "its test step passed (3 tests)"),
+        (vec![Some(3), None, Some(4)], "its 3 test steps passed (7 tests)"),
+        (vec![Some(1)], "its test step passed (1 test)"),
+        // A scenario that only runs its playbook.
+        (vec![None], "its test step passed (no tests reported)"),
+        (vec![Some(0), None], "its 2 test steps passed (no tests reported)"),
+    ] {
+        let steps: Vec<_> = tests.iter().map(|tests| Verification { tests: *tests, ..step(None) }).collect();
+        assert_eq!(verdict::passed(&steps).1, format!("the image is built and {said}"));
+    }
+}
+
+#[test]
 fn what_would_have_published_by_itself_is_told() {
     let mut all = reports(false);
     all[0].left_out = vec!["docker-push".to_owned()];

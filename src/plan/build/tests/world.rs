@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::super::*;
 use crate::{
     api::{
-        build::{Container, Outcome, Stage, StageStatus},
-        condition::ConditionType,
+        build::{Container, Outcome, Stage, StageStatus, Verification},
+        condition::{Class, ConditionType},
         crd,
     },
     plan::{
@@ -91,12 +91,17 @@ impl PlayedPod {
             (_, 0) => waiting(None, None),
             (Fate::Unpulled, _) => waiting(Some(Stage::Build), held(Reason::ImagePullFailed)),
             (_, 1) | (Fate::Hangs | Fate::Strands | Fate::Clings, _) => State::Running(Stage::Build),
+            (Fate::Bad(reason), _) if reason.class() == Class::Verification => failed(Container::Verify, *reason, None),
             (Fate::Bad(reason), _) => failed(Container::Build, *reason, None),
             (Fate::Lacks(what), _) => failed(Container::Build, Reason::SecretNotFound, *what),
             (Fate::Limps, _) => failed(Container::Engine, Reason::EngineRestarted, None),
             _ => State::Succeeded,
         };
-        let reports = if state == State::Succeeded { reports(matches!(self.fate, Fate::Lies)) } else { Vec::new() };
+        let reports = match &state {
+            State::Succeeded => reports(matches!(self.fate, Fate::Lies)),
+            State::Failed(failure) if failure.container == Some(Container::Verify) => failed_tests(),
+            _ => Vec::new(),
+        };
         let stages = if self.looks == 0 { Vec::new() } else { vec![started] };
         let over = matches!(state, State::Succeeded | State::Failed(_)) && !matches!(self.fate, Fate::Limps);
         let placement = match self.fate {
@@ -155,6 +160,20 @@ pub fn reports(lies: bool) -> Vec<Report> {
         left_out: Vec::new(),
     };
     vec![report(Stage::Build, "a"), report(Stage::Verify, if lies { "b" } else { "a" }), report(Stage::Publish, "a")]
+}
+
+/// Of a pod whose second test step failed.
+fn failed_tests() -> Vec<Report> {
+    let step = |number: i32| Verification {
+        step: format!("{number} command"),
+        passed: number == 1,
+        tests: None,
+        failures: None,
+        seconds: 1,
+        image_ran: None,
+    };
+    let of_verify = |report: Report| Report { verification: vec![step(1), step(2)], ..report };
+    reports(false).into_iter().filter(|report| report.stage == Stage::Verify).map(of_verify).collect()
 }
 
 /// Kubernetes' times have no parts of a second.

@@ -49,7 +49,7 @@ impl Known<'_> {
             );
             return Failure::new(Reason::BuildFailed, message);
         }
-        if let Some(task) = self.task {
+        if let Some(task) = self.task.filter(|_| !self.ran.ended_by_script()) {
             return task.failure(Reason::TaskFailed);
         }
         if let Some(lack) = self.ran.lost_for() {

@@ -21,6 +21,19 @@ pub(super) enum Line {
     Other,
 }
 
+impl Line {
+    /// The same with other words for people.
+    pub(super) fn map_text(self, change: impl Fn(&str) -> String) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(change(&text)),
+            Self::Output(text) => Self::Output(change(&text)),
+            Self::Error(text) => Self::Error(change(&text)),
+            Self::Failure { build, why } => Self::Failure { build, why: change(&why) },
+            other @ (Self::Artifact { .. } | Self::Version(_) | Self::Other) => other,
+        }
+    }
+}
+
 /// Reads a line; what is not of packer's form is text of a program that it ran.
 pub(super) fn line(text: &str) -> Line {
     let mut fields = text.split(',');

@@ -124,7 +124,7 @@ impl TemplateRun<'_> {
 
     async fn build(&self) -> Result<Outcome, Failure> {
         let context = self.program.context;
-        ansible::install(context);
+        ansible::install(context).await;
         let _step = context.log.step("packer build");
         let (tries, ran) = self.containers.during(self.try_build()).await?;
         if ran.status.success() {

@@ -27,6 +27,11 @@ use crate::{
 /// How many of packer's last lines explain a failure that nothing else does.
 pub(super) const LINES: usize = 8;
 
+/// What packer says of a script that failed.
+const SCRIPT_ENDED: &str = "Script exited with non-zero exit status: ";
+/// The exit codes of ansible-playbook where a task failed, and where a host was not reached.
+const ANSIBLE_ENDED: [&str; 2] = ["2", "4"];
+
 /// Packer in the builder image.
 pub(super) struct Program<'c> {
     pub(super) context: &'c Context,
@@ -85,7 +90,7 @@ impl Program<'_> {
             if machine_readable::is_of_packer(text) {
                 begun();
             }
-            let line = machine_readable::line(text);
+            let line = machine_readable::line(text).map_text(|text| self.context.log.redacted(text));
             for text in line.text().into_iter().flat_map(str::lines) {
                 self.context.log.line(text);
                 if line.tells() {
@@ -143,6 +148,15 @@ impl Ran {
     /// What a script lacks that could not run for it.
     pub(super) fn lost_for(&self) -> Option<&Lack> {
         self.lack.as_ref().filter(|_| self.outcome.has_lost_script())
+    }
+
+    /// Whether a script ended it, with a code that is not ansible's: a playbook that it ran may have failed before, and
+    /// did not matter to it.
+    pub(super) fn ended_by_script(&self) -> bool {
+        let complaint = self.outcome.complaint();
+        let Some((_, rest)) = complaint.rsplit_once(SCRIPT_ENDED) else { return false };
+        let code = rest.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
+        !ANSIBLE_ENDED.contains(&code)
     }
 
     /// What packer complained of, or its last lines.

@@ -35,3 +35,15 @@ fn what_pytest_printed_has_the_same_results() {
     let first = ("tests/test_web.py::test_bad[ansible://web]".to_owned(), "AssertionError: no /etc/n...".to_owned());
     assert_eq!(tests.failed.first(), Some(&first));
 }
+
+#[test]
+fn a_platform_that_is_built_first_is_told_what_to_set() {
+    let image = "imagechain.local/web:shop-web-1";
+    let pulled = "Error building docker-image: lookup imagechain.local on 10.96.0.10:53: no such host";
+    for (said, expected) in [(pulled, true), ("lookup example.org: no such host", false), ("no route", false)] {
+        let task: FailedTask = serde_json::from_value(serde_json::json!({"msg": said})).unwrap();
+        assert_eq!(pulls(&task, image), expected, "{said}");
+        let told = not_pulled(task.failure(Reason::VerificationFailed));
+        assert!(told.message.contains("set pre_build_image: true") && told.message.contains(said), "{told:?}");
+    }
+}

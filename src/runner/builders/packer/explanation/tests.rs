@@ -94,3 +94,17 @@ fn whoever_pulls_a_local_name_is_told_what_to_write() {
     assert!(pulled("imagechain.local/web:parent").contains("or set pull = false"));
     assert!(pulled("debian:13").starts_with("packer build in the folder packer ended"));
 }
+
+#[test]
+fn a_playbook_whose_failure_did_not_matter_is_not_told() {
+    for (code, reason) in [("3", Reason::BuildFailed), ("2", Reason::TaskFailed), ("4", Reason::TaskFailed)] {
+        let line = format!(
+            "1795259801,docker.web,error,Script exited with non-zero exit status: {code}.Allowed exit codes are: [0]"
+        );
+        let ran = ran(&[&line]);
+        let told = Known { task: Some(FailedTask::default()), ..known(&ran) }.failure();
+        assert_eq!(told.reason, reason, "a script ended with {code}");
+    }
+    let ran = ran(&["1795259801,docker.web,error,Error executing Ansible: Non-zero exit status: exit status 2"]);
+    assert_eq!(Known { task: Some(FailedTask::default()), ..known(&ran) }.failure().reason, Reason::TaskFailed);
+}

@@ -8,9 +8,8 @@ testinfra_hosts = takeltest.hosts()
 
 @pytest.fixture(scope="module")
 def page(host, testvars):
-    address = f"http://127.0.0.1:{testvars['web_port']}/"
     fetch = "import sys, urllib.request; sys.stdout.buffer.write(urllib.request.urlopen(sys.argv[1]).read())"
-    return host.check_output("python3 -c %s %s", fetch, address)
+    return host.check_output("python3 -c %s %s", fetch, testvars["web_address"])
 
 
 def test_systemd_is_the_first_process(host):
