@@ -54,6 +54,7 @@ type Build struct {
 		Artifact     *struct{ Digest, ImageID string }
 		Verification []struct {
 			Step            string
+			Passed          bool
 			Tests, Failures int
 		}
 		Failure *struct{ Stage, Reason, Message, Task string }
