@@ -227,7 +227,8 @@ func (c *testCluster) await(t *testing.T, name, what string, wanted func(demo.Ch
 	var complaint string
 	ctx, cancel := context.WithTimeout(t.Context(), waits)
 	defer cancel()
-	// A watch ends when the API server does, or when that has enough of it.
+	// A watch ends when the API server does, or when that has enough of it. A watch of a minute is enough: once, one of
+	// ten showed nothing of what had happened since it began, and the next shows the state as it is.
 	for ; ctx.Err() == nil; time.Sleep(pause) {
 		var is bool
 		if is, complaint = follow(ctx, name, &chain, wanted); is {
@@ -242,7 +243,7 @@ func (c *testCluster) await(t *testing.T, name, what string, wanted func(demo.Ch
 func follow(ctx context.Context, name string, chain *demo.Chain, wanted func(demo.Chain) bool) (bool, string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	watching := exec.CommandContext(ctx, "kubectl", "get", "imagechain", name, "-n", namespace, "--watch", "-o", "json")
+	watching := exec.CommandContext(ctx, "kubectl", "get", "imagechain", name, "-n", namespace, "--watch", "--request-timeout=1m", "-o", "json")
 	var complaint strings.Builder
 	watching.Stderr = &complaint
 	out, err := watching.StdoutPipe()

@@ -5,7 +5,7 @@
 use std::{ops::Range, sync::OnceLock};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
-use regex::{Regex, escape};
+use regex::{Regex, RegexBuilder, escape};
 use serde_json::Value;
 
 /// Shorter values would blacken half of a log, and protect nothing.
@@ -20,6 +20,8 @@ const LONGEST_PIECE: usize = 64;
 const WIDTHS: [usize; 2] = [76, 64];
 /// The character of base 64 that a value shares with what follows it, if any, and how a code is filled up.
 const END_OF_CODE: &str = "[A-Za-z0-9+/_-]?(?:=|%3[dD]){0,2}";
+/// What the expression of a piece may take, in bytes: more than that of one which is quotes alone.
+const LARGEST: usize = 1 << 28;
 /// A backslash, which a URL may hold by its number.
 const BACKSLASH: &str = r"\\|%(?:25)*5[cC]";
 /// What stands in the place of a secret.
@@ -91,10 +93,13 @@ impl Piece {
     /// What finds it, if all of it is in that text which no form changes.
     fn expression_in(&self, text: &str) -> Option<&Regex> {
         let mut runs = self.text().split(|letter: char| !letter.is_ascii_alphanumeric());
-        let made = || match &self.form {
-            Form::Written(text) => Regex::new(&written(text)).ok(),
-            Form::Coded(code) => Regex::new(&alphabets(code)).ok(),
-            Form::CodedEnd(code) => Regex::new(&(alphabets(code) + END_OF_CODE)).ok(),
+        let made = || {
+            let expression = match &self.form {
+                Form::Written(text) => written(text),
+                Form::Coded(code) => alphabets(code),
+                Form::CodedEnd(code) => alphabets(code) + END_OF_CODE,
+            };
+            RegexBuilder::new(&expression).size_limit(LARGEST).build().ok()
         };
         if runs.all(|run| text.contains(run)) { self.expression.get_or_init(made).as_ref() } else { None }
     }

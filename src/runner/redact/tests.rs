@@ -114,6 +114,14 @@ fn the_largest_value_is_taken_out() {
     assert_eq!(redaction.redacted(&format!("got {line}17999, once")), "got ***, once");
 }
 
+/// Of no other character there are as many forms.
+#[test]
+fn a_value_of_quotes_is_taken_out() {
+    for value in ["'".repeat(LONGEST_PIECE), "\"".repeat(LONGEST_PIECE), "€".repeat(LONGEST_PIECE)] {
+        assert_eq!(hidden(&value).redacted(&format!("at <{}>", json(&value))), "at <***>");
+    }
+}
+
 proptest! {
     /// However often it is quoted, and by whom.
     #[test]
