@@ -41,7 +41,7 @@ spec:
     from: {chain: {name: takelage, link: systemd}}
     paths: [role]
     build: {packer: {template: role/t.pkr.hcl, variables: {base: "$(parent.local)"}}}
-    verify: [{command: {arguments: ["true"]}}, {command: {arguments: [molecule, syntax], directory: role, environment: {ANSIBLE_ROLES_PATH: "$(source.path)/role/roles"}}}]
+    verify: [{command: {arguments: ["true"], directory: role}}, {command: {arguments: [molecule, syntax], directory: role, environment: {ANSIBLE_ROLES_PATH: "$(source.path)/role/roles"}}}]
     publish: {image: {repository: REGISTRY/mistakes/role, tags: [latest]}}
   - name: template
     from: {chain: {name: takelage, link: systemd}}
