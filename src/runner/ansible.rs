@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// As much of the name of a task, of its file and of a host is told.
+/// The most of a task's name, file or host in a message, in bytes.
 const LONGEST_NAME: usize = 300;
 
 /// A line of the plugin.

@@ -45,7 +45,7 @@ func TestTheCompilersEndWithTheDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Whoever is killed ends when it gets a processor, and may wait then for whoever collects orphans.
+	// A killed process ends when it is scheduled next, and is a zombie until init has waited for it.
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		status, err := os.ReadFile(filepath.Join("/proc", strings.TrimSpace(string(text)), "status"))
 		if err != nil || strings.Contains(string(status), "State:\tZ") {

@@ -16,11 +16,11 @@ DOCUMENTATION = """
 LONGEST = 20000
 
 
-def cut(value, longest=LONGEST):
+def cut(value):
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    if len(text) <= longest:
+    if len(text) <= LONGEST:
         return text
-    return text[: longest // 2] + " … " + text[-longest // 2 :]
+    return text[: LONGEST // 2] + " … " + text[-LONGEST // 2 :]
 
 
 def first_failure(result):

@@ -7,10 +7,10 @@ use crate::plan::text::truncate_middle;
 const BEGINNINGS: [&str; 2] = ["ERROR! ", "[ERROR]: "];
 /// What it tells of a task that failed, from 2.19 on: the task may have been rescued, and the plugin knows of it.
 const OF_A_TASK: &str = "Task failed";
-/// How the place is told: up to 2.18, and from 2.19 on.
+/// What ansible-core writes before the place: up to 2.18, and from 2.19 on.
 const PLACE_IN_WORDS: &str = "The error appears to be in '";
 const ORIGIN: &str = "Origin: ";
-/// As much of it is told.
+/// The most of it in a message, in bytes.
 const LONGEST: usize = 600;
 
 /// The first complaint of a program's output.
