@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // machine is what the self-test's sandboxes could change outside their namespaces: a set of lines for
@@ -16,7 +18,7 @@ import (
 type machine map[string][]string
 
 // ours finds the self-test's sandboxes by name, address and state folder.
-var ours = regexp.MustCompile(`imagechain-9[0-2]\b|sandbox-9[0-2]\b|10\.20[123]\.9[0-2]\.|imagechain-sandbox`)
+var ours = regexp.MustCompile(`imagechain-9[0-2]\b|sandbox-9[0-2]\b|10\.20[123]\.9[0-2]\.`)
 
 func observe(t *testing.T) machine {
 	t.Helper()
@@ -28,7 +30,36 @@ func observe(t *testing.T) machine {
 		"cgroups":  onlyOurs(cgroups(t)),
 		"/run":     onlyOurs(listNames(t, "/run")),
 		"sysctls":  sysctls(t),
+		"shared":   shared(t),
 	}
+}
+
+var anySandbox = regexp.MustCompile(`/imagechain-\d+$`)
+
+// shared is what all sandboxes have in common, as it is to be when none is there: the first one notes
+// in /run what it changes, the last one puts it back, and others come and go between two looks.
+func shared(t *testing.T) []string {
+	t.Helper()
+	// While this is locked no sandbox makes or removes its cgroups, or changes what is shared.
+	run, err := os.Open("/run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run.Close()
+	if err := unix.Flock(int(run.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	notes, err := filepath.Glob("/run/imagechain-sandbox.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(notes) > 0 && !slices.ContainsFunc(cgroups(t), anySandbox.MatchString) {
+		return notes
+	}
+	if forwarding := "/run/imagechain-sandbox.ip_forward"; slices.Contains(notes, forwarding) {
+		return readLines(t, forwarding)
+	}
+	return readLines(t, "/proc/sys/net/ipv4/ip_forward")
 }
 
 func onlyOurs(lines []string) []string {
@@ -106,7 +137,7 @@ func firewall(t *testing.T) []string {
 // touched are the sysctls of the machine that the node's programs would set, or that forwarding needs.
 var touched = []string{
 	"kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
-	"vm/overcommit_memory", "vm/panic_on_oom", "net/ipv4/ip_forward", "net/ipv4/conf/all/route_localnet",
+	"vm/overcommit_memory", "vm/panic_on_oom", "net/ipv4/conf/all/route_localnet",
 	"net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables", "net/bridge/bridge-nf-call-arptables",
 }
 

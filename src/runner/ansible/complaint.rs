@@ -10,6 +10,8 @@ const OF_A_TASK: &str = "Task failed";
 /// What ansible-core writes before the place: up to 2.18, and from 2.19 on.
 const PLACE_IN_WORDS: &str = "The error appears to be in '";
 const ORIGIN: &str = "Origin: ";
+/// How the paragraph begins that says what is wrong with a file, where the one before tells of two parsers, up to 2.18.
+const OF_YAML: &str = "Syntax Error while loading YAML";
 /// The most of it in a message, in bytes.
 const LONGEST: usize = 600;
 
@@ -49,6 +51,9 @@ impl Complaint {
             (self.place, self.state) = (Some(place), State::Complete);
         } else if line.is_empty() {
             self.state = State::Placeless;
+        } else if line.starts_with(OF_YAML) {
+            line.clone_into(&mut self.text);
+            self.state = State::Open;
         } else if self.state == State::Open && self.text.len() < LONGEST {
             self.text.push(' ');
             self.text.push_str(line);
