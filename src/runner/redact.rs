@@ -160,7 +160,8 @@ fn character(letter: char) -> String {
 fn forms(letter: char) -> String {
     let plain = escape(&letter.to_string());
     let (percent, entity, number) = (percent(letter), entity(letter), number(letter));
-    format!("(?:(?:{BACKSLASH})*(?:{percent}|{entity}|{number}|{plain}))")
+    // The longest first: `%26amp%3B` begins with `%26`, and both are an ampersand.
+    format!("(?:(?:{BACKSLASH})*(?:{entity}|{percent}|{number}|{plain}))")
 }
 
 /// Behind a backslash: `\u003c`, `\x3c`, `\U0001f600`, `\u{1f600}`, as two surrogates, and its bytes as `\xc3\xbc` or
