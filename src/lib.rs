@@ -6,6 +6,7 @@
 //! [`view`] makes of statuses what people are shown; [`cli`] executes.
 
 pub mod api;
+pub mod boxes;
 pub mod cli;
 pub mod outcome;
 pub mod plan;

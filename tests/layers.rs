@@ -46,6 +46,8 @@ const LAYERS: &[Layer] = &[
         pure: false,
         infallible: false,
     },
+    // Files of boxes: no cluster, no registry.
+    Layer { name: "boxes", may_use: Only(&["api"]), pure: false, infallible: false },
     Layer { name: "view", may_use: Only(&["api", "plan"]), pure: true, infallible: false },
     Layer {
         name: "runner",
@@ -65,6 +67,7 @@ const LAYERS: &[Layer] = &[
             "plan::tree",
             "outcome",
             "remote",
+            "boxes",
         ]),
         pure: false,
         infallible: false,
@@ -222,17 +225,17 @@ fn other_layers_are_reported_however_they_are_named() {
         (
             "src/runner/a.rs",
             "use crate::plan::chain;",
-            "crate::plan::chain: `runner` may use api, plan::credentials, plan::dependency, plan::failure, plan::image, plan::job, plan::network, plan::observed, plan::path, plan::recipe, plan::text, plan::tree, outcome, remote",
+            "crate::plan::chain: `runner` may use api, plan::credentials, plan::dependency, plan::failure, plan::image, plan::job, plan::network, plan::observed, plan::path, plan::recipe, plan::text, plan::tree, outcome, remote, boxes",
         ),
         (
             "src/runner/a.rs",
             "use crate::plan;",
-            "crate::plan: `runner` may use api, plan::credentials, plan::dependency, plan::failure, plan::image, plan::job, plan::network, plan::observed, plan::path, plan::recipe, plan::text, plan::tree, outcome, remote",
+            "crate::plan: `runner` may use api, plan::credentials, plan::dependency, plan::failure, plan::image, plan::job, plan::network, plan::observed, plan::path, plan::recipe, plan::text, plan::tree, outcome, remote, boxes",
         ),
         (
             "src/runner/a.rs",
             "use crate::runtime::clock;",
-            "crate::runtime::clock: `runner` may use api, plan::credentials, plan::dependency, plan::failure, plan::image, plan::job, plan::network, plan::observed, plan::path, plan::recipe, plan::text, plan::tree, outcome, remote",
+            "crate::runtime::clock: `runner` may use api, plan::credentials, plan::dependency, plan::failure, plan::image, plan::job, plan::network, plan::observed, plan::path, plan::recipe, plan::text, plan::tree, outcome, remote, boxes",
         ),
     ];
     for (path, text, expected) in refused {

@@ -3,6 +3,7 @@
 //! Types here mirror the objects field by field. They hold no decision: what a field means is decided in
 //! the layers below, which read these types and nothing that is not in them.
 
+pub mod boxes;
 pub mod build;
 pub mod chain;
 pub mod common;
