@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256, digest};
 use thiserror::Error;
 
 use super::key::hexadecimal;
@@ -47,7 +47,7 @@ impl fmt::Display for Repository {
     }
 }
 
-/// The digest of a manifest: `sha256:` and 64 hexadecimal digits.
+/// The digest of a manifest or of a file: `sha256:` and 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(String);
 
@@ -62,6 +62,35 @@ impl Digest {
     #[must_use]
     pub fn short(&self) -> &str {
         self.0.get(7..19).unwrap_or(&self.0)
+    }
+}
+
+/// Makes the digest of what comes in parts, such as a file that is never whole in memory.
+#[derive(Clone)]
+pub struct Hasher(Context);
+
+impl Hasher {
+    /// A hasher of nothing so far.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Context::new(&SHA256))
+    }
+
+    /// Takes the next part.
+    pub fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    /// The digest of all parts.
+    #[must_use]
+    pub fn finish(self) -> Digest {
+        Digest(format!("sha256:{}", hexadecimal(self.0.finish().as_ref())))
+    }
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Registries: look-ups and promotions against a real one, and against one that fails.
 
+mod boxes;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -11,7 +13,7 @@ use std::{
 };
 
 use imagechain::{
-    api::condition::Reason,
+    api::{boxes::ArtifactKind, condition::Reason},
     plan::{
         image::{Digest, Reference, Repository, Tag},
         network::Proxy,
@@ -22,6 +24,7 @@ use imagechain::{
     },
 };
 use serde_json::json;
+use tokio::sync::Mutex;
 
 use crate::support::{
     faults::{Fault, Faults, Seen},
@@ -36,6 +39,8 @@ const CANARY: &str = "canary-4711";
 /// Makes the answer to every request.
 type Make = Box<dyn Fn() -> Fault + Send + Sync>;
 
+/// Held by whoever measures the memory of this process.
+static MEMORY: Mutex<()> = Mutex::const_new(());
 /// One for all tests, each with repositories of its own.
 static SERVERS: LazyLock<Servers> = LazyLock::new(Servers::start);
 
@@ -85,7 +90,8 @@ struct Case {
     source: Repository,
     target: Repository,
     digest: Digest,
-    image: Digest,
+    kind: ArtifactKind,
+    content: Digest,
     tags: BTreeSet<Tag>,
     source_credentials: Credentials,
     target_credentials: Credentials,
@@ -98,7 +104,8 @@ impl Case {
             source: repository(registry, source),
             target: repository(registry, target),
             digest: staged.digest.clone(),
-            image: image.image.clone().expect("an image"),
+            kind: ArtifactKind::Image,
+            content: image.image.clone().expect("an image"),
             tags: tags(names),
             source_credentials: nobody(),
             target_credentials: nobody(),
@@ -109,7 +116,8 @@ impl Case {
         Promotion {
             source: &self.source,
             digest: &self.digest,
-            image: &self.image,
+            kind: self.kind,
+            content: &self.content,
             target: &self.target,
             tags: &self.tags,
             source_credentials: &self.source_credentials,
@@ -278,12 +286,12 @@ async fn a_registry_is_reached_by_the_proxy_of_the_profile() {
 async fn a_manifest_says_which_image_it_is_of() {
     let pushed = pusher("image").image(b"twelve bytes", "1").await;
     let (client, here) = (client(&[registry()]), repository(registry(), "image"));
-    let found = client.image(&here, &pushed.digest, &nobody()).await.expect("an answer").expect("an image");
-    assert_eq!((Some(found.config), found.size), (pushed.image.clone(), 12));
+    let found = client.artifact(&here, &pushed.digest, &nobody()).await.expect("an answer").expect("an image");
+    assert_eq!((found.kind, Some(found.content), found.size), (ArtifactKind::Image, pushed.image.clone(), 12));
     let absent = format!("sha256:{}", "0".repeat(64)).parse().expect("a digest");
-    assert_eq!(client.image(&here, &absent, &nobody()).await.expect("an answer"), None);
+    assert_eq!(client.artifact(&here, &absent, &nobody()).await.expect("an answer"), None);
     let index = pusher("image").index(&[(&pushed, "linux", "amd64")], "2").await;
-    let refused = client.image(&here, &index.digest, &nobody()).await.expect_err("an index");
+    let refused = client.artifact(&here, &index.digest, &nobody()).await.expect_err("an index");
     assert_eq!(refused.reason(), Reason::RegistryUnavailable, "{refused}");
 }
 
@@ -424,6 +432,7 @@ async fn an_upload_is_not_held_in_memory() {
     })
     .await;
     let case = Case::new(&faults.address(), "streamed/staging", "streamed/published", &image, &image, &["1"]);
+    let _alone = MEMORY.lock().await;
     // From now on the peak is counted anew (proc(5)).
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = memory("VmRSS");

@@ -4,7 +4,7 @@
 //! such as the one that asks the chart's gates (`tests/servers/gates.rs`), then see its pod, too.
 
 use imagechain::{
-    api::{build::ImageBuild, chain::ImageChain, profile::BuildProfile},
+    api::{boxes::ArtifactKind, build::ImageBuild, chain::ImageChain, profile::BuildProfile},
     plan::{image::Reference, recipe::Destination, valid::ValidProfile, validate},
     render::{self, Attempt, Target},
 };
@@ -15,6 +15,9 @@ use super::chart::{self, BUILDS, OPERATOR_IMAGE, digest, merged};
 
 /// The namespace of the builds.
 pub const TENANT: &str = "team-a";
+
+/// What the profile `accelerated` calls KVM.
+pub const KVM: &str = "devices.kubevirt.io/kvm";
 
 const CHAIN: &str = "shop";
 const LINK: &str = "web";
@@ -32,12 +35,14 @@ pub struct Variant {
     spec: Value,
     /// Where its link is published; a single build is not.
     publish: Option<Value>,
+    /// The kind of its parent, if it has one.
+    parent: ArtifactKind,
 }
 
 /// Every variant that can be rendered.
 pub fn all() -> Vec<Variant> {
     let git = |url: &str| json!({"git": {"url": url, "secretRef": {"name": "git"}}});
-    let mut all: Vec<Variant> = ["full", "docker", "pinned", "staged"].map(full_by).into();
+    let mut all: Vec<Variant> = ["full", "docker", "pinned", "staged", "emulated", "accelerated"].map(full_by).into();
     all.extend([
         least("the least that a link can be", &json!({})),
         Variant { is_of_chain: false, publish: None, ..least("a single build", &json!({})) },
@@ -51,12 +56,25 @@ pub fn all() -> Vec<Variant> {
             ..least("a parent that is pulled as it was staged", &json!({"from": {"link": "base"}}))
         },
         Variant { profile: "docker".to_owned(), ..least("neither staging nor credentials", &json!({})) },
+        Variant {
+            parent: ArtifactKind::Box,
+            ..least_box("another form of a box", &json!({"build": {"box": {"format": "Raw"}}}))
+        },
+        Variant {
+            is_of_chain: false,
+            publish: None,
+            ..least_box("a single box", &json!({"from": {"link": null, "image": "debian:13"}}))
+        },
+        Variant { profile: "emulated".to_owned(), ..least_box("a box without staging", &json!({})) },
     ]);
     all
 }
 
 /// A link that uses all that a recipe can use, by that profile.
 pub fn full_by(profile: &str) -> Variant {
+    if has_hypervisor(profile) {
+        return full_box_by(profile);
+    }
     let variable = |name: &str, key: &str| json!({"name": name, "secretKeyRef": {"name": "vendor", "key": key}});
     let spec = json!({
         "from": {"image": "registry.example/debian:13", "as": "team-a/systemd:local", "secretRef": {"name": "pull"}},
@@ -87,7 +105,49 @@ pub fn full_by(profile: &str) -> Variant {
         "repository": "registry.example/team-a/web", "tags": ["1", "latest"], "secretRef": {"name": "publish"},
     }});
     let what = format!("all of a recipe, by the profile {profile}");
-    Variant { what, profile: profile.to_owned(), is_of_chain: true, spec, publish: Some(publish) }
+    let parent = ArtifactKind::Image;
+    Variant { what, profile: profile.to_owned(), is_of_chain: true, spec, publish: Some(publish), parent }
+}
+
+/// The same, of a box.
+fn full_box_by(profile: &str) -> Variant {
+    let key = |key: &str| json!({"name": "vendor", "key": key});
+    let spec = json!({
+        "from": {"link": "base"},
+        "source": {"git": {"url": "https://git.example/shop.git", "secretRef": {"name": "git"}}},
+        "build": {"box": {"format": "Vagrant", "provider": "VirtualBox", "size": "8Gi"}},
+        "verify": [
+            {"pytest": {"directory": "tests"}, "login": {"user": "debian", "secretKeyRef": key("ssh")}},
+            {
+                "command": {"arguments": ["true"], "secretVariables": [{"name": "TOKEN", "secretKeyRef": key("token")}]},
+                "login": {"user": "vagrant"},
+            },
+        ],
+    });
+    let publish = json!({"box": {
+        "repository": "registry.example/team-a/web", "tags": ["1", "latest"], "secretRef": {"name": "publish"},
+    }});
+    let what = format!("all of a box, by the profile {profile}");
+    let parent = ArtifactKind::Image;
+    Variant { what, profile: profile.to_owned(), is_of_chain: true, spec, publish: Some(publish), parent }
+}
+
+fn has_hypervisor(profile: &str) -> bool {
+    profiles()[profile].get("hypervisor").is_some()
+}
+
+/// The least that the link of a box can be, with an RFC 7386 patch.
+fn least_box(what: &str, patch: &Value) -> Variant {
+    let spec = json!({
+        "from": {"link": "base"}, "source": {"git": {"url": "https://git.example/shop.git"}}, "build": {"box": {}},
+    });
+    let publish = json!({"box": {"repository": "registry.example/team-a/web", "tags": ["1"]}});
+    Variant {
+        profile: "accelerated".to_owned(),
+        spec: merged(spec, patch),
+        publish: Some(publish),
+        ..least(what, &json!({}))
+    }
 }
 
 /// The least that a link can be, with an RFC 7386 patch.
@@ -103,11 +163,12 @@ fn least(what: &str, patch: &Value) -> Variant {
         is_of_chain: true,
         spec: merged(spec, patch),
         publish: Some(publish),
+        parent: ArtifactKind::Image,
     }
 }
 
 /// The profiles of the variants by name, as values of the chart: those of its tests and, besides, one that uses all
-/// that a profile can use and one that has but a staging repository.
+/// that a profile can use and one that has but a staging repository; and two with a hypervisor, of which one names KVM.
 pub fn profiles() -> Value {
     let more = json!({
         "full": {
@@ -131,6 +192,19 @@ pub fn profiles() -> Value {
         "staged": {
             "images": {"builder": "registry.example/builder:1"}, "executionNamespace": BUILDS,
             "registry": {"staging": {"repository": "registry.example/staging"}},
+        },
+        "emulated": {
+            "engine": "None", "hypervisor": "Qemu",
+            "images": {"builder": "registry.example/builder:1"}, "executionNamespace": BUILDS,
+        },
+        "accelerated": {
+            "engine": "None", "hypervisor": "Qemu", "kvm": {"resource": KVM},
+            "images": {"builder": "registry.example/builder:1"}, "executionNamespace": BUILDS,
+            "resources": {"cpu": "2500m", "memory": "6Gi", "storage": "20Gi", "requests": {"cpu": "500m", "memory": "2Gi"}},
+            "registry": {
+                "staging": {"repository": "registry.example/staging", "secretRef": {"name": "staging"}},
+                "certificateAuthority": {"name": "authority"},
+            },
         },
     });
     merged(chart::values()["profiles"].clone(), &more)
@@ -188,10 +262,13 @@ impl Variant {
     /// What all that it names was resolved to.
     fn inputs(&self, profile: &ValidProfile) -> Value {
         let parent = self.spec.get("from").map(|_| format!("registry.example/debian@{}", digest('b')));
-        json!({
+        let inputs = json!({
             "key": "a".repeat(64), "parent": parent, "revision": "c".repeat(40), "files": "d".repeat(64),
             "platform": profile.platform, "builder": resolved(&profile.builder), "engine": resolved(&profile.engine_image),
-        })
+            "containerEngine": profile.engine,
+        });
+        let of_box = json!({"hypervisor": profile.hypervisor, "parentKind": self.parent});
+        if profile.hypervisor.is_some() { merged(inputs, &of_box) } else { inputs }
     }
 }
 

@@ -29,6 +29,10 @@ pub struct Seen {
     /// Path and query.
     pub path: String,
     pub authorization: Option<String>,
+    /// Which bytes it asks for.
+    pub range: Option<String>,
+    /// The size of its body, in bytes.
+    pub length: u64,
 }
 
 impl Seen {
@@ -48,6 +52,8 @@ pub enum Fault {
     Cut,
     /// Answer 200 with these headers and a body of so many bytes, made as they are read.
     Flood(Vec<(&'static str, String)>, u64),
+    /// Pass it on, and end the connection after so many bytes of the answer's body.
+    Short(usize),
     /// Pass it on, and answer this nevertheless.
     After(u16),
     /// Pass it on under this path and query.
@@ -67,7 +73,8 @@ impl Fault {
 }
 
 type Decide = dyn Fn(&Seen) -> Option<Fault> + Send + Sync;
-type Answer = Response<Either<Full<Bytes>, Flood>>;
+type Content = Either<Full<Bytes>, Either<Flood, Short>>;
+type Answer = Response<Content>;
 
 /// The proxy. It ends with this value.
 pub struct Faults {
@@ -140,6 +147,8 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> io::Result<Answe
         method: request.method().to_string(),
         path: request.uri().to_string(),
         authorization: header("authorization"),
+        range: header("range"),
+        length: header("content-length").map_or(0, |length| length.parse().expect("a number")),
     };
     shared.seen.lock().expect("a lock").push(seen.clone());
     Ok(match (shared.decide)(&seen) {
@@ -154,7 +163,12 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> io::Result<Answe
         Some(Fault::Answer(status, headers, body)) => made(status, &headers, Either::Left(body.into())),
         Some(Fault::Silence) => pending().await,
         Some(Fault::Cut) => return Err(io::Error::other("it is not answered")),
-        Some(Fault::Flood(headers, bytes)) => made(200, &headers, Either::Right(Flood(bytes))),
+        Some(Fault::Flood(headers, bytes)) => made(200, &headers, Either::Right(Either::Left(Flood(bytes)))),
+        Some(Fault::Short(bytes)) => {
+            let (head, body) = forward(request, shared, &seen.path).await.into_parts();
+            let body = body.collect().await.expect("a body").to_bytes();
+            Response::from_parts(head, Either::Right(Either::Right(Short(Some(body.slice(..bytes))))))
+        }
         Some(Fault::After(status)) => {
             forward(request, shared, &seen.path).await;
             made(status, &[], Either::Left(Full::default()))
@@ -162,7 +176,7 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> io::Result<Answe
     })
 }
 
-fn made(status: u16, headers: &[(&str, String)], body: Either<Full<Bytes>, Flood>) -> Answer {
+fn made(status: u16, headers: &[(&str, String)], body: Content) -> Answer {
     let start = Response::builder().status(status);
     headers.iter().fold(start, |answer, (name, value)| answer.header(*name, value)).body(body).expect("an answer")
 }
@@ -217,5 +231,17 @@ impl Body for Flood {
         let size = self.0.min(65536);
         self.0 -= size;
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&PART[..usize::try_from(size).expect("a size")])))))
+    }
+}
+
+/// A body that ends before its `Content-Length`: the connection then ends with it.
+pub struct Short(Option<Bytes>);
+
+impl Body for Short {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
     }
 }

@@ -76,6 +76,18 @@ impl Pusher {
         self.manifest(&index, INDEX, Some(tag)).await
     }
 
+    /// Pushes an artifact of some files that is described as it should not be.
+    pub async fn artifact(&self, artifact_type: &str, files: &[&[u8]], tag: &str) -> Pushed {
+        let config = self.blob(b"{}").await;
+        let mut layers = Vec::new();
+        for file in files {
+            layers.push(self.blob(file).await);
+        }
+        let manifest = json!({"schemaVersion": 2, "mediaType": IMAGE, "artifactType": artifact_type, "config": config,
+            "layers": layers});
+        self.manifest(&manifest, IMAGE, Some(tag)).await
+    }
+
     async fn manifest(&self, manifest: &Value, media_type: &'static str, tag: Option<&str>) -> Pushed {
         let body = manifest.to_string().into_bytes();
         let digest = Digest::of(&body);

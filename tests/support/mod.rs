@@ -19,3 +19,4 @@ pub mod proxy;
 pub mod servers;
 pub mod statuses;
 pub mod tenant;
+pub mod uploads;

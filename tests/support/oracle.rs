@@ -210,7 +210,7 @@ impl Oracle {
         let verified = write.builds.iter().any(|build| {
             let made = result(build).and_then(|status| status.artifact.as_ref());
             build.spec.chain_ref.as_ref().is_some_and(|of| of.link.0 == link)
-                && made.is_some_and(|made| made.digest.0 == digest && made.image_id.0 == image)
+                && made.is_some_and(|made| made.digest.0 == digest && made.content.digest() == image)
         });
         self.must(verified, format!("S4: {digest} was not verified before"));
     }

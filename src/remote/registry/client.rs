@@ -14,11 +14,14 @@ use reqwest::{
 use super::{
     credentials::Credentials,
     error::Error,
-    manifest::{self, Manifest},
-    session::{self, Purpose, Session},
+    manifest::{self, Manifest, NOT_ONE_FILE},
+    session::{self, LONGEST_MANIFEST, Purpose, Session},
     settings::Settings,
 };
-use crate::plan::image::{Digest, Reference, Repository, Tag};
+use crate::{
+    api::boxes::ArtifactKind,
+    plan::image::{Digest, Reference, Repository, Tag},
+};
 
 /// The most redirects that are followed.
 const MOST_REDIRECTS: usize = 5;
@@ -27,11 +30,14 @@ const MOST_KNOWN: usize = 4096;
 /// How long it may take to get a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// What a manifest says of its image.
+/// What a manifest says of its image or box.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
-    /// The digest of its config, which is the image's ID.
-    pub config: Digest,
+pub struct Artifact {
+    /// What it is.
+    pub kind: ArtifactKind,
+    /// What it is known by: of an image the digest of its config, which is the image's ID; of a box the digest of its
+    /// file.
+    pub content: Digest,
     /// The size of its layers, in bytes.
     pub size: u64,
 }
@@ -93,11 +99,10 @@ impl Registry {
         credentials: &Credentials,
     ) -> Result<Digest, Error> {
         let at_home = Place { repository: &reference.repository, mirror: String::new() };
-        let Some(mirror) = self.settings.mirrors.get(&reference.repository.registry) else {
+        let Some((repository, mirror)) = self.mirror(&reference.repository) else {
             return self.resolve_at(&at_home, reference, platform, credentials).await;
         };
-        let repository = Repository { registry: mirror.clone(), path: reference.repository.path.clone() };
-        let there = Place { repository: &repository, mirror: format!(" (at the mirror {mirror})") };
+        let there = Place { repository: &repository, mirror };
         let at_mirror = self.resolve_at(&there, reference, platform, credentials).await;
         if at_mirror.is_ok() {
             return at_mirror;
@@ -107,6 +112,13 @@ impl Registry {
             Err(Error::Unavailable { .. }) => at_mirror,
             answer => answer,
         }
+    }
+
+    /// Where to ask first, and what messages say of that.
+    pub(super) fn mirror(&self, repository: &Repository) -> Option<(Repository, String)> {
+        let mirror = self.settings.mirrors.get(&repository.registry)?;
+        let label = format!(" (at the mirror {mirror})");
+        Some((Repository { registry: mirror.clone(), path: repository.path.clone() }, label))
     }
 
     async fn resolve_at(
@@ -130,13 +142,14 @@ impl Registry {
         let found = session.manifest(reference.manifest()).await?.ok_or_else(absent)?;
         let digest = session.expect(found.digest, reference.digest.as_ref())?;
         let config = match found.manifest {
-            Manifest::Image { config, .. } => config.digest,
+            Manifest::Image(parts) if parts.kind() == ArtifactKind::Box => return Err(Error::IsBox(name)),
+            Manifest::Image(parts) => parts.config.digest,
             Manifest::Index(children) => {
                 let child = manifest::of_platform(&children, platform);
                 return child.ok_or_else(|| no_platform(manifest::platforms(&children)));
             }
         };
-        match manifest::platform_of(&session.config(&config).await?) {
+        match manifest::platform_of(&session.config(&config, LONGEST_MANIFEST).await?) {
             Some(present) if !manifest::fits(&present, platform) => Err(no_platform(present)),
             _ => Ok(self.know(digest, platform)),
         }
@@ -197,27 +210,24 @@ impl Registry {
         Ok(strays)
     }
 
-    /// The image of a manifest; `None` where there is none of that digest.
+    /// The image or box of a manifest; `None` where there is none of that digest.
     ///
     /// # Errors
-    /// The registry does not give it, or it is an index.
-    pub async fn image(
+    /// The registry does not give it, it is an index, or it is a box of other than one file.
+    pub async fn artifact(
         &self,
         repository: &Repository,
         digest: &Digest,
         credentials: &Credentials,
-    ) -> Result<Option<Image>, Error> {
+    ) -> Result<Option<Artifact>, Error> {
         let mut session = self.session(repository, credentials, Purpose::Read)?;
         let Some(found) = session.manifest(&digest.to_string()).await? else { return Ok(None) };
         session.expect(found.digest, Some(digest))?;
-        match found.manifest {
-            Manifest::Image { config, layers } => {
-                // What a registry says is not added up unseen.
-                let size = layers.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size));
-                Ok(Some(Image { config: config.digest, size }))
-            }
-            Manifest::Index(_) => Err(session.no_registry("gives an index where an image was pushed")),
-        }
+        let Manifest::Image(parts) = found.manifest else {
+            return Err(session.no_registry("gives an index where an image was pushed"));
+        };
+        let content = parts.content().ok_or_else(|| session.unsupported(NOT_ONE_FILE))?;
+        Ok(Some(Artifact { kind: content.kind, content: content.digest.clone(), size: parts.size() }))
     }
 
     /// Deletes a tag, and only the tag: the manifest stays while anything else leads to it. By the

@@ -1,6 +1,6 @@
 //! Why a registry did not do what it was asked for.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io, path::PathBuf, time::Duration};
 
 use thiserror::Error;
 
@@ -70,7 +70,7 @@ pub enum Error {
         /// What is there.
         present: String,
     },
-    /// It is an image, of a form that is never used.
+    /// It is an image or a box, of a form that is never used.
     #[error("{place}: {wrong}: push it again with a present tool, or name another image")]
     Unsupported {
         /// The repository.
@@ -86,15 +86,44 @@ pub enum Error {
         /// What was staged there.
         digest: Digest,
     },
-    /// What was staged is not the image that was tested.
-    #[error("{repository}@{digest} is not promoted: it holds the image {found}, and {expected} was tested")]
-    ImageMismatch {
+    /// It is a machine box where an image is asked for.
+    #[error("{0} is a machine box and no container image: name an image")]
+    IsBox(String),
+    /// It is something else than the artifact that is asked for.
+    #[error("{place} is no artifact of the type {expected}: name one that is")]
+    OtherType {
+        /// Where it is, as repository@digest.
+        place: String,
+        /// The `artifactType` that was asked for.
+        expected: String,
+    },
+    /// It is larger than what is taken.
+    #[error("{place} is a file of {size} bytes, and at most {most} are taken: name a smaller one, or raise the limit")]
+    TooLarge {
+        /// Where it is, as repository@digest.
+        place: String,
+        /// The size of its file, in bytes.
+        size: u64,
+        /// The most that is taken, in bytes.
+        most: u64,
+    },
+    /// A file of ours cannot be read or written.
+    #[error("{}: {}", path.display(), file_trouble(why))]
+    File {
+        /// The file that is pushed, or that what is pulled is put into.
+        path: PathBuf,
+        /// What the system says.
+        why: io::Error,
+    },
+    /// What was staged is not what was tested.
+    #[error("{repository}@{digest} is not promoted: it holds {found}, and {expected} was tested")]
+    Mismatch {
         /// The staging repository.
         repository: Repository,
         /// What was staged there.
         digest: Digest,
-        /// The image ID that was tested.
-        expected: Digest,
+        /// What was tested.
+        expected: String,
         /// What is there instead.
         found: String,
     },
@@ -168,14 +197,17 @@ pub enum Error {
 impl Error {
     /// The reason for a condition.
     #[must_use]
-    pub const fn reason(&self) -> Reason {
+    pub fn reason(&self) -> Reason {
         match self {
             Self::AccessDenied { .. } | Self::Unusable { .. } => Reason::AccessDenied,
             Self::PushDenied { .. } | Self::Rejected { .. } => Reason::PushDenied,
             Self::NotFound(_) | Self::NoPlatform { .. } => Reason::BaseImageNotFound,
             Self::Untrusted { .. } => Reason::CertificateNotTrusted,
-            Self::Unsupported { .. } => Reason::ImageUnsupported,
-            Self::ImageMismatch { .. } => Reason::ImageMismatch,
+            Self::Unsupported { .. } | Self::IsBox(_) | Self::OtherType { .. } => Reason::ImageUnsupported,
+            Self::TooLarge { .. } => Reason::StorageLimitExceeded,
+            Self::File { why, .. } if is_full(why) => Reason::DiskFull,
+            Self::File { .. } => Reason::StageInterrupted,
+            Self::Mismatch { .. } => Reason::ImageMismatch,
             Self::NotMountable { .. } => Reason::StagingNotMountable,
             Self::Network(_) | Self::Client(_) => Reason::SpecInvalid,
             Self::Gone { .. }
@@ -186,6 +218,11 @@ impl Error {
         }
     }
 
+    /// Whether it is about what is asked for, or about us: another registry that has the same changes nothing.
+    pub(super) const fn is_of_the_artifact(&self) -> bool {
+        matches!(self, Self::OtherType { .. } | Self::TooLarge { .. } | Self::Unsupported { .. } | Self::File { .. })
+    }
+
     /// When the registry wants to be asked again, if it says so.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
@@ -194,6 +231,15 @@ impl Error {
             _ => None,
         }
     }
+}
+
+fn is_full(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// What to do about a file.
+fn file_trouble(why: &io::Error) -> String {
+    if is_full(why) { "the disk is full: free some, or need less".to_owned() } else { why.to_string() }
 }
 
 /// Who we were to a registry that refused us.

@@ -4,12 +4,16 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Deserialize;
 
-use crate::plan::image::Digest;
+use crate::{
+    api::boxes::{ArtifactKind, BOX_ARTIFACT},
+    plan::image::Digest,
+};
 
+/// The media type of the manifests that we write.
+pub(super) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The media types of images and indexes: those of the OCI image specification 1.1 and of Docker's
 /// "Image Manifest Version 2, Schema 2".
-const IMAGES: [&str; 2] =
-    ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
+const IMAGES: [&str; 2] = [IMAGE, "application/vnd.docker.distribution.manifest.v2+json"];
 const INDEXES: [&str; 2] =
     ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
 
@@ -18,6 +22,9 @@ const ABOUT_ANOTHER: &str = "vnd.docker.reference.type";
 
 /// Docker has dropped it: engines pull it only when they are told to.
 const SCHEMA_1: &str = "its manifest is of schema 1, which present engines do not pull";
+
+/// What is wrong with a box that is not one file.
+pub(super) const NOT_ONE_FILE: &str = "its manifest is that of a machine box, and names other than one file";
 
 /// The value of `Accept`.
 pub(super) fn accepted() -> String {
@@ -32,16 +39,60 @@ pub(super) fn is_image(media_type: &str) -> bool {
 /// What is under a digest or tag.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Manifest {
-    Image { config: Blob, layers: Vec<Blob> },
+    /// Of an image, or of an artifact in the form of one.
+    Image(Parts),
     Index(Vec<Child>),
+}
+
+/// What a manifest that is no index refers to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Parts {
+    /// Its `artifactType` (OCI image specification 1.1, "Image Manifest"); images have none.
+    pub(super) artifact_type: Option<String>,
+    pub(super) config: Blob,
+    pub(super) layers: Vec<Blob>,
 }
 
 /// What a manifest refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Blob {
+    pub(super) media_type: String,
     pub(super) digest: Digest,
     /// In bytes.
     pub(super) size: u64,
+}
+
+/// What is the same wherever it is staged or published: what was tested is known by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Content<'m> {
+    pub(super) kind: ArtifactKind,
+    /// Of an image that of its config, which is its ID; of a box that of its file.
+    pub(super) digest: &'m Digest,
+}
+
+impl Parts {
+    /// What it is known by; `None` where it says that it is a box and is not one file. An index has no content of its
+    /// own, whatever it says that it is.
+    pub(super) fn content(&self) -> Option<Content<'_>> {
+        match (self.kind(), self.layers.as_slice()) {
+            (kind @ ArtifactKind::Image, _) => Some(Content { kind, digest: &self.config.digest }),
+            (kind @ ArtifactKind::Box, [file]) => Some(Content { kind, digest: &file.digest }),
+            (ArtifactKind::Box, _) => None,
+        }
+    }
+
+    /// What it is. Whatever says that it is something else is run, or refused, by an engine.
+    pub(super) fn kind(&self) -> ArtifactKind {
+        match self.artifact_type.as_deref() {
+            Some(BOX_ARTIFACT) => ArtifactKind::Box,
+            _ => ArtifactKind::Image,
+        }
+    }
+
+    /// The size of the layers, in bytes. What a registry says is not added up unseen.
+    pub(super) fn size(&self) -> u64 {
+        self.layers.iter().fold(0, |sum, layer| sum.saturating_add(layer.size))
+    }
 }
 
 /// A manifest of an index.
@@ -59,6 +110,7 @@ pub(super) struct Child {
 struct Written {
     schema_version: u8,
     media_type: Option<String>,
+    artifact_type: Option<String>,
     config: Option<WrittenDescriptor>,
     layers: Option<Vec<WrittenDescriptor>>,
     manifests: Option<Vec<WrittenDescriptor>>,
@@ -119,7 +171,7 @@ pub(super) fn parse(body: &[u8]) -> Result<(Manifest, Option<String>), Unusable>
     }
     let manifest = match (written.config, written.layers, written.manifests) {
         // One text that is an image to some and an index to others is an attack (CVE-2021-41190).
-        (Some(config), Some(layers), None) => image(&config, &layers),
+        (Some(config), Some(layers), None) => parts(written.artifact_type, config, layers).map(Manifest::Image),
         (None, None, Some(manifests)) => manifests.into_iter().map(child).collect::<Option<_>>().map(Manifest::Index),
         _ => return Err(NoManifest("gives a manifest that is neither of one image nor an index")),
     };
@@ -127,17 +179,18 @@ pub(super) fn parse(body: &[u8]) -> Result<(Manifest, Option<String>), Unusable>
     Ok((manifest, written.media_type))
 }
 
-fn image(config: &WrittenDescriptor, layers: &[WrittenDescriptor]) -> Option<Manifest> {
-    // Such layers are where their URLs lead, and no registry has them (Windows' base layers).
-    let is_here = |layer: &&WrittenDescriptor| {
-        !layer.media_type.contains("nondistributable") && !layer.media_type.contains(".foreign.")
+fn parts(artifact_type: Option<String>, config: WrittenDescriptor, layers: Vec<WrittenDescriptor>) -> Option<Parts> {
+    // Such layers are where their URLs lead, and no registry has them (Windows' base layers). An artifact has none.
+    let is_here = |layer: &WrittenDescriptor| {
+        let is_elsewhere = layer.media_type.contains("nondistributable") || layer.media_type.contains(".foreign.");
+        artifact_type.is_some() || !is_elsewhere
     };
-    let layers = layers.iter().filter(is_here).map(blob).collect::<Option<_>>()?;
-    Some(Manifest::Image { config: blob(config)?, layers })
+    let layers = layers.into_iter().filter(is_here).map(blob).collect::<Option<_>>()?;
+    Some(Parts { config: blob(config)?, layers, artifact_type })
 }
 
-fn blob(written: &WrittenDescriptor) -> Option<Blob> {
-    Some(Blob { digest: written.digest.parse().ok()?, size: written.size })
+fn blob(written: WrittenDescriptor) -> Option<Blob> {
+    Some(Blob { digest: written.digest.parse().ok()?, size: written.size, media_type: written.media_type })
 }
 
 fn child(written: WrittenDescriptor) -> Option<Child> {
@@ -204,7 +257,7 @@ mod tests {
         let text = json!({"schemaVersion": 2, "manifests": manifests}).to_string();
         match parse(text.as_bytes()).unwrap().0 {
             Manifest::Index(children) => children,
-            Manifest::Image { .. } => panic!("an index"),
+            Manifest::Image(_) => panic!("an index"),
         }
     }
 
@@ -214,10 +267,35 @@ mod tests {
         let none = json!({});
         let text = json!({"schemaVersion": 2, "mediaType": IMAGES[0], "config": descriptor('a', &none),
             "layers": [descriptor('b', &none), descriptor('c', &foreign)]});
-        let blob = |letter| Blob { digest: digest(letter).parse().unwrap(), size: 7 };
+        let blob = |letter| Blob { media_type: "x".to_owned(), digest: digest(letter).parse().unwrap(), size: 7 };
         let (manifest, media_type) = parse(text.to_string().as_bytes()).unwrap();
-        assert_eq!(manifest, Manifest::Image { config: blob('a'), layers: vec![blob('b')] });
+        let parts = Parts { artifact_type: None, config: blob('a'), layers: vec![blob('b')] };
+        assert_eq!((parts.size(), manifest), (7, Manifest::Image(parts)));
         assert_eq!(media_type.as_deref(), Some(IMAGES[0]));
+    }
+
+    #[test]
+    fn an_image_is_known_by_its_config_and_a_box_by_its_file() {
+        let (none, foreign) =
+            (json!({}), json!({"mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar"}));
+        let (b, c, elsewhere) = (descriptor('b', &none), descriptor('c', &none), descriptor('c', &foreign));
+        for (artifact_type, layers, expected) in [
+            (None, vec![&b], Some((ArtifactKind::Image, 'a'))),
+            (None, vec![&b, &c], Some((ArtifactKind::Image, 'a'))),
+            (Some("application/vnd.example.other"), vec![&b], Some((ArtifactKind::Image, 'a'))),
+            (Some(BOX_ARTIFACT), vec![&b], Some((ArtifactKind::Box, 'b'))),
+            (Some(BOX_ARTIFACT), vec![], None),
+            (Some(BOX_ARTIFACT), vec![&b, &c], None),
+            (Some(BOX_ARTIFACT), vec![&b, &elsewhere], None),
+        ] {
+            let text = json!({"schemaVersion": 2, "artifactType": artifact_type, "config": descriptor('a', &none),
+                "layers": layers});
+            let Manifest::Image(parts) = parse(text.to_string().as_bytes()).unwrap().0 else { panic!("no index") };
+            let expected = expected.map(|(kind, letter)| (kind, digest(letter)));
+            assert_eq!(parts.content().map(|found| (found.kind, found.digest.to_string())), expected, "{text}");
+        }
+        let index = json!({"schemaVersion": 2, "artifactType": BOX_ARTIFACT, "manifests": [b]}).to_string();
+        assert!(matches!(parse(index.as_bytes()).unwrap().0, Manifest::Index(_)));
     }
 
     #[test]

@@ -11,10 +11,13 @@ use super::{
     client::Registry,
     credentials::Credentials,
     error::Error,
-    manifest::{Blob, Child, Manifest},
+    manifest::{Blob, Child, Manifest, Parts},
     session::{Found, Purpose, Session},
 };
-use crate::plan::image::{Digest, Repository, Tag};
+use crate::{
+    api::boxes::ArtifactKind,
+    plan::image::{Digest, Repository, Tag},
+};
 
 /// The most manifests of an index that are promoted, and the most bytes that all of them have together: build
 /// pods push them, and they are in memory at once.
@@ -28,8 +31,10 @@ pub struct Promotion<'a> {
     pub source: &'a Repository,
     /// The digest of what was staged there.
     pub digest: &'a Digest,
-    /// The image ID that was tested: the digest of its configuration.
-    pub image: &'a Digest,
+    /// What was tested. What was staged as something else is not published.
+    pub kind: ArtifactKind,
+    /// What it is known by, as [`Artifact::content`](super::Artifact::content) has it.
+    pub content: &'a Digest,
     /// The published repository; it may be the staging repository itself.
     pub target: &'a Repository,
     /// The published tags.
@@ -76,7 +81,7 @@ impl Registry {
             Copying { source, target: &mut target, from: &from.path }.all(&staged).await?;
         }
         for tag in &moved {
-            put(&mut target, &tag.to_string(), &staged.root).await?;
+            target.put(&tag.to_string(), &staged.root.media_type, &staged.root.body).await?;
         }
         for tag in &moved {
             check(&mut target, to, tag, promotion.digest).await?;
@@ -97,7 +102,10 @@ impl Staged {
         let root = Self::one(source, promotion, promotion.digest).await?;
         let mut children = Vec::new();
         match &root.manifest {
-            Manifest::Image { config, .. } => is_tested(promotion, config)?,
+            Manifest::Image(parts) => is_tested(promotion, parts)?,
+            Manifest::Index(_) if promotion.kind == ArtifactKind::Box => {
+                return Err(mismatch(promotion, "an index"));
+            }
             Manifest::Index(all) if all.iter().all(|child| child.is_about_another) => {
                 return Err(mismatch(promotion, "an index without images"));
             }
@@ -123,8 +131,8 @@ impl Staged {
         let found = Self::one(source, promotion, &child.digest).await?;
         match &found.manifest {
             // Every image of an index is published with it: none may be another than the tested one.
-            Manifest::Image { config, .. } if !child.is_about_another => is_tested(promotion, config)?,
-            Manifest::Image { .. } => {}
+            Manifest::Image(parts) if !child.is_about_another => is_tested(promotion, parts)?,
+            Manifest::Image(_) => {}
             Manifest::Index(_) => return Err(mismatch(promotion, "an index in an index")),
         }
         Ok(found)
@@ -142,35 +150,39 @@ impl Staged {
         let mut seen = BTreeSet::new();
         let manifests = self.children.iter().chain([&self.root]);
         let blobs = manifests.flat_map(|found| match &found.manifest {
-            Manifest::Image { config, layers } => layers.iter().chain([config]).collect(),
+            Manifest::Image(parts) => parts.layers.iter().chain([&parts.config]).collect(),
             Manifest::Index(_) => Vec::new(),
         });
         blobs.filter(|blob| seen.insert(blob.digest.clone())).collect()
     }
 }
 
-fn is_tested(promotion: &Promotion<'_>, config: &Blob) -> Result<(), Error> {
-    if config.digest == *promotion.image { Ok(()) } else { Err(mismatch(promotion, &config.digest.to_string())) }
+fn is_tested(promotion: &Promotion<'_>, parts: &Parts) -> Result<(), Error> {
+    match parts.content() {
+        Some(found) if (found.kind, found.digest) == (promotion.kind, promotion.content) => Ok(()),
+        Some(found) => Err(mismatch(promotion, &named(found.kind, found.digest))),
+        None => Err(mismatch(promotion, "a box of other than one file")),
+    }
+}
+
+/// As a sentence names it.
+fn named(kind: ArtifactKind, content: &Digest) -> String {
+    match kind {
+        ArtifactKind::Image => format!("the image {content}"),
+        ArtifactKind::Box => format!("the box {content}"),
+    }
 }
 
 fn mismatch(promotion: &Promotion<'_>, found: &str) -> Error {
-    Error::ImageMismatch {
+    Error::Mismatch {
         repository: promotion.source.clone(),
         digest: promotion.digest.clone(),
-        expected: promotion.image.clone(),
+        expected: match promotion.kind {
+            ArtifactKind::Image => promotion.content.to_string(),
+            ArtifactKind::Box => named(promotion.kind, promotion.content),
+        },
         found: found.to_owned(),
     }
-}
-
-/// Puts a manifest under a tag or its digest.
-async fn put(target: &mut Session<'_>, name: &str, found: &Found) -> Result<(), Error> {
-    let mut request = target.request(Method::PUT, &format!("manifests/{name}"))?;
-    if let Ok(media_type) = HeaderValue::try_from(&found.media_type) {
-        request.headers_mut().insert(CONTENT_TYPE, media_type);
-    }
-    *request.body_mut() = Some(Body::from(found.body.clone()));
-    let answer = target.send(request).await?;
-    if answer.status().is_success() { Ok(()) } else { Err(target.refusal(answer).await) }
 }
 
 /// Reads a tag back, whole: the digest is that of the bytes and not what the registry says it is.
@@ -197,14 +209,13 @@ impl Copying<'_, '_> {
             self.blob(blob).await?;
         }
         for child in &staged.children {
-            put(self.target, &child.digest.to_string(), child).await?;
+            self.target.put(&child.digest.to_string(), &child.media_type, &child.body).await?;
         }
         Ok(())
     }
 
     async fn blob(&mut self, blob: &Blob) -> Result<(), Error> {
-        let head = self.target.request(Method::HEAD, &format!("blobs/{}", blob.digest))?;
-        if self.target.send(head).await?.status() == StatusCode::OK {
+        if self.target.has(&blob.digest).await? {
             return Ok(());
         }
         let path = format!("blobs/uploads/?mount={}&from={}", blob.digest, self.from);

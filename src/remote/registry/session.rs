@@ -5,7 +5,7 @@ use std::{error::Error as _, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http_auth::{ChallengeRef, parse_challenges};
 use reqwest::{
-    Method, Request, Response, StatusCode, Url,
+    Body, Method, Request, Response, StatusCode, Url,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Deserialize;
@@ -26,7 +26,7 @@ use crate::{
 
 /// The most of a manifest that is read, in bytes: what registries allow at least and most allow at most
 /// (distribution specification, "Pushing Manifests").
-const LONGEST_MANIFEST: usize = 4 * 1024 * 1024;
+pub(super) const LONGEST_MANIFEST: usize = 4 * 1024 * 1024;
 /// The most of any other answer that is read, in bytes.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
@@ -126,6 +126,16 @@ impl<'a> Session<'a> {
     /// A request that moves a layer.
     pub(super) fn transfer(&self, method: Method, url: Url) -> Request {
         limited(method, url, self.settings.transfer)
+    }
+
+    /// A short request to an address that the registry has given.
+    pub(super) fn request_at(&self, method: Method, url: Url) -> Request {
+        limited(method, url, self.settings.request)
+    }
+
+    /// How its registry is reached.
+    pub(super) const fn settings(&self) -> &Settings {
+        self.settings
     }
 
     /// Sends a request; where the registry then asks who we are, it is sent a second time with the answer.
@@ -228,14 +238,31 @@ impl<'a> Session<'a> {
         let body = self.read(answer, LONGEST_MANIFEST).await?;
         let (manifest, own_type) = manifest::parse(&body).map_err(|wrong| match wrong {
             Unusable::NoManifest(wrong) => self.no_registry(wrong),
-            Unusable::Unsupported(wrong) => Error::Unsupported { place: self.place.clone(), wrong },
+            Unusable::Unsupported(wrong) => self.unsupported(wrong),
         })?;
         let digest = self.expect(Digest::of(&body), said.as_ref())?;
         Ok(Some(Found { digest, body, media_type: own_type.unwrap_or(media_type), manifest }))
     }
 
-    /// The config of an image.
-    pub(super) async fn config(&mut self, digest: &Digest) -> Result<Vec<u8>, Error> {
+    /// Puts a manifest under a tag or its digest.
+    pub(super) async fn put(&mut self, name: &str, media_type: &str, body: &[u8]) -> Result<(), Error> {
+        let mut request = self.request(Method::PUT, &format!("manifests/{name}"))?;
+        if let Ok(media_type) = HeaderValue::try_from(media_type) {
+            request.headers_mut().insert(CONTENT_TYPE, media_type);
+        }
+        *request.body_mut() = Some(Body::from(body.to_vec()));
+        let answer = self.send(request).await?;
+        if answer.status().is_success() { Ok(()) } else { Err(self.refusal(answer).await) }
+    }
+
+    /// Whether the repository has a blob. Where the registry does not say, it has none.
+    pub(super) async fn has(&mut self, digest: &Digest) -> Result<bool, Error> {
+        let request = self.request(Method::HEAD, &format!("blobs/{digest}"))?;
+        Ok(self.send(request).await?.status() == StatusCode::OK)
+    }
+
+    /// The config of an image or box, of at most so many bytes.
+    pub(super) async fn config(&mut self, digest: &Digest, most: usize) -> Result<Vec<u8>, Error> {
         let request = self.request(Method::GET, &format!("blobs/{digest}"))?;
         let answer = self.send(request).await?;
         match answer.status() {
@@ -243,7 +270,7 @@ impl<'a> Session<'a> {
             StatusCode::NOT_FOUND => return Err(self.no_registry("has a manifest, and not the config that it names")),
             _ => return Err(self.refusal(answer).await),
         }
-        let body = self.read(answer, LONGEST_MANIFEST).await?;
+        let body = self.read(answer, most).await?;
         self.expect(Digest::of(&body), Some(digest))?;
         Ok(body)
     }
@@ -318,7 +345,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn failure(&self, error: &reqwest::Error) -> Error {
+    pub(super) fn failure(&self, error: &reqwest::Error) -> Error {
         if error.is_redirect() {
             return self
                 .no_registry(&format!("redirects without end, or to an address without TLS ({})", cause(error)));
@@ -333,6 +360,10 @@ impl<'a> Session<'a> {
 
     pub(super) fn unavailable(&self, cause: String, retry_after: Option<Duration>) -> Error {
         Error::Unavailable { place: self.place.clone(), cause, retry_after }
+    }
+
+    pub(super) fn unsupported(&self, wrong: &'static str) -> Error {
+        Error::Unsupported { place: self.place.clone(), wrong }
     }
 
     pub(super) fn no_registry(&self, cause: &str) -> Error {

@@ -21,6 +21,11 @@ pub struct Settings {
     pub request: Duration,
     /// The limit of a request that moves a layer.
     pub transfer: Duration,
+    /// How much of a box one request sends, in bytes. It is in memory: it can be sent again.
+    pub chunk: u64,
+    /// The first pause before a transfer of a box that was cut goes on. Each further one without progress is twice as
+    /// long.
+    pub pause: Duration,
 }
 
 impl Default for Settings {
@@ -31,6 +36,8 @@ impl Default for Settings {
             network: Network::default(),
             request: Duration::from_secs(30),
             transfer: Duration::from_mins(30),
+            chunk: 16 << 20,
+            pause: Duration::from_secs(1),
         }
     }
 }
