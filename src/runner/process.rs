@@ -3,6 +3,7 @@
 
 use std::{
     collections::VecDeque,
+    fs::File,
     future::{Future, pending},
     io,
     os::fd::OwnedFd,
@@ -89,15 +90,39 @@ impl Processes {
         ended.map_err(|error| local(&program, &error))
     }
 
+    /// Starts a program that runs beside others until its handle is dropped. What it prints goes into a file, so that
+    /// nobody has to read it meanwhile.
+    ///
+    /// # Errors
+    /// It cannot be started, or the stage is being ended.
+    pub(super) fn start_beside(&self, mut command: Command, output: &File) -> Result<Beside<'_>, Failure> {
+        let program = command.as_std().get_program().to_string_lossy().into_owned();
+        let into_file = |command: &mut Command| {
+            command.stdout(output.try_clone()?).stderr(output.try_clone()?);
+            Ok(((), in_group(command).spawn()?))
+        };
+        let ((), child, group) = self.begin(&mut command, &program, into_file)?;
+        Ok(Beside { child, group })
+    }
+
     fn start(&self, command: &mut Command, program: &str) -> Result<(Receiver, Child, Group<'_>), Failure> {
+        self.begin(command, program, spawn)
+    }
+
+    fn begin<T>(
+        &self,
+        command: &mut Command,
+        program: &str,
+        spawn: impl FnOnce(&mut Command) -> io::Result<(T, Child)>,
+    ) -> Result<(T, Child, Group<'_>), Failure> {
         let mut now = self.now();
         if now.closed {
             return Err(Failure::new(Reason::StageInterrupted, "the stage is being ended"));
         }
-        let (receiver, child) = spawn(command).map_err(|error| unstartable(program, command, &error))?;
+        let (output, child) = spawn(command).map_err(|error| unstartable(program, command, &error))?;
         let leader = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
         now.groups.extend(leader);
-        Ok((receiver, child, Group { processes: self, leader }))
+        Ok((output, child, Group { processes: self, leader }))
     }
 
     /// Asks the programs that run to end, and lets no other start. The answer is whether one runs.
@@ -124,7 +149,30 @@ impl Now {
     }
 }
 
+/// A program that runs beside others. It ends with its stage, and when this is dropped.
+#[derive(Debug)]
+pub(super) struct Beside<'p> {
+    child: Child,
+    group: Group<'p>,
+}
+
+impl Beside<'_> {
+    /// Waits for its end. Who stops waiting may wait again.
+    ///
+    /// # Errors
+    /// The system does not say how it ended.
+    pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// Ends it and what it started, whether it wants or not.
+    pub(super) fn kill(&self) {
+        signal(self.group.leader, Signal::KILL);
+    }
+}
+
 /// The process group of a program, while it runs.
+#[derive(Debug)]
 struct Group<'p> {
     processes: &'p Processes,
     leader: Option<Pid>,
@@ -150,11 +198,16 @@ fn signal(group: Option<Pid>, signal: Signal) {
 /// Both of its outputs are one pipe, so that lines come in the order in which they were written.
 fn spawn(command: &mut Command) -> io::Result<(Receiver, Child)> {
     let (reader, writer) = io::pipe()?;
-    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-    let child = command.kill_on_drop(true).process_group(0).spawn();
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let child = in_group(command).spawn();
     // The command holds the ends of the pipe that the program writes to: then it would never end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     Ok((Receiver::from_owned_fd(OwnedFd::from(reader))?, child?))
+}
+
+/// With a group of its own, no input, and an end when nobody waits for it any more.
+fn in_group(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::null()).kill_on_drop(true).process_group(0)
 }
 
 fn unstartable(program: &str, command: &Command, error: &io::Error) -> Failure {
@@ -337,6 +390,22 @@ mod tests {
         let beside = processes.run(shell("sleep 1000 & wait"), &mut silent);
         let (beside, first) = tokio::join!(beside, processes.run(shell("echo up; sleep 1000 & wait"), &mut ready));
         assert_eq!([ending(beside.unwrap()), ending(first.unwrap())], ["signal 15", "signal 15"]);
+    }
+
+    #[tokio::test]
+    async fn a_program_beside_others_ends_with_its_handle_and_with_its_stage() {
+        let (processes, output) = (Processes::default(), tempfile::tempfile().unwrap());
+        let mut dropped = processes.start_beside(shell("sleep 1000 & echo $!; wait"), &output).unwrap();
+        assert!(timeout(Duration::from_millis(1), dropped.wait()).await.is_err());
+        drop(dropped);
+        assert!(!processes.close(), "nothing runs any more");
+        let processes = Processes::default();
+        let mut beside = processes.start_beside(shell("sleep 1000 & wait"), &output).unwrap();
+        assert!(processes.close());
+        assert_eq!(ending(beside.wait().await.unwrap()), "signal 15");
+        assert_eq!(ending(beside.wait().await.unwrap()), "signal 15", "asked again");
+        let refused = processes.start_beside(shell("true"), &output).unwrap_err();
+        assert_eq!(refused.reason, Reason::StageInterrupted);
     }
 
     #[tokio::test]
