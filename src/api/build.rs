@@ -7,12 +7,13 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::chain::not_observed;
+use super::boxes::{ArtifactContent, ArtifactKind};
 use super::common::{
     Digest, ImageReference, Label, ObjectName, PATHS, RelativePath, Source, default_service_account, is_default,
+    not_observed,
 };
 use super::condition::{Class, Reason};
-use super::profile::{Engine, Isolation};
+use super::profile::{Engine, Hypervisor, Isolation};
 use super::recipe::{BuildStep, Parent, Retry, Timeouts, VerifyStep};
 
 /// One run of one link for one set of inputs. The controller makes it for a chain; a user may make one for
@@ -137,6 +138,12 @@ pub struct Inputs {
     /// The container engine; absent: `Docker`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub container_engine: Engine,
+    /// The hypervisor, where boxes are built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hypervisor: Option<Hypervisor>,
+    /// The kind of the parent; absent: `Image`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub parent_kind: ArtifactKind,
     /// The last request that was handled when it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
@@ -415,8 +422,9 @@ pub struct Artifact {
     /// The first 12 characters of the digest, for people.
     #[schemars(length(max = 16))]
     pub short_digest: String,
-    /// The image ID: the digest of its configuration. What was tested is known by it.
-    pub image_id: Digest,
+    /// What was tested is known by it.
+    #[serde(flatten)]
+    pub content: ArtifactContent,
     /// The size of its layers as they are in the registry, in bytes.
     #[schemars(range(min = 0))]
     pub size: i64,

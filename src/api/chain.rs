@@ -5,9 +5,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::boxes::ArtifactContent;
 use super::common::{
     Digest, Duration, ImageReference, Label, ObjectName, PATHS, RelativePath, Repository, Source, Tag,
-    default_service_account,
+    default_service_account, not_observed,
 };
 use super::condition::Reason;
 use super::recipe::{BuildStep, Parent, Publish, Retry, Timeouts, VerifyStep};
@@ -223,10 +224,6 @@ pub struct ImageChainStatus {
     pub links: Vec<LinkStatus>,
 }
 
-pub(super) fn not_observed() -> i64 {
-    -1
-}
-
 /// What a source or a base image was when it was looked up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -288,8 +285,9 @@ pub struct Verified {
     pub recipe: String,
     /// Where it is staged, as repository@digest.
     pub reference: ImageReference,
-    /// The image ID: the digest of its configuration. What was tested is known by it.
-    pub image_id: Digest,
+    /// What was tested is known by it.
+    #[serde(flatten)]
+    pub content: ArtifactContent,
     /// The build that made it.
     pub build: ObjectName,
 }

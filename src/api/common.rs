@@ -319,3 +319,8 @@ checked_string!(
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
+
+/// The observed generation of an object that nobody has looked at yet.
+pub(super) fn not_observed() -> i64 {
+    -1
+}

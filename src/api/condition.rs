@@ -193,6 +193,8 @@ reasons! {
         NoImage,
         /// The build made several images: `only` picks one.
         SeveralImages,
+        /// The box that was built, or the one that it stands on, is empty, incomplete, damaged or not safe to use.
+        BoxRefused,
         /// The image does not stand on its parent, or what was tested or pushed is not what was built.
         ImageMismatch,
         /// A path leads out of the source.

@@ -10,10 +10,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::chain::not_observed;
 use super::common::{
     ConfigMapSource, Duration, ImageReference, NoProxy, ObjectName, ProxyUrl, RegistryHost, Repository,
-    SecretReference, is_default,
+    SecretReference, is_default, not_observed,
 };
 
 /// Who may build with which privileges, where. To allow a tenant a privileged profile is to give them root
@@ -33,6 +32,7 @@ use super::common::{
     printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Isolation", type_ = "string", json_path = ".spec.isolation"),
     printcolumn(name = "Engine", type_ = "string", json_path = ".spec.engine"),
+    printcolumn(name = "Hypervisor", type_ = "string", json_path = ".spec.hypervisor", priority = 1),
     printcolumn(name = "Namespace", type_ = "string", json_path = ".spec.executionNamespace"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("size(self.metadata.name) <= 63")
@@ -41,7 +41,11 @@ use super::common::{
         "!has(self.spec.registry) || !has(self.spec.registry.certificateAuthority) || !has(self.spec.network) || \
          !has(self.spec.network.certificateAuthority)"
     )
-    .message("leave registry.certificateAuthority out: network.certificateAuthority is for registries, too")
+    .message("leave registry.certificateAuthority out: network.certificateAuthority is for registries, too"),
+    validation = Rule::new("has(self.spec.hypervisor) == (self.spec.engine == 'None')")
+        .message("a profile builds container images by an engine, or machine boxes by a hypervisor: set engine: None with hypervisor: Qemu, or leave both out"),
+    validation = Rule::new("!has(self.spec.kvm) || has(self.spec.hypervisor)")
+        .message("kvm goes with hypervisor: Qemu")
 )]
 pub struct BuildProfileSpec {
     /// What keeps a build from its node.
@@ -50,6 +54,13 @@ pub struct BuildProfileSpec {
     /// The container engine that runs beside a build.
     #[serde(default)]
     pub engine: Engine,
+    /// The hypervisor that builds use. A profile with one builds machine boxes instead of container images, and none of
+    /// its containers is privileged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hypervisor: Option<Hypervisor>,
+    /// How machines of a hypervisor are accelerated. Without it they are emulated, which is some ten times slower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kvm: Option<Kvm>,
     /// The images that builds run in; pin them by digest in production.
     pub images: Images,
     /// The namespace in which build pods run. It serves one trust domain: nobody but the operator needs
@@ -117,7 +128,38 @@ pub enum Engine {
     /// dockerd.
     #[default]
     Docker,
+    /// None: the profile has a hypervisor instead.
+    None,
 }
+
+/// The hypervisor that builds use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Hypervisor {
+    /// qemu, as a process of the container.
+    Qemu,
+}
+
+/// Acceleration by the processor's own virtualization.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Kvm {
+    /// The extended resource of a device plugin that gives a container `/dev/kvm`, for example
+    /// `devices.kubevirt.io/kvm`. The containers that boot machines ask for one of it.
+    pub resource: ExtendedResource,
+}
+
+/// The name of an extended resource: a domain, a slash and a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct ExtendedResource(
+    #[schemars(
+        length(min = 3, max = 253),
+        regex(
+            pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+/[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
+        )
+    )]
+    pub String,
+);
 
 /// The images that builds run in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

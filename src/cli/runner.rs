@@ -1,12 +1,12 @@
 //! `imagechain runner`: what the containers of a build pod run.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 
 use crate::{
     api::build::Container,
-    runner::{self, places::Places},
+    runner::{self, Hypervisor, places::Places},
 };
 
 #[derive(Debug, Args)]
@@ -15,7 +15,7 @@ pub(super) struct Flags {
     stage: Command,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Command {
     /// Fetch the source.
     Source,
@@ -31,17 +31,46 @@ enum Command {
     Verify,
     /// Push the image to its staging reference.
     Publish,
+    /// Start a machine for a program of the user, with the arguments of qemu.
+    #[command(hide = true)]
+    Hypervisor {
+        /// The folder in which each machine gets one of its own.
+        #[arg(long)]
+        machines: PathBuf,
+        /// A folder in which qemu is not looked for.
+        #[arg(long)]
+        programs: PathBuf,
+        /// Whether KVM works.
+        #[arg(long)]
+        kvm: bool,
+        /// The memory that a machine may have, in MiB.
+        #[arg(long)]
+        memory: u64,
+        /// The arguments of qemu.
+        #[arg(last = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 /// Runs a stage.
+#[expect(clippy::disallowed_methods, reason = "programs are looked for where the builder image says")]
 pub(super) fn run(flags: &Flags) -> ExitCode {
-    let places = Places::default();
-    match flags.stage {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = Places { path: path.clone(), ..Places::default() };
+    match &flags.stage {
         Command::Source => runner::run(Container::Source, &places),
         Command::Engine { check: false } => runner::run(Container::Engine, &places),
         Command::Engine { check: true } => runner::check_engine(&places),
         Command::Build => runner::run(Container::Build, &places),
         Command::Verify => runner::run(Container::Verify, &places),
         Command::Publish => runner::run(Container::Publish, &places),
+        Command::Hypervisor { machines, programs, kvm, memory, arguments } => runner::hypervisor(&Hypervisor {
+            machines: machines.clone(),
+            programs: programs.clone(),
+            kvm: *kvm,
+            memory: *memory,
+            path,
+            arguments: arguments.clone(),
+        }),
     }
 }

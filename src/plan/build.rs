@@ -34,6 +34,7 @@ use super::{
     valid::ValidBuild,
 };
 use crate::api::{
+    boxes::ArtifactKind,
     build::{Attempt, ImageBuild, ImageBuildStatus},
     condition::Reason,
 };
@@ -49,6 +50,8 @@ pub struct Scene<'a> {
     pub generation: i64,
     /// What it asks for.
     pub build: &'a ValidBuild,
+    /// The kind of product that it makes.
+    pub kind: ArtifactKind,
     /// The status as it stands in the API server.
     pub previous: &'a ImageBuildStatus,
     /// Whether an attempt may begin now: profile, namespace, slot, inputs and `suspend` are looked at elsewhere.

@@ -10,7 +10,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{network::Proxy, path::SourcePath, recipe::Steps};
-use crate::api::{profile::Engine, recipe::Layers};
+use crate::api::{
+    boxes::ArtifactKind,
+    profile::{Engine, Hypervisor},
+    recipe::Layers,
+};
 
 /// The number of the form that this program writes and reads.
 pub const FORMAT: u32 = 2;
@@ -20,6 +24,12 @@ pub const FORMAT: u32 = 2;
 pub const WORKSPACE: &str = "/workspace";
 /// Where the source is fetched to.
 pub const SOURCE_FOLDER: &str = "/workspace/source";
+/// The box that the build stands on, as it was pulled.
+pub const PARENT_BOX: &str = "/workspace/parent/box";
+/// Its disk.
+pub const PARENT_DISK: &str = "/workspace/parent/disk";
+/// The file with the SHA-256 of that disk and its name, as `sha256sum` writes it.
+pub const PARENT_CHECKSUM: &str = "/workspace/parent/disk.sha256";
 /// The folder that the program is copied to, since the builder image does not have it.
 pub const PROGRAM_FOLDER: &str = "/imagechain/bin";
 /// The program.
@@ -67,6 +77,9 @@ pub struct Job {
     pub steps: Steps<String>,
     /// The container engine that runs beside the stages.
     pub engine: Engine,
+    /// The machines that stages boot; absent where images are built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
     /// The name that the image gets in the engine when it is built.
     pub image: String,
     /// Where it is pushed: a repository and a tag that no other attempt uses.
@@ -108,9 +121,12 @@ pub type Files = BTreeMap<String, ByteString>;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Parent {
-    /// The image, as repository@digest.
+    /// Its kind.
+    #[serde(default, skip_serializing_if = "ArtifactKind::is_image")]
+    pub kind: ArtifactKind,
+    /// Where it is, as repository@digest.
     pub reference: String,
-    /// The name that it gets in the engine.
+    /// The name that an image gets in the engine.
     pub local_name: String,
     /// What the product has in common with it.
     #[serde(default, skip_serializing_if = "Layers::is_inherited")]
@@ -118,6 +134,26 @@ pub struct Parent {
     /// The folder with Docker's `config.json` for the pull.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<String>,
+    /// The file with the certificates that the Secret of the pull adds, for a stage that pulls by itself; it may be
+    /// empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_authority: Option<String>,
+}
+
+/// What a machine of a stage may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Machine {
+    /// What runs it.
+    pub hypervisor: Hypervisor,
+    /// Its memory, in MiB.
+    pub memory: u64,
+    /// Its processors.
+    pub processors: u64,
+    /// The most of its disk, in bytes.
+    pub storage: u64,
+    /// Whether the profile names a resource for `/dev/kvm`.
+    pub accelerated: bool,
 }
 
 /// Where an attempt pushes.

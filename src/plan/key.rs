@@ -6,7 +6,7 @@ use ring::digest::{Context, SHA256};
 use serde::Serialize;
 
 use crate::api::{
-    profile::{Engine, Isolation},
+    profile::{Engine, Hypervisor, Isolation},
     recipe::{BuildStep, Layers, VerifyStep},
 };
 
@@ -63,6 +63,9 @@ pub struct Ingredients<'a> {
     pub isolation: Isolation,
     /// The container engine.
     pub engine: Engine,
+    /// The hypervisor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hypervisor: Option<Hypervisor>,
     /// The last request that was handled.
     pub request: Option<&'a str>,
     /// The UID of an earlier build with the same inputs, whose image is gone.
@@ -126,6 +129,7 @@ mod tests {
             engine_image: "sha256:e",
             isolation: Isolation::Privileged,
             engine: Engine::Docker,
+            hypervisor: None,
             request: None,
             replaces: None,
             layers: Layers::Inherited,
@@ -180,6 +184,8 @@ mod tests {
             Ingredients { request: Some("r"), ..base() }.key(),
             Ingredients { replaces: Some("r"), ..base() }.key(),
             Ingredients { layers: Layers::Any, ..base() }.key(),
+            Ingredients { engine: Engine::None, ..base() }.key(),
+            Ingredients { hypervisor: Some(Hypervisor::Qemu), ..base() }.key(),
         ];
         assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len());
         assert_eq!(base().key(), base().key());

@@ -39,6 +39,12 @@ placeholders! {
     ParentDigest = "parent.digest",
     /// The name under which the build's engine finds the parent.
     ParentLocal = "parent.local",
+    /// The path of the parent's file; only where the parent is a box.
+    ParentBox = "parent.box",
+    /// The path of the parent's disk, unpacked; only where the parent is a box.
+    ParentDisk = "parent.disk",
+    /// The checksum of that disk, as packer's `iso_checksum` takes it; only where the parent is a box.
+    ParentChecksum = "parent.checksum",
     /// The name under which the build's engine finds what was built; only in tests.
     ImageLocal = "image.local",
     /// The name of the link.

@@ -9,8 +9,8 @@ use super::{
     key::{Ingredients, Key, fingerprint},
     lookup::{Knowledge, Known, Objects, Subject},
     path::SourcePath,
-    recipe::{Needed, Recipe, Source},
-    tree::{is_below, is_used, of_submodule},
+    recipe::{Needed, Recipe, Scope, Source},
+    tree::{is_below, of_submodule},
     valid::{ValidLink, ValidProfile},
 };
 use crate::api::{build::Inputs, condition::Reason};
@@ -102,10 +102,12 @@ impl<'a> GitSubjects<'a> {
 
 /// The paths that decide a recipe's result, as they are in the repository, by what they are in the source.
 fn deciding(recipe: &Recipe, directory: Option<&SourcePath>) -> BTreeMap<String, String> {
-    if recipe.paths.is_empty() {
-        return BTreeMap::from([(String::new(), in_repository("", directory))]);
-    }
-    recipe.paths.iter().map(|path| (path.to_string(), in_repository(path.as_str(), directory))).collect()
+    let in_source = match &recipe.paths {
+        Scope::All => vec![String::new()],
+        Scope::Only(paths) => paths.iter().map(SourcePath::to_string).collect(),
+    };
+    let found = in_source.into_iter().map(|path| (in_repository(&path, directory), path));
+    found.map(|(full, path)| (path, full)).collect()
 }
 
 /// A path of a recipe as it is in the repository.
@@ -177,15 +179,14 @@ fn config_map(recipe: &Recipe, name: &str, fact: Option<&ConfigMapFact>) -> Know
 /// The files of a source that is a list of entries with their hashes.
 fn of_entries(recipe: &Recipe, entries: &BTreeMap<String, String>, place: (Reason, &str)) -> Known<Files> {
     let has = |path: &str| entries.keys().any(|key| is_below(key, path));
-    if let Some(missing) = recipe.paths.iter().find(|path| !has(path.as_str())) {
+    if let Some(missing) = recipe.paths.named().find(|path| !has(path.as_str())) {
         return failed(place.0, format!("{} has no «{missing}»: correct paths, or add it", place.1));
     }
     if let Some(needed) = recipe.steps.needs().into_iter().find(|needed| !needed.paths().any(has)) {
         return failed(place.0, format!("{} has no «{}»: correct {}, or add it", place.1, needed.path, needed.field));
     }
-    let decides = |key: &str| is_used(key, &recipe.paths);
     let all: BTreeMap<&str, &str> = entries.iter().map(|(key, hash)| (key.as_str(), hash.as_str())).collect();
-    let deciding = all.iter().filter(|(key, _)| decides(key)).map(|(key, hash)| (*key, *hash)).collect();
+    let deciding = all.iter().filter(|(key, _)| recipe.paths.holds(key)).map(|(key, hash)| (*key, *hash)).collect();
     Known::Value(Files { revision: files_hash(&all), hash: files_hash(&deciding) })
 }
 
@@ -264,6 +265,7 @@ pub fn key(recipe: &Recipe, inputs: &Inputs) -> Key {
         engine_image: of_reference(&inputs.engine.0),
         isolation: inputs.isolation,
         engine: inputs.container_engine,
+        hypervisor: inputs.hypervisor,
         request: inputs.request.as_deref(),
         replaces: inputs.replaces.as_deref(),
         layers: recipe.parent.as_ref().map(|parent| parent.layers).unwrap_or_default(),

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::api::{
     chain::{History, OnFailure},
-    profile::{Engine, Isolation},
+    profile::{Engine, Hypervisor, Isolation},
 };
 
 /// A chain.
@@ -74,6 +74,10 @@ pub struct ValidProfile {
     pub isolation: Isolation,
     /// The container engine that runs beside a build.
     pub engine: Engine,
+    /// The hypervisor that builds use; `None`: they make images.
+    pub hypervisor: Option<Hypervisor>,
+    /// The extended resource that gives a container `/dev/kvm`; `None`: machines are emulated.
+    pub kvm: Option<String>,
     /// The namespace of the pods.
     pub execution_namespace: String,
     /// The platform of the images that are built, for example `linux/amd64`.

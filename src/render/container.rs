@@ -1,13 +1,16 @@
 //! The containers of a build pod.
 
-use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ExecAction, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
+use k8s_openapi::{
+    api::core::v1::{
+        Capabilities, Container, ExecAction, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
+    },
+    apimachinery::pkg::api::resource::Quantity,
 };
 
 use super::{
     attempt::Attempt,
     resources,
-    shape::{ContainerShape, Image, Security},
+    shape::{ContainerShape, Image, Security, Share},
     volume,
 };
 use crate::plan::job::PROGRAM;
@@ -53,7 +56,16 @@ fn command(shape: &ContainerShape) -> Vec<String> {
 }
 
 fn requirements(attempt: &Attempt<'_>, shape: &ContainerShape) -> ResourceRequirements {
-    if shape.is_sidecar { resources::engine(attempt.profile) } else { resources::stage(attempt.profile) }
+    let mut needs = match shape.share {
+        Share::Part => resources::part(attempt.profile),
+        Share::Rest => resources::rest(attempt.profile),
+        Share::Whole => resources::whole(attempt.profile),
+    };
+    if let Some(kvm) = attempt.profile.kvm.as_ref().filter(|_| shape.boots) {
+        // Of an extended resource, requests follow from limits.
+        needs.limits.get_or_insert_default().insert(kvm.clone(), Quantity("1".to_owned()));
+    }
+    needs
 }
 
 /// A native sidecar: it starts before the next stage, which waits until it is ready, and ends after the last.

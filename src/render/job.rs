@@ -2,17 +2,23 @@
 
 use super::{
     attempt::Attempt,
-    part::{FILES, GIT, PULL, PUSH, PUSH_AUTHORITY, pull, push},
+    part::{FILES, GIT, PULL, PULL_AUTHORITY, PUSH, PUSH_AUTHORITY, pull, push},
 };
 use crate::plan::{
     build::{PUBLISH_TIMEOUT, SOURCE_TIMEOUT},
     credentials::AUTHORITY,
-    job::{FORMAT, Job, Network, Parent, Registry, SECRETS, Source, Staging, Timeouts},
+    job::{
+        FORMAT, Job, Machine, Network, PARENT_BOX, PARENT_CHECKSUM, PARENT_DISK, Parent, Registry, SECRETS, Source,
+        Staging, Timeouts,
+    },
     path::SourcePath,
     placeholder::Placeholder,
     recipe::{self, Values},
-    valid::ValidNetwork,
+    valid::{ValidNetwork, ValidProfile},
 };
+
+/// What a stage needs beside the memory of its machine, in bytes: for ansible or pytest, and for the hypervisor itself.
+const BESIDE_MACHINE: u64 = 768 << 20;
 
 impl Attempt<'_> {
     pub(super) fn job(&self) -> Job {
@@ -26,10 +32,11 @@ impl Attempt<'_> {
             source: self.source(),
             revision: self.inputs.revision.clone(),
             files: self.inputs.files.clone(),
-            uses: recipe.used_paths(),
+            uses: recipe.used_paths().named().cloned().collect(),
             parent: self.parent(),
             steps: recipe.steps.fill(&values),
             engine: self.inputs.container_engine,
+            machine: self.machine(),
             image: self.image(),
             staging: self.staging(),
             registry: self.registry(),
@@ -58,10 +65,26 @@ impl Attempt<'_> {
     fn parent(&self) -> Option<Parent> {
         let recipe::Parent { local_name, layers, .. } = self.build.recipe.parent.as_ref()?;
         Some(Parent {
+            kind: self.inputs.parent_kind,
             reference: self.inputs.parent.as_ref()?.to_string(),
             local_name: local_name.clone(),
             layers: *layers,
             credentials: pull(self).map(|_| secret_path(PULL)),
+            // An engine knows it by its place.
+            certificate_authority: pull(self)
+                .filter(|_| self.inputs.hypervisor.is_some())
+                .map(|_| secret_path(PULL_AUTHORITY)),
+        })
+    }
+
+    fn machine(&self) -> Option<Machine> {
+        let ValidProfile { memory_bytes, milli_cpu, storage_bytes, kvm, .. } = self.profile;
+        Some(Machine {
+            hypervisor: self.inputs.hypervisor?,
+            memory: memory_bytes.saturating_sub(BESIDE_MACHINE) >> 20,
+            processors: milli_cpu.div_ceil(1000),
+            storage: *storage_bytes,
+            accelerated: kvm.is_some(),
         })
     }
 
@@ -102,6 +125,9 @@ impl Attempt<'_> {
     fn values(&self) -> Values {
         let parent = self.build.recipe.parent.as_ref().zip(self.inputs.parent.as_ref());
         let mut values = parent.map_or_else(Vec::new, |(parent, reference)| parent.values(&reference.0));
+        if !values.is_empty() {
+            values.extend(files_of_parent());
+        }
         values.extend([
             (Placeholder::ImageLocal, self.image()),
             (Placeholder::BuildName, self.name.to_owned()),
@@ -113,6 +139,15 @@ impl Attempt<'_> {
         }
         values.into_iter().collect()
     }
+}
+
+/// Where the files of a parent are that is a box.
+fn files_of_parent() -> [(Placeholder, String); 3] {
+    [
+        (Placeholder::ParentBox, PARENT_BOX.to_owned()),
+        (Placeholder::ParentDisk, PARENT_DISK.to_owned()),
+        (Placeholder::ParentChecksum, format!("file:{PARENT_CHECKSUM}")),
+    ]
 }
 
 fn secret_path(path: &str) -> String {

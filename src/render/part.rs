@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use super::attempt::Attempt;
 use crate::{
-    api::build::{Container, Stage},
+    api::{
+        build::{Container, Stage},
+        profile::Engine,
+    },
     plan::{
         credentials::{AUTHORITY, git::files},
         image::{Reference, Repository},
@@ -25,7 +28,7 @@ pub(super) const PULL: &str = "pull";
 /// The folder with the credentials for the push.
 pub(super) const PUSH: &str = "push";
 /// The files with the certificates that the Secrets of pull and push add.
-const PULL_AUTHORITY: &str = "pull.crt";
+pub(super) const PULL_AUTHORITY: &str = "pull.crt";
 pub(super) const PUSH_AUTHORITY: &str = "push.crt";
 
 /// Something that some containers need.
@@ -115,7 +118,7 @@ fn of_pull<'a>(attempt: &Attempt<'a>) -> Option<[Part<'a>; 2]> {
             format!("{PULL}/config.json"),
             RegistryFile::Config(attempt.profile.network.proxy.as_ref()),
         ),
-        part(&[Container::Engine], PULL_AUTHORITY.to_owned(), RegistryFile::Authority),
+        part(pulling(attempt), PULL_AUTHORITY.to_owned(), RegistryFile::Authority),
     ])
 }
 
@@ -129,8 +132,32 @@ fn of_push<'a>(attempt: &Attempt<'a>) -> Option<[Part<'a>; 2]> {
     };
     Some([
         part(&[Container::Publish], format!("{PUSH}/config.json"), RegistryFile::Config(None)),
-        part(&[Container::Engine, Container::Publish], PUSH_AUTHORITY.to_owned(), RegistryFile::Authority),
+        part(pushing(attempt), PUSH_AUTHORITY.to_owned(), RegistryFile::Authority),
     ])
+}
+
+/// Who pulls the parent: the engine or, where there is none, the stage that builds on it.
+const fn pulling(attempt: &Attempt<'_>) -> &'static [Container] {
+    match attempt.profile.engine {
+        Engine::Docker => &[Container::Engine],
+        Engine::None => &[Container::Build],
+    }
+}
+
+/// Who pushes the product, and looks whether it is there.
+const fn pushing(attempt: &Attempt<'_>) -> &'static [Container] {
+    match attempt.profile.engine {
+        Engine::Docker => &[Container::Engine, Container::Publish],
+        Engine::None => &[Container::Publish],
+    }
+}
+
+/// Who reaches registries at all.
+const fn of_registries(attempt: &Attempt<'_>) -> &'static [Container] {
+    match attempt.profile.engine {
+        Engine::Docker => &[Container::Engine, Container::Publish],
+        Engine::None => &[Container::Build, Container::Publish],
+    }
 }
 
 /// The Secret for the pull of the parent.
@@ -149,12 +176,10 @@ pub(super) fn push(attempt: &Attempt<'_>) -> Option<ObjectRef> {
 fn authority<'a>(attempt: &Attempt<'a>) -> Option<Part<'a>> {
     const ALL: &[Container] =
         &[Container::Source, Container::Engine, Container::Build, Container::Verify, Container::Publish];
-    const OF_REGISTRIES: &[Container] = &[Container::Engine, Container::Publish];
-    let (of_all, of_registries) =
-        (&attempt.profile.network.certificate_authority, &attempt.profile.certificate_authority);
-    let (name, containers) = match (of_all, of_registries) {
+    let of_all = attempt.profile.network.certificate_authority.as_ref();
+    let (name, containers) = match (of_all, &attempt.profile.certificate_authority) {
         (Some(name), _) => (name, ALL),
-        (None, Some(name)) => (name, OF_REGISTRIES),
+        (None, Some(name)) => (name, of_registries(attempt)),
         (None, None) => return None,
     };
     let content = Content::Value(ObjectRef::config_map(name).of_execution(), AUTHORITY);

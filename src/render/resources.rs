@@ -3,7 +3,8 @@
 //! A stage and the engine run at the same time, the stages one after another: so the pod as a whole needs
 //! the engine's share and one stage's, and both together are what the profile grants. Requests equal limits unless the
 //! profile says less: a build that was admitted is not killed for the memory of its neighbours. Processor time is the
-//! exception: what one of the two leaves is for the other, up to all that the profile grants.
+//! exception: what one of the two leaves is for the other, up to all that the profile grants. Without an engine, a stage
+//! that boots machines may have all.
 
 use std::collections::BTreeMap;
 
@@ -23,16 +24,21 @@ const MOST_STAGE_MEMORY: u64 = 2 << 30;
 /// Processor time in thousandths, memory and disk.
 type Amounts = [u64; 3];
 
-/// What a stage may have.
-pub(super) fn stage(profile: &ValidProfile) -> ResourceRequirements {
-    let [_, memory, storage] = share(granted(profile));
-    container(share(requested(profile)), [profile.milli_cpu, memory, storage])
+/// What a stage may have beside an engine.
+pub(super) fn part(profile: &ValidProfile) -> ResourceRequirements {
+    let [_, memory, storage] = part_of(granted(profile));
+    container(part_of(requested(profile)), [profile.milli_cpu, memory, storage])
 }
 
-/// What the engine may have.
-pub(super) fn engine(profile: &ValidProfile) -> ResourceRequirements {
-    let [_, memory, storage] = rest(granted(profile));
-    container(rest(requested(profile)), [profile.milli_cpu, memory, storage])
+/// What the engine may have beside a stage.
+pub(super) fn rest(profile: &ValidProfile) -> ResourceRequirements {
+    let [_, memory, storage] = rest_of(granted(profile));
+    container(rest_of(requested(profile)), [profile.milli_cpu, memory, storage])
+}
+
+/// What a stage may have that is alone.
+pub(super) fn whole(profile: &ValidProfile) -> ResourceRequirements {
+    container(requested(profile), granted(profile))
 }
 
 /// What the pod may have as a whole. Where the cluster knows no limits of pods (Kubernetes before 1.34), it leaves
@@ -58,7 +64,7 @@ const fn requested(profile: &ValidProfile) -> Amounts {
 }
 
 /// A stage's part.
-fn share([milli_cpu, memory, storage]: Amounts) -> Amounts {
+fn part_of([milli_cpu, memory, storage]: Amounts) -> Amounts {
     let whole = |bytes: u64| bytes & !((1 << 20) - 1);
     [
         (milli_cpu / STAGE_PART).min(MOST_STAGE_MILLI_CPU),
@@ -68,8 +74,8 @@ fn share([milli_cpu, memory, storage]: Amounts) -> Amounts {
 }
 
 /// The engine's part.
-fn rest(all: Amounts) -> Amounts {
-    let ([milli_cpu, memory, storage], [cpu_of_stage, memory_of_stage, storage_of_stage]) = (all, share(all));
+fn rest_of(all: Amounts) -> Amounts {
+    let ([milli_cpu, memory, storage], [cpu_of_stage, memory_of_stage, storage_of_stage]) = (all, part_of(all));
     [milli_cpu - cpu_of_stage, memory - memory_of_stage, storage - storage_of_stage]
 }
 

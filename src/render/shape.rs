@@ -3,10 +3,7 @@
 //! what an engine needs.
 
 use crate::{
-    api::{
-        build::Container,
-        profile::{Engine, Isolation},
-    },
+    api::{build::Container, profile::Hypervisor},
     plan::{
         job::{ENGINE_FOLDER, GRAPH_ROOT, JOB_FOLDER, PROGRAM_FOLDER, WORKSPACE},
         valid::ValidProfile,
@@ -32,8 +29,23 @@ pub struct ContainerShape {
     pub security: Security,
     /// Whether it runs beside those after it, instead of before them.
     pub is_sidecar: bool,
+    /// How much of what the profile grants it may have.
+    pub share: Share,
+    /// Whether it boots machines, and gets `/dev/kvm` where the profile names its resource.
+    pub boots: bool,
     /// What it mounts, beside its secrets.
     pub mounts: Vec<Mount>,
+}
+
+/// How much of what a profile grants a container may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// A stage's part: the work is done elsewhere.
+    Part,
+    /// What a stage's part leaves.
+    Rest,
+    /// All.
+    Whole,
 }
 
 /// An image that a container runs.
@@ -92,9 +104,11 @@ impl Shape {
     /// The shape of the pods of a profile.
     #[must_use]
     pub fn of(profile: &ValidProfile) -> Self {
-        match (profile.isolation, profile.engine) {
-            (Isolation::Privileged, Engine::Docker) => Self { containers: privileged_docker() },
-        }
+        let containers = match profile.hypervisor {
+            None => privileged_docker(),
+            Some(Hypervisor::Qemu) => qemu(),
+        };
+        Self { containers }
     }
 
     /// The volumes that any container mounts, each once.
@@ -108,17 +122,27 @@ impl Shape {
     }
 }
 
-/// The stages one after another, beside a Docker engine that alone is privileged.
-fn privileged_docker() -> Vec<ContainerShape> {
-    let stage = |container, image, security, mounts: Vec<Mount>| ContainerShape {
+fn stage(container: Container, image: Image, security: Security, mounts: Vec<Mount>) -> ContainerShape {
+    ContainerShape {
         container,
         image,
         security,
         is_sidecar: false,
+        share: Share::Part,
+        boots: false,
         mounts: [vec![read(Volume::Job, JOB_FOLDER), write(Volume::Workspace, WORKSPACE)], mounts].concat(),
-    };
+    }
+}
+
+/// The stage that fetches the source, and brings the program.
+fn source() -> ContainerShape {
     // Its own root is read-only.
     let fetch = vec![write(Volume::Program, PROGRAM_FOLDER), write(Volume::Temporary, "/tmp")];
+    stage(Container::Source, Image::Operator, Security::Closed, fetch)
+}
+
+/// The stages one after another, beside a Docker engine that alone is privileged.
+fn privileged_docker() -> Vec<ContainerShape> {
     let engine = vec![
         read(Volume::Program, PROGRAM_FOLDER),
         write(Volume::Socket, ENGINE_FOLDER),
@@ -127,11 +151,33 @@ fn privileged_docker() -> Vec<ContainerShape> {
     // To connect to a socket writes nothing; what the engine says of itself beside it stays as it is.
     let use_engine = vec![read(Volume::Program, PROGRAM_FOLDER), read(Volume::Socket, ENGINE_FOLDER)];
     vec![
-        stage(Container::Source, Image::Operator, Security::Closed, fetch),
-        ContainerShape { is_sidecar: true, ..stage(Container::Engine, Image::Engine, Security::Privileged, engine) },
+        source(),
+        ContainerShape {
+            is_sidecar: true,
+            share: Share::Rest,
+            ..stage(Container::Engine, Image::Engine, Security::Privileged, engine)
+        },
         stage(Container::Build, Image::Builder, Security::Tenant, use_engine.clone()),
         stage(Container::Verify, Image::Builder, Security::Tenant, use_engine.clone()),
         stage(Container::Publish, Image::Builder, Security::ClosedRoot, use_engine),
+    ]
+}
+
+/// The stages one after another. Those that boot machines do it as processes of their own: nothing is privileged.
+fn qemu() -> Vec<ContainerShape> {
+    let program = || vec![read(Volume::Program, PROGRAM_FOLDER)];
+    let boots = |container| ContainerShape {
+        share: Share::Whole,
+        boots: true,
+        ..stage(container, Image::Builder, Security::Tenant, program())
+    };
+    // Its own root is read-only.
+    let push = [program(), vec![write(Volume::Temporary, "/tmp")]].concat();
+    vec![
+        source(),
+        boots(Container::Build),
+        boots(Container::Verify),
+        stage(Container::Publish, Image::Builder, Security::Closed, push),
     ]
 }
 

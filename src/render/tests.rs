@@ -1,5 +1,6 @@
 //! The pod as a whole, and each rule of its shape.
 
+mod boxes;
 mod generated;
 mod secrets;
 mod shape;
@@ -16,13 +17,15 @@ use super::*;
 use crate::{
     api::{
         JOB_ANNOTATION,
+        boxes::ArtifactKind,
         build::{ImageBuild, Inputs},
-        profile::{BuildProfile, Engine, Isolation},
+        profile::{BuildProfile, Isolation},
     },
     plan::{
         job::Job,
         object::{ObjectKind, ObjectRef},
-        recipe::{Destination, ImageTags},
+        product,
+        recipe::{Destination, RegistryTags},
         valid::{ValidBuild, ValidProfile},
         validate,
     },
@@ -48,6 +51,8 @@ impl Fixture {
     /// Of a build's spec, without inputs, and of a profile's, as users write them.
     pub fn new(build: &Value, profile: &Value) -> Self {
         let of_chain = build.get("chainRef").is_some();
+        let profile: BuildProfile = object("BuildProfile", "docker", profile);
+        let profile = validate::profile(&profile).unwrap();
         let inputs = Inputs {
             key: hash('a'),
             parent: build.get("from").map(|_| format!("registry.example/debian@sha256:{}", hash('b')).as_str().into()),
@@ -57,7 +62,9 @@ impl Fixture {
             builder: format!("registry.example/builder@sha256:{}", hash('e')).as_str().into(),
             engine: format!("registry.example/engine@sha256:{}", hash('f')).as_str().into(),
             isolation: Isolation::Privileged,
-            container_engine: Engine::Docker,
+            container_engine: profile.engine,
+            hypervisor: profile.hypervisor,
+            parent_kind: ArtifactKind::Image,
             request: None,
             replaces: None,
         };
@@ -66,9 +73,9 @@ impl Fixture {
             spec["inputs"] = json!(inputs);
         }
         let build: ImageBuild = object("ImageBuild", "shop-web-0123456789", &spec);
-        let profile: BuildProfile = object("BuildProfile", "docker", profile);
-        let (build, profile) = (validate::build(&build).unwrap(), validate::profile(&profile).unwrap());
-        let published = Destination::Tags(ImageTags {
+        let build = validate::build(&build).unwrap();
+        let published = Destination::Tags(RegistryTags {
+            kind: product::kind(profile.hypervisor),
             repository: "registry.example/team-a/web".parse().unwrap(),
             tags: BTreeSet::from(["1".parse().unwrap()]),
             secret: Some("publish".to_owned()),

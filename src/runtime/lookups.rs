@@ -194,7 +194,8 @@ impl Lookups {
         let staged = registry::Promotion {
             source: &from.repository,
             digest: &parsed::<Digest>(of_reference(&wanted.staged))?,
-            image: &parsed::<Digest>(&wanted.content)?,
+            kind: wanted.kind,
+            content: &parsed::<Digest>(&wanted.content)?,
             target: &tags.repository,
             tags: &tags.tags,
             source_credentials: &source.credentials,

@@ -174,6 +174,101 @@ fn child(name: &str, parent: &str) -> Value {
     with(link(name), "/from", json!({"link": parent}))
 }
 
+/// A chain of an image and a box of it, which is made so.
+fn chain_of_box(made: &Value) -> Value {
+    let link = json!({
+        "name": "vm", "from": {"link": "base"}, "build": {"box": made},
+        "verify": [
+            {"pytest": {}, "login": {"user": "debian", "secretKeyRef": {"name": "ssh", "key": "id"}}},
+            {"command": {"arguments": ["true"]}, "login": {"user": "_a.b-c"}},
+        ],
+        "publish": {"box": {"repository": "registry.example/team-a/vm", "tags": ["1"], "secretRef": {"name": "push"}}},
+    });
+    links(&[self::link("base"), link])
+}
+
+/// A profile with other fields, too.
+fn profile_with(more: &Value) -> Value {
+    let mut object = profile();
+    object["spec"].as_object_mut().expect("a spec").extend(more.as_object().expect("fields").clone());
+    object
+}
+
+/// Good profiles, chains and builds of boxes.
+fn accepted_boxes() -> Vec<(&'static str, Value)> {
+    let hypervisor = json!({"engine": "None", "hypervisor": "Qemu"});
+    let accelerated = json!({"engine": "None", "hypervisor": "Qemu", "kvm": {"resource": "devices.kubevirt.io/kvm"}});
+    let inputs = json!({
+        "key": "k", "revision": "r", "files": "f", "platform": "linux/amd64", "builder": "r.example/b:1",
+        "engine": "r.example/b:1", "containerEngine": "None", "hypervisor": "Qemu", "parentKind": "Box",
+    });
+    let of_chain = json!({"name": "shop", "uid": "u", "link": "vm"});
+    let single = with(with(build(), "/spec/build", json!({"box": {}})), "/spec/from", json!({"image": "debian:13"}));
+    vec![
+        ("a profile with a hypervisor", profile_with(&hypervisor)),
+        ("a profile with a hypervisor and KVM", profile_with(&accelerated)),
+        ("a profile that names its engine", profile_with(&json!({"engine": "Docker"}))),
+        ("the smallest box", chain_of_box(&json!({}))),
+        ("a box for VirtualBox", chain_of_box(&json!({"format": "Vagrant", "provider": "VirtualBox", "size": "8Gi"}))),
+        ("a disk", chain_of_box(&json!({"format": "Qcow2", "size": "64Mi"}))),
+        ("a single build of a box", single.clone()),
+        ("a build of a box for a chain", with(with(single, "/spec/chainRef", of_chain), "/spec/inputs", inputs)),
+    ]
+}
+
+/// Bad profiles, chains and builds of boxes, and a part of the sentence that says what to do.
+fn refused_boxes() -> Vec<(&'static str, Value, &'static str)> {
+    const PAIR: &str = "a profile builds container images by an engine, or machine boxes by a hypervisor: set engine: None with hypervisor: Qemu, or leave both out";
+    let kvm = json!({"resource": "devices.kubevirt.io/kvm"});
+    let of_box =
+        |pointer: &str, value: Value| with(chain_of_box(&json!({})), &format!("/spec/links/1/{pointer}"), value);
+    let tags = json!({"repository": "r.example/a", "tags": ["1"]});
+    let mut cases = vec![
+        ("a hypervisor beside the engine that is the default", profile_with(&json!({"hypervisor": "Qemu"})), PAIR),
+        ("a hypervisor beside an engine", profile_with(&json!({"engine": "Docker", "hypervisor": "Qemu"})), PAIR),
+        ("neither engine nor hypervisor", profile_with(&json!({"engine": "None"})), PAIR),
+        ("an unknown hypervisor", profile_with(&json!({"engine": "None", "hypervisor": "Xen"})), "spec.hypervisor"),
+        ("KVM beside an engine", profile_with(&json!({"kvm": kvm})), "kvm goes with hypervisor: Qemu"),
+        (
+            "KVM of nothing",
+            profile_with(&json!({"engine": "None", "hypervisor": "Qemu", "kvm": {}})),
+            "spec.kvm.resource",
+        ),
+        (
+            "packer and a box",
+            of_box("build", json!({"box": {}, "packer": {"template": "a.json"}})),
+            "set exactly one of packer, box",
+        ),
+        ("an image and a box", of_box("publish", json!({"box": tags, "image": tags})), "set exactly one of image, box"),
+        ("no tag of a box", of_box("publish/box/tags", json!([])), "should have at least 1 items"),
+        ("an unknown format", chain_of_box(&json!({"format": "Vhd"})), "spec.links[1].build.box.format"),
+        ("an unknown provider", chain_of_box(&json!({"provider": "Xen"})), "spec.links[1].build.box.provider"),
+        (
+            "a provider of a disk",
+            chain_of_box(&json!({"format": "Raw", "provider": "Libvirt"})),
+            "provider goes with format: Vagrant",
+        ),
+        ("a login without a user", of_box("verify/0/login", json!({})), "spec.links[1].verify[0].login.user"),
+        (
+            "a login with half a Secret",
+            of_box("verify/0/login", json!({"user": "a", "secretKeyRef": {"name": "ssh"}})),
+            "spec.links[1].verify[0].login.secretKeyRef.key",
+        ),
+    ];
+    for resource in ["kvm", "/kvm", "a.example/", "a.example/b/c", "A.example/kvm", "a.example/-kvm", "local/kvm"] {
+        let spec = json!({"engine": "None", "hypervisor": "Qemu", "kvm": {"resource": resource}});
+        cases.push(("a resource of KVM", profile_with(&spec), "spec.kvm.resource"));
+    }
+    for size in ["", "0", "8GB", "8.5Gi", "-8Gi", "8 Gi", "08Gi", "9999999999999Ti"] {
+        cases.push(("the size of a disk", chain_of_box(&json!({"size": size})), "spec.links[1].build.box.size"));
+    }
+    for user in ["", "Debian", "1a", "-a", "a b", "a/b", "a@b", "a;id", "a\nb", "\u{e4}", &"a".repeat(33)] {
+        let login = json!({"user": user});
+        cases.push(("a user", of_box("verify/0/login", login), "spec.links[1].verify[0].login.user"));
+    }
+    cases
+}
+
 const GIT: &str = "/spec/source/git";
 const LINK: &str = "/spec/links/0";
 
@@ -324,7 +419,7 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
             links(&[link("base"), with(child("web", "base"), "/from/secretRef", json!({"name": "s"}))]),
             "secretRef belongs to image or chain",
         ),
-        ("no way to build", with(chain(), "/spec/links/0/build", json!({})), "set packer"),
+        ("no way to build", with(chain(), "/spec/links/0/build", json!({})), "set exactly one of packer, box"),
         (
             "two tests in one step",
             with(chain(), "/spec/links/0/verify", json!([{"pytest": {}, "molecule": {}}])),
@@ -340,7 +435,7 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
             with(chain(), "/spec/links/0/verify", json!([{"command": {"arguments": []}}])),
             "should have at least 1 items",
         ),
-        ("no way to publish", with(chain(), "/spec/links/0/publish", json!({})), "set image"),
+        ("no way to publish", with(chain(), "/spec/links/0/publish", json!({})), "set exactly one of image, box"),
         (
             "no tag",
             with(chain(), "/spec/links/0/publish", json!({"image": {"repository": "r.example/a", "tags": []}})),
@@ -627,10 +722,10 @@ fn offline(object: &Value) -> Vec<Problem> {
 /// Whoever checks files without a cluster must not be surprised by it.
 #[test]
 fn validate_says_of_these_objects_what_the_api_server_says() {
-    for (what, object) in accepted() {
+    for (what, object) in accepted().into_iter().chain(accepted_boxes()) {
         assert_eq!(offline(&object), [], "{what}");
     }
-    for (what, object, _) in refused() {
+    for (what, object, _) in refused().into_iter().chain(refused_boxes()) {
         assert!(!offline(&object).is_empty(), "{what} is valid without a cluster: {object}");
     }
 }
@@ -646,6 +741,19 @@ async fn good_objects_are_accepted_and_bad_ones_refused_with_a_sentence() {
         cluster.refuses(what, object, sentence).await;
     }
     println!("{} objects accepted, {} refused", accepted().len(), cases.len());
+}
+
+#[tokio::test]
+async fn boxes_are_accepted_and_what_no_box_can_be_is_refused_with_a_sentence() {
+    let cluster = Cluster::start().await;
+    for (what, object) in accepted_boxes() {
+        cluster.accepts(what, &object).await;
+    }
+    let cases = refused_boxes();
+    for (what, object, sentence) in &cases {
+        cluster.refuses(what, object, sentence).await;
+    }
+    println!("{} boxes accepted, {} refused", accepted_boxes().len(), cases.len());
 }
 
 /// Puts a status into a build, as the operator does, and tells what the API server says.

@@ -8,7 +8,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    attempts::{self, TENANT, profiles},
+    attempts::{self, KVM, TENANT, profiles},
     chart::{BUILDS, Chart, OPERATOR_IMAGE, answer, api, assert_refused, create, digest, eventually, merged},
 };
 
@@ -352,6 +352,66 @@ fn mutated_pods() -> Vec<(&'static str, Value, &'static str)> {
         ("a toleration", spec(json!({"tolerations": [{"operator": "Exists"}]})), "tolerations must be among"),
         ("images of another profile", profile(json!("pinned")), "of the BuildProfile «pinned»"),
     ]
+}
+
+/// What of the pod of a box is changed, and the sentence that refuses it. Its profile names KVM or does not.
+fn mutated_pods_of_boxes(profile: &str) -> Vec<(String, Value, String)> {
+    let pod = || attempts::full_by(profile).pod();
+    let engine = container(&mut attempts::full_by("staged").pod(), "engine").clone();
+    let with_engine = |engine: Value| {
+        let mut pod = pod();
+        let image = container(&mut pod, "build")["image"].clone();
+        let engine = merged(engine, &json!({"image": image, "volumeMounts": null, "resources": null}));
+        pod["spec"]["initContainers"].as_array_mut().expect("containers").insert(1, engine);
+        pod
+    };
+    let unprivileged = json!({"name": "engine"});
+    let privileged = json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": true}});
+    let device = |name: &str, device: &str| with(pod(), name, &json!({"resources": {"limits": {device: "1"}}}));
+    let no_engine = format!(
+        "the BuildProfile «{profile}» has a hypervisor and no container engine: the containers of its pods are source, \
+         build, verify and, as the main one, publish"
+    );
+    let no_device = "containers may have cpu, memory and ephemeral-storage, and build and verify what kvm.resource of \
+                     the BuildProfile «"
+        .to_owned();
+    let no_privilege = "only the container engine may be privileged".to_owned();
+    let mut mutated = vec![
+        ("an engine".to_owned(), with_engine(engine), no_engine.clone()),
+        ("an engine without rights".to_owned(), with_engine(unprivileged), no_engine),
+    ];
+    for name in ["source", "build", "verify", "publish"] {
+        mutated.push((format!("a privileged {name}"), with(pod(), name, &privileged), no_privilege.clone()));
+        mutated.push((format!("a GPU of {name}"), device(name, "vendor.example/gpu"), no_device.clone()));
+    }
+    let pages = json!({"resources": {"limits": {"hugepages-2Mi": "2Mi"}, "requests": {"hugepages-2Mi": "2Mi"}}});
+    mutated.push(("huge pages".to_owned(), with(pod(), "build", &pages), no_device.clone()));
+    for name in ["source", "publish"] {
+        mutated.push((format!("KVM of {name}"), device(name, KVM), no_device.clone()));
+    }
+    mutated
+}
+
+/// G3, for profiles with a hypervisor: nothing in their pods is privileged, and the one device is the profile's.
+#[tokio::test]
+async fn pods_of_a_hypervisor_have_no_engine_and_no_other_device() {
+    let chart = tenants_cluster().await;
+    let operator = chart.operator().await;
+    for profile in ["emulated", "accelerated"] {
+        let other = with(attempts::full_by(profile).pod(), "build", &json!({"image": "evil.example/builder"}));
+        in_force(&operator, &other, &format!("must run the builder image of the BuildProfile «{profile}»")).await;
+        create(&operator, &attempts::full_by(profile).pod(), true).await.expect("a pod as it should be");
+        for (what, mutated, sentence) in &mutated_pods_of_boxes(profile) {
+            assert_refused(&format!("{profile}: {what}"), create(&operator, mutated, true).await, sentence);
+        }
+    }
+    let nothing = "kvm.resource of the BuildProfile «emulated» names: nothing";
+    let asking =
+        |profile: &str| with(attempts::full_by(profile).pod(), "build", &json!({"resources": {"limits": {KVM: "1"}}}));
+    assert_refused("KVM without kvm", create(&operator, &asking("emulated"), true).await, nothing);
+    in_force(&chart.admin, &pod(), "only the operator makes pods").await;
+    let answer = create(&operator, &asking("docker"), true).await;
+    assert_refused("KVM beside an engine", answer, "kvm.resource of the BuildProfile «docker» names: nothing");
 }
 
 /// A pod of the pinned profile, with the images given, which also says more of its node than the profile does.

@@ -9,6 +9,7 @@
 
 mod world;
 
+mod boxes;
 mod chains;
 mod drift;
 mod lack;

@@ -1,7 +1,9 @@
 //! What one link does: its parent, how it is built, tested and published. An `ImageBuild` holds the same.
 
+mod box_step;
 mod command;
 mod environment;
+mod login;
 mod molecule;
 mod packer;
 mod pytest;
@@ -11,8 +13,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{Duration, ImageReference, Label, ObjectName, Repository, SecretReference, Tag};
+pub use box_step::BoxStep;
 pub use command::Command;
 pub use environment::Environment;
+pub use login::Login;
 pub use molecule::{Molecule, ScenarioName};
 pub use packer::{BuildName, Packer};
 pub use pytest::Pytest;
@@ -83,11 +87,14 @@ pub struct ChainLink {
 /// How a link is built. Exactly one of its fields must be set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.packer)").message("set packer: it is the one way to build so far"))]
+#[x_kube(validation = Rule::new("has(self.packer) != has(self.box)").message("set exactly one of packer, box"))]
 pub struct BuildStep {
     /// A packer template, in HCL2 or JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packer: Option<Packer>,
+    /// A machine box of the parent, without packer.
+    #[serde(rename = "box", default, skip_serializing_if = "Option::is_none")]
+    pub machine_box: Option<BoxStep>,
 }
 
 /// One test of what was built. Exactly one of its fields must be set.
@@ -108,22 +115,29 @@ pub struct VerifyStep {
     /// A command of the builder image; it passes if it ends with 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Command>,
+    /// How tests log in to a machine, where a box is tested: it is booted before the step and ended after it. Default:
+    /// the user `vagrant` with the keys that Vagrant publishes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
 }
 
 /// Where what was tested goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.image)").message("set image: it is the one way to publish so far"))]
+#[x_kube(validation = Rule::new("has(self.image) != has(self.box)").message("set exactly one of image, box"))]
 pub struct Publish {
-    /// Tags of a repository.
+    /// Tags of a repository, for an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<PublishImage>,
+    pub image: Option<PublishTags>,
+    /// Tags of a repository, for a box: it stands there as an OCI artifact, whose one layer is its file.
+    #[serde(rename = "box", default, skip_serializing_if = "Option::is_none")]
+    pub machine_box: Option<PublishTags>,
 }
 
 /// Tags of a repository that are moved to the digest that was tested, and to no other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct PublishImage {
+pub struct PublishTags {
     /// The repository.
     pub repository: Repository,
     /// The tags; all of them lead to the same digest.

@@ -181,7 +181,7 @@ impl Guess {
                 self.notes.push(format!("the ConfigMap «{name}» exists and has the files that links name"));
             }
             let needed = link.recipe.steps.needs().into_iter().map(|needed| needed.path);
-            let paths = link.recipe.paths.iter().map(ToString::to_string).chain(needed);
+            let paths = link.recipe.paths.named().map(ToString::to_string).chain(needed);
             let paths = paths.map(|path| (path, "assumed".to_owned()));
             let known = config_maps.entry(name.clone()).or_insert_with(|| ConfigMapFact::Entries(BTreeMap::new()));
             match (found, known) {

@@ -242,7 +242,7 @@ impl<'a> Planner<'_, 'a> {
             // Between two stages lies a moment, in which nothing is worth a word of its own: the next one is told.
             Some(next) => {
                 let (_, _, reason, message) = self.stage_rules(next);
-                self.wait(reason, message)
+                self.wait(reason, &message)
             }
             // It may still pass by itself: until the time is up, it is no failure.
             None => self.wait(Reason::PodPending, message),
@@ -260,29 +260,40 @@ impl<'a> Planner<'_, 'a> {
         if let Some(deadline) = deadline {
             self.wake_at(deadline);
         }
-        self.wait(waiting, message)
+        self.wait(waiting, &message)
     }
 
     /// How long a stage may take, what it is when it takes longer, and what it is called while it runs.
-    fn stage_rules(&self, stage: Stage) -> (Duration, Reason, Reason, &'static str) {
-        let recipe = self.recipe();
+    fn stage_rules(&self, stage: Stage) -> (Duration, Reason, Reason, String) {
+        let (recipe, noun) = (self.recipe(), self.scene.kind.noun());
         match stage {
             Stage::Source => {
-                (SOURCE_TIMEOUT, Reason::TransferTimeout, Reason::FetchingSource, "the source is being fetched")
+                let message = "the source is being fetched".to_owned();
+                (SOURCE_TIMEOUT, Reason::TransferTimeout, Reason::FetchingSource, message)
             }
-            Stage::Build => (recipe.limits.build, Reason::BuildTimeout, Reason::Building, "the image is being built"),
-            Stage::Verify => (recipe.limits.verify, Reason::VerifyTimeout, Reason::Verifying, "the tests run"),
-            Stage::Publish => (PUBLISH_TIMEOUT, Reason::TransferTimeout, Reason::Staging, "the image is being staged"),
+            Stage::Build => {
+                let message = format!("the {noun} is being built");
+                (recipe.limits.build, Reason::BuildTimeout, Reason::Building, message)
+            }
+            Stage::Verify => {
+                (recipe.limits.verify, Reason::VerifyTimeout, Reason::Verifying, "the tests run".to_owned())
+            }
+            Stage::Publish => {
+                let message = format!("the {noun} is being staged");
+                (PUBLISH_TIMEOUT, Reason::TransferTimeout, Reason::Staging, message)
+            }
         }
     }
 
     /// A pod that ended well: its image is taken if all that it says of it fits together.
     fn judge(mut self, pod: &OwnPod<'_>) -> Plan {
         let Some(staging) = self.scene.staging else {
-            let message = "the image is built, but nobody can tell whether it is in its place: make the profile again";
-            return self.wait(Reason::ProfileNotFound, message);
+            let noun = self.scene.kind.noun();
+            let message =
+                format!("the {noun} is built, but nobody can tell whether it is in its place: make the profile again");
+            return self.wait(Reason::ProfileNotFound, &message);
         };
-        match verdict::product(&pod.seen.reports, self.recipe().steps.verify.len(), staging) {
+        match verdict::product(self.scene.kind, &pod.seen.reports, self.recipe().steps.verify.len(), staging) {
             Ok(made) => {
                 self.status.artifact = Some(made.product.artifact());
                 self.status.verification = made.verification;

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{Plan, Planner, verdict};
 use crate::{
     api::{
+        boxes::ArtifactKind,
         build::{Container, Outcome, Stage},
         condition::{ConditionType, Reason},
     },
@@ -25,7 +26,7 @@ impl<'s> Planner<'s, '_> {
     pub(super) fn wait(mut self, reason: Reason, message: &str) -> Plan {
         let mut conditions = self.conditions();
         if self.has_image() {
-            conditions.set(ConditionType::Built, Truth::True, Reason::ImageBuilt, "the image exists");
+            conditions.set(ConditionType::Built, Truth::True, Reason::ImageBuilt, &built(self.scene.kind, &[]));
         } else {
             conditions.set(ConditionType::Built, Truth::Unknown, reason, message);
         }
@@ -59,9 +60,9 @@ impl<'s> Planner<'s, '_> {
             attempt.finished_at = Some(now);
             attempt.outcome = Some(Outcome::Succeeded);
         }
-        let (reason, message) = verdict::passed(&self.status.verification);
+        let (reason, message) = verdict::passed(self.scene.kind, &self.status.verification);
         let mut conditions = self.conditions();
-        conditions.set(ConditionType::Built, Truth::True, Reason::ImageBuilt, &built(left_out));
+        conditions.set(ConditionType::Built, Truth::True, Reason::ImageBuilt, &built(self.scene.kind, left_out));
         conditions.set(ConditionType::Verified, Truth::True, reason, &message);
         conditions.ready(reason, &message);
         self.status.conditions = conditions.finish();
@@ -77,7 +78,8 @@ impl<'s> Planner<'s, '_> {
         let built = matches!(failure.stage, Some(Container::Verify | Container::Publish));
         let mut conditions = self.conditions();
         if built {
-            conditions.set(ConditionType::Built, Truth::True, Reason::ImageBuilt, "the image was built");
+            let message = format!("the {} was built", self.scene.kind.noun());
+            conditions.set(ConditionType::Built, Truth::True, Reason::ImageBuilt, &message);
         } else {
             conditions.set(ConditionType::Built, Truth::False, failure.reason, &failure.message);
         }
@@ -106,14 +108,15 @@ impl<'s> Planner<'s, '_> {
     }
 }
 
-/// That an image exists, and what was left out when it was made.
-fn built(left_out: &[String]) -> String {
+/// That a product exists, and what was left out when it was made.
+fn built(kind: ArtifactKind, left_out: &[String]) -> String {
+    let noun = kind.noun();
     if left_out.is_empty() {
-        return "the image exists".to_owned();
+        return format!("the {noun} exists");
     }
     format!(
-        "the image exists; left out of the build, since nothing is published before the tests: {}. Write under \
-         publish.image where the image goes",
+        "the {noun} exists; left out of the build, since nothing is published before the tests: {}. Write under \
+         publish.{noun} where the {noun} goes",
         left_out.join(", ")
     )
 }
@@ -124,8 +127,8 @@ mod tests {
 
     #[test]
     fn what_was_left_out_is_said() {
-        assert_eq!(built(&[]), "the image exists");
-        let told = built(&["docker-push".to_owned()]);
+        assert_eq!(built(ArtifactKind::Image, &[]), "the image exists");
+        let told = built(ArtifactKind::Image, &["docker-push".to_owned()]);
         assert!(told.contains("before the tests: docker-push. Write under publish.image"), "{told}");
     }
 }

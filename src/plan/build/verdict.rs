@@ -2,13 +2,14 @@
 
 use crate::{
     api::{
+        boxes::ArtifactKind,
         build::{Stage, Verification},
         condition::Reason,
     },
     plan::{
         image::{Digest, Repository},
         observed::Report,
-        product::{Product, ProductKind},
+        product::Product,
     },
 };
 
@@ -23,12 +24,18 @@ pub(super) struct Made {
 /// The product, if what was built is the one that passed so many test steps, and the one that was
 /// pushed to the staging repository. What a pod says of itself may be forged: of any other place, nobody
 /// knows who else writes there.
-pub(super) fn product(reports: &[Report], steps: usize, staging: &Repository) -> Result<Made, String> {
+pub(super) fn product(
+    kind: ArtifactKind,
+    reports: &[Report],
+    steps: usize,
+    staging: &Repository,
+) -> Result<Made, String> {
     let of = |stage: Stage| {
         reports.iter().find(|report| report.stage == stage).ok_or_else(|| format!("the stage {stage:?} left no report"))
     };
     let (build, verify, publish) = (of(Stage::Build)?, of(Stage::Verify)?, of(Stage::Publish)?);
-    let content = build.content.as_ref().ok_or("the build stage names no image")?;
+    let noun = kind.noun();
+    let content = build.content.as_ref().ok_or_else(|| format!("the build stage names no {noun}"))?;
     for (other, stage) in [(verify, "tested"), (publish, "pushed")] {
         if other.content.as_ref() != Some(content) {
             let id = other.content.as_deref().unwrap_or("nothing");
@@ -43,11 +50,11 @@ pub(super) fn product(reports: &[Report], steps: usize, staging: &Repository) ->
     digest.parse::<Digest>().map_err(|error| error.to_string())?;
     let repository = publish.repository.as_ref().ok_or("the publish stage names no staging repository")?;
     if repository.parse::<Repository>().ok().as_ref() != Some(staging) {
-        return Err(format!("the image was pushed to {repository}, and not to the staging repository {staging}"));
+        return Err(format!("the {noun} was pushed to {repository}, and not to the staging repository {staging}"));
     }
     Ok(Made {
         product: Product {
-            kind: ProductKind::Image,
+            kind,
             content: content.clone(),
             reference: format!("{staging}@{digest}"),
             size: publish.size.unwrap_or_default(),
@@ -57,12 +64,13 @@ pub(super) fn product(reports: &[Report], steps: usize, staging: &Repository) ->
     })
 }
 
-/// What is said of test steps that all passed, and of those that need not have had anything to do with the image.
-pub(super) fn passed(steps: &[Verification]) -> (Reason, String) {
+/// What is said of test steps that all passed, and of those that need not have had anything to do with the product.
+pub(super) fn passed(kind: ArtifactKind, steps: &[Verification]) -> (Reason, String) {
+    let noun = kind.noun();
     let said = match steps.len() {
-        0 => return (Reason::NothingToTest, "the image is built; there are no tests".to_owned()),
-        1 => format!("the image is built and its test step passed ({})", counted(steps)),
-        number => format!("the image is built and its {number} test steps passed ({})", counted(steps)),
+        0 => return (Reason::NothingToTest, format!("the {noun} is built; there are no tests")),
+        1 => format!("the {noun} is built and its test step passed ({})", counted(steps)),
+        number => format!("the {noun} is built and its {number} test steps passed ({})", counted(steps)),
     };
     let none_ran = steps.iter().all(|step| step.image_ran == Some(false));
     let warning =

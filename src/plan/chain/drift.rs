@@ -93,7 +93,8 @@ impl<'a> Planner<'_, 'a> {
             link: view.link.name.clone(),
             profile: view.link.profile.clone(),
             staged: image.reference.to_string(),
-            content: image.image_id.to_string(),
+            kind: image.content.kind,
+            content: image.content.digest().to_owned(),
             destination: view.link.recipe.publish.clone()?,
         })
     }

@@ -19,7 +19,7 @@ use crate::{
         build::POD_PENDING,
         key::fingerprint,
         name,
-        product::Product,
+        product::{ParentProduct, Product},
         resolve,
         text::{LONGEST_REQUEST, truncate_end},
         validate,
@@ -287,8 +287,8 @@ pub struct OtherChain {
 /// A link of another chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OtherLink {
-    /// Its last verified image, as repository@digest.
-    pub verified: Option<String>,
+    /// Its last verified product.
+    pub verified: Option<ParentProduct>,
     /// The chain and link that it stands on.
     pub stands_on: Option<(String, String)>,
 }
@@ -299,7 +299,7 @@ impl OtherChain {
     pub fn of(chain: &ImageChain) -> Self {
         let verified = |name: &str| {
             let links = chain.status.iter().flat_map(|status| &status.links);
-            links.into_iter().find(|link| link.name.0 == name)?.verified.as_ref().map(|each| each.reference.to_string())
+            links.into_iter().find(|link| link.name.0 == name)?.verified.as_ref().map(ParentProduct::of)
         };
         let parent = |link: &Link| {
             let from = link.from.as_ref()?;

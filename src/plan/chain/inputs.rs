@@ -7,12 +7,14 @@ use super::{
 };
 use crate::{
     api::{
+        boxes::ArtifactKind,
         build::Inputs,
         chain::{LinkState, OnFailure},
         common::ImageReference,
         condition::Reason,
     },
     plan::{
+        product::{self, ParentProduct},
         recipe::{Destination, Origin, Parent},
         resolve::{self, Files, ProfileFact},
         valid::{ValidLink, ValidProfile},
@@ -33,9 +35,13 @@ impl<'a> Planner<'_, 'a> {
         self.check_outputs(view.link)?;
         let Files { revision, hash } = files?;
         let [builder, engine] = images.map(|image| known(image, "an image of the profile"));
+        let parent = parent?;
+        let parent_kind = parent.as_ref().map(|parent| parent.kind);
+        product::check(&view.link.recipe, (&view.link.profile, profile), parent_kind)
+            .map_err(|failure| Hold::new(LinkState::Stalled, failure.reason, &failure.message))?;
         let inputs = Inputs {
             key: String::new(),
-            parent: parent?.map(ImageReference),
+            parent: parent.map(|parent| ImageReference(parent.reference)),
             revision,
             files: hash,
             platform: profile.platform.clone(),
@@ -43,6 +49,8 @@ impl<'a> Planner<'_, 'a> {
             engine: ImageReference(engine?),
             isolation: profile.isolation,
             container_engine: profile.engine,
+            hypervisor: profile.hypervisor,
+            parent_kind: parent_kind.unwrap_or_default(),
             request: self.token.clone(),
             replaces: None,
         };
@@ -59,13 +67,13 @@ impl<'a> Planner<'_, 'a> {
         Ok(files)
     }
 
-    /// The parent as repository@digest.
-    fn parent(&mut self, link: &ValidLink, profile: &ValidProfile) -> Result<Option<String>, Hold> {
+    /// The parent.
+    fn parent(&mut self, link: &ValidLink, profile: &ValidProfile) -> Result<Option<ParentProduct>, Hold> {
         let Some(Parent { origin, secret, .. }) = &link.recipe.parent else { return Ok(None) };
         let found = match origin {
             Origin::Image(image) => {
                 let image = resolve::image(image, (&link.profile, profile), secret.as_deref(), &mut self.knowledge);
-                known(image, "the base image")
+                known(image, "the base image").map(|reference| ParentProduct { kind: ArtifactKind::Image, reference })
             }
             Origin::Link(below) => self.parent_link(*below),
             Origin::Chain { chain, link: other } => self.other_chain(&link.name, chain, other),
@@ -75,17 +83,17 @@ impl<'a> Planner<'_, 'a> {
         found.map(Some)
     }
 
-    /// The image of an earlier link: of its present inputs; or, after a failure and where the chain says so,
+    /// The product of an earlier link: of its present inputs; or, after a failure and where the chain says so,
     /// the last one that passed its tests.
-    fn parent_link(&self, below: usize) -> Result<String, Hold> {
+    fn parent_link(&self, below: usize) -> Result<ParentProduct, Hold> {
         let Some(parent) = self.views.get(below) else {
             return Err(Hold::new(LinkState::Blocked, Reason::WaitingForParent, "its parent is looked at first"));
         };
         let name = &parent.link.name;
         match (&parent.current, &parent.verified) {
-            (Some(verified), _) => Ok(verified.reference.to_string()),
+            (Some(verified), _) => Ok(ParentProduct::of(verified)),
             (None, Some(last)) if parent.fails() && self.scene.chain.on_failure == OnFailure::Continue => {
-                Ok(last.reference.to_string())
+                Ok(ParentProduct::of(last))
             }
             _ if parent.fails() => Err(Hold::of_parent(name)),
             _ => {
@@ -95,7 +103,7 @@ impl<'a> Planner<'_, 'a> {
         }
     }
 
-    fn other_chain(&self, own: &str, chain: &str, link: &str) -> Result<String, Hold> {
+    fn other_chain(&self, own: &str, chain: &str, link: &str) -> Result<ParentProduct, Hold> {
         if let Some(circle) = circle((&self.scene.chain.name, own), self.scene.chains) {
             let message = format!("links wait for each other in a circle: {}", circle.join(" → "));
             return Err(Hold::new(LinkState::Stalled, Reason::DependencyCycle, message));

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     api::{
+        boxes::ArtifactContent,
         build::{Cause, ChainReference, ImageBuildSpec, Inputs},
         chain::{LinkState, LinkStatus, Published, Verified},
         common::{Digest, ImageReference, Repository, Tag},
@@ -24,7 +25,7 @@ use crate::{
         lack::Lack,
         lookup::{Found, Subject},
         name,
-        recipe::{Destination, ImageTags, OutputKey},
+        recipe::{Destination, OutputKey, RegistryTags},
         resolve,
         valid::ValidLink,
     },
@@ -64,7 +65,8 @@ impl View<'_> {
             link: self.link.name.clone(),
             profile: self.link.profile.clone(),
             staged: verified.reference.to_string(),
-            content: verified.image_id.to_string(),
+            kind: verified.content.kind,
+            content: verified.content.digest().to_owned(),
             destination: destination.clone(),
         })
     }
@@ -360,7 +362,7 @@ impl<'a> Planner<'_, 'a> {
     }
 }
 
-fn publication(view: &View<'_>, publish: &ImageTags, digest: String, now: Timestamp) -> Published {
+fn publication(view: &View<'_>, publish: &RegistryTags, digest: String, now: Timestamp) -> Published {
     Published {
         repository: Repository(publish.repository.to_string()),
         tags: publish.tags.iter().map(|tag| Tag(tag.to_string())).collect(),
@@ -379,7 +381,7 @@ pub(super) fn verified(build: &BuildFacts, recipe: &str) -> Option<Verified> {
         key: build.inputs.key.clone(),
         recipe: recipe.to_owned(),
         reference: ImageReference(product.reference.clone()),
-        image_id: Digest(product.content.clone()),
+        content: ArtifactContent::new(product.kind, &product.content),
         build: build.name.as_str().into(),
     })
 }

@@ -10,7 +10,10 @@ use super::{
     outputs::Owner,
 };
 use crate::{
-    api::chain::{ImageChain, ImageChainSpec, ImageChainStatus},
+    api::{
+        boxes::ArtifactKind,
+        chain::{ImageChain, ImageChainSpec, ImageChainStatus},
+    },
     plan::{
         lookup::{Answer, Subject},
         recipe::{Destination, OutputKey},
@@ -126,6 +129,8 @@ pub struct Promotion {
     pub profile: String,
     /// Where the image is staged, as repository@digest.
     pub staged: String,
+    /// Its kind.
+    pub kind: ArtifactKind,
     /// The digest of the content that was verified: it must be that of what is staged ([`Product::content`]).
     ///
     /// [`Product::content`]: crate::plan::product::Product::content

@@ -13,7 +13,7 @@ use self::looking::{Looking, find};
 use super::{
     path::SourcePath,
     recipe::{Build, Needed, Recipe, Source, Test, Wants},
-    tree::{self, is_below, is_used},
+    tree::{self, is_below},
 };
 
 /// Looks at all that a recipe names in its source.
@@ -68,8 +68,10 @@ impl Looking<'_> {
 
     fn build(&mut self) {
         let recipe = self.recipe;
-        let Build::Packer(packer) = &recipe.steps.build;
-        template::check(self, packer);
+        match &recipe.steps.build {
+            Build::Packer(packer) => template::check(self, packer),
+            Build::Box(_) => {}
+        }
     }
 
     fn tests(&mut self) {
@@ -88,7 +90,7 @@ impl Looking<'_> {
         let used = self.recipe.used_paths();
         let inside = |path: &&str| {
             let rest = path.strip_prefix(self.directory).map(|rest| rest.trim_start_matches('/'));
-            is_below(path, self.directory) && rest.is_some_and(|rest| is_used(rest, &used))
+            is_below(path, self.directory) && rest.is_some_and(|rest| used.holds(rest))
         };
         let (used, others): (Vec<&str>, Vec<&str>) = self.files.tree.pointers().partition(inside);
         if !used.is_empty() {

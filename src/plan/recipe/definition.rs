@@ -6,6 +6,7 @@ use super::{
     limits::Limits,
     parent::Parent,
     publish::Destination,
+    scope::Scope,
     source::Source,
     steps::{SecretContent, Steps},
     variables::SecretKey,
@@ -32,8 +33,8 @@ pub struct Recipe {
     pub parent: Option<Parent>,
     /// Where its files come from.
     pub source: Source,
-    /// The files that decide its result; empty means all of the source.
-    pub paths: BTreeSet<SourcePath>,
+    /// The files that decide its result.
+    pub paths: Scope,
     /// The paths as they are written, in the field `paths`.
     pub written_paths: Vec<SourcePath>,
     /// How it is built and tested.
@@ -55,9 +56,9 @@ impl Recipe {
         self.parent.as_ref()?.origin.in_chain()
     }
 
-    /// The files that it uses; empty means all of the source.
+    /// The files that it uses.
     #[must_use]
-    pub fn used_paths(&self) -> BTreeSet<SourcePath> {
+    pub fn used_paths(&self) -> Scope {
         self.steps.used_paths(&self.written_paths)
     }
 

@@ -80,8 +80,8 @@ impl<T> Packer<T> {
 }
 
 impl<T> Tool<T> for Packer<T> {
-    fn variables(&self) -> &Variables<T> {
-        &self.variables
+    fn variables(&self) -> Option<&Variables<T>> {
+        Some(&self.variables)
     }
 
     fn paths(&self) -> Option<Vec<&SourcePath>> {

@@ -84,7 +84,7 @@ impl Parent {
         self.origin.image().is_none()
     }
 
-    /// Its placeholders and their values, once it is known as repository@digest.
+    /// Its placeholders and their values, once it is known as repository@digest; but for those of its files.
     #[must_use]
     pub fn values(&self, reference: &str) -> Vec<(Placeholder, String)> {
         let (repository, digest) = reference.split_once('@').unwrap_or((reference, ""));
@@ -182,8 +182,8 @@ impl Origin {
 #[must_use]
 pub fn placeholders(parent: Option<Option<&Parent>>, place: Place<'_>) -> BTreeSet<Placeholder> {
     use Placeholder::{
-        BuildName, ChainName, LinkName, ParentDigest, ParentLocal, ParentReference, ParentRepository, ParentTag,
-        SourcePath, SourceRevision,
+        BuildName, ChainName, LinkName, ParentBox, ParentChecksum, ParentDigest, ParentDisk, ParentLocal,
+        ParentReference, ParentRepository, ParentTag, SourcePath, SourceRevision,
     };
     let mut found = BTreeSet::from([BuildName, SourceRevision, SourcePath]);
     if !matches!(place, Place::Alone) {
@@ -195,6 +195,8 @@ pub fn placeholders(parent: Option<Option<&Parent>>, place: Place<'_>) -> BTreeS
         Some(None) => true,
     };
     found.extend([ParentReference, ParentRepository, ParentDigest, ParentLocal]);
+    // Whether it is a box is only known when it is looked up.
+    found.extend([ParentBox, ParentDisk, ParentChecksum]);
     found.extend(tag.then_some(ParentTag));
     found
 }

@@ -1,17 +1,18 @@
 //! What the stages of a build do: one build tool, and the test steps. Every question about them is answered here, so
 //! that none of the tools and tests can be forgotten by whoever asks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     fields::Fields,
     needed::Needed,
+    scope::Scope,
     tool::Tool,
     values::Values,
     variables::{SecretKey, Variables},
-    verify::Verify,
+    verify::{Login, Verify},
 };
 use crate::{
     api::{build::Stage, recipe::BuildStep},
@@ -37,10 +38,10 @@ pub struct Steps<T> {
     pub verify: Vec<Verify<T>>,
 }
 
-/// Declares the build tools, each by its type and by the module that has it. The field of the spec has the name of the
-/// module. A tool has `validate` and `fill` and is a [`Tool`]; nothing else here knows which tools there are.
+/// Declares the build tools, each by its type, the module that has it and its field of the spec; in Rust, the field has
+/// the name of the module. A tool has `validate` and `fill` and is a [`Tool`]; nothing else here knows which tools there are.
 macro_rules! build_tools {
-    ($($(#[$doc:meta])+ $tool:ident = $module:ident,)+) => {
+    ($($(#[$doc:meta])+ $tool:ident = $module:ident, $field:literal;)+) => {
         /// How something is built.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -53,10 +54,10 @@ macro_rules! build_tools {
             pub fn validate(written: &BuildStep, mut fields: Fields<'_>) -> Option<Self> {
                 let mut found = Vec::new();
                 $(if let Some(tool) = &written.$module {
-                    found.push(super::$module::$tool::validate(tool, fields.below(stringify!($module))).map(Self::$tool));
+                    found.push(super::$module::$tool::validate(tool, fields.below($field)).map(Self::$tool));
                 })+
                 if found.len() != 1 {
-                    fields.add(exactly_one(&[$(stringify!($module)),+]));
+                    fields.add(format_args!("set exactly one of {}", [$($field),+].join(", ")));
                     return None;
                 }
                 found.pop().flatten()
@@ -79,7 +80,7 @@ macro_rules! build_tools {
             /// What of the source it must find, each with its field below `build`.
             fn needs(&self) -> impl Iterator<Item = Needed> {
                 let name = match self {
-                    $(Self::$tool(_) => stringify!($module),)+
+                    $(Self::$tool(_) => $field,)+
                 };
                 self.tool().needs().into_iter().map(move |needed| needed.in_field(name))
             }
@@ -89,14 +90,9 @@ macro_rules! build_tools {
 
 build_tools! {
     /// By packer.
-    Packer = packer,
-}
-
-fn exactly_one(tools: &[&str]) -> String {
-    match tools {
-        [only] => format!("set {only}: it is the one way to build so far"),
-        _ => format!("set exactly one of {}", tools.join(", ")),
-    }
+    Packer = packer, "packer";
+    /// A box of the parent, without packer.
+    Box = machine_box, "box";
 }
 
 /// A file with values of Secrets, for one stage.
@@ -140,26 +136,26 @@ impl<T> Steps<T> {
     }
 
     /// The paths that decide the result: those that are written and those that the steps name. None written
-    /// means all of the source, whatever the steps name; so does a template that is the root of the source, and a test
-    /// step that runs there.
+    /// means all of the source, whatever the steps name, unless the tool reads none of it; so does a template that is the
+    /// root of the source, and a test step that runs there.
     #[must_use]
-    pub fn deciding_paths(&self, written: &[SourcePath]) -> BTreeSet<SourcePath> {
+    pub fn deciding_paths(&self, written: &[SourcePath]) -> Scope {
         if self.verify.iter().any(|step| step.directory.is_none()) {
-            return BTreeSet::new();
+            return Scope::All;
         }
         self.used_paths(written)
     }
 
     /// The paths that are used: those that are written, and those that the steps name; none written means all of the
-    /// source. Unlike what decides the result, a test step at the root of the source changes nothing here.
+    /// source, unless the tool reads none of it. Unlike what decides the result, a test step at the root of the source changes nothing here.
     #[must_use]
-    pub fn used_paths(&self, written: &[SourcePath]) -> BTreeSet<SourcePath> {
-        if written.is_empty() {
-            return BTreeSet::new();
+    pub fn used_paths(&self, written: &[SourcePath]) -> Scope {
+        if written.is_empty() && self.build.tool().uses_source() {
+            return Scope::All;
         }
-        let Some(named) = self.build.tool().paths() else { return BTreeSet::new() };
+        let Some(named) = self.build.tool().paths() else { return Scope::All };
         let folders = self.verify.iter().filter_map(|step| step.directory.as_ref());
-        written.iter().chain(named).chain(folders).cloned().collect()
+        Scope::Only(written.iter().chain(named).chain(folders).cloned().collect())
     }
 
     /// What of the source the steps must find.
@@ -177,8 +173,11 @@ impl<T> Steps<T> {
     #[must_use]
     pub fn secret_files(&self) -> Vec<SecretFile<'_>> {
         let tests = self.verify.iter().enumerate();
-        let of_tests = tests.flat_map(|(index, step)| secret_environment(index + 1, &step.environment));
-        self.build.secret_file().into_iter().chain(of_tests.map(|(_, file)| file)).collect()
+        let of_tests = tests.flat_map(|(index, step)| {
+            let environment = secret_environment(index + 1, &step.environment).map(|(_, file)| file);
+            environment.chain(secret_login(index + 1, step.login.as_ref()))
+        });
+        self.build.secret_file().into_iter().chain(of_tests).collect()
     }
 }
 
@@ -186,10 +185,22 @@ impl<T> Build<T> {
     /// The file with the values of the tool's variables that come from Secrets; `None` where none does.
     #[must_use]
     pub fn secret_file(&self) -> Option<SecretFile<'_>> {
-        let secrets = &self.tool().variables().secrets;
+        let secrets = &self.tool().variables()?.secrets;
         let (path, content) = (BUILD_VARIABLES.to_owned(), SecretContent::Json(secrets));
         (!secrets.is_empty()).then_some(SecretFile { stage: Stage::Build, path, content })
     }
+}
+
+/// The file with the key or password of a test step's login, where it comes from a Secret. No variable has its name, in
+/// which there is a dash.
+#[must_use]
+pub fn secret_login(number: usize, login: Option<&Login>) -> Option<SecretFile<'_>> {
+    let key = login?.secret.as_ref()?;
+    Some(SecretFile {
+        stage: Stage::Verify,
+        path: format!("verify/{number}/log-in"),
+        content: SecretContent::Value(key),
+    })
 }
 
 /// The variables of a test step's environment that come from Secrets, each with its file. Steps count from 1, as
@@ -202,4 +213,91 @@ pub fn secret_environment<T>(
         let (path, content) = (format!("verify/{number}/{name}"), SecretContent::Value(key));
         (name, SecretFile { stage: Stage::Verify, path, content })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::plan::validate::problem::Problems;
+
+    fn steps(build: &Value, verify: &Value) -> Steps<Template> {
+        let (none, mut problems) = (BTreeSet::new(), Problems::default());
+        let build = serde_json::from_value(build.clone()).unwrap();
+        let build = Build::validate(&build, Fields::new("build".to_owned(), &none, &mut problems)).unwrap();
+        let verify: Vec<_> = serde_json::from_value::<Vec<crate::api::recipe::VerifyStep>>(verify.clone()).unwrap();
+        let verify = verify
+            .iter()
+            .map(|step| Verify::validate(step, Fields::new("verify".to_owned(), &none, &mut problems)).unwrap());
+        let steps = Steps { build, verify: verify.collect() };
+        assert_eq!(problems.into_vec(), []);
+        steps
+    }
+
+    #[test]
+    fn there_is_one_way_to_build() {
+        for written in [json!({}), json!({"packer": {"template": "a"}, "box": {}})] {
+            let (none, mut problems) = (BTreeSet::new(), Problems::default());
+            let build = serde_json::from_value(written.clone()).unwrap();
+            assert_eq!(Build::validate(&build, Fields::new("build".to_owned(), &none, &mut problems)), None);
+            let told: Vec<_> = problems.into_vec().iter().map(ToString::to_string).collect();
+            assert_eq!(told, ["build: set exactly one of packer, box"], "{written}");
+        }
+    }
+
+    #[test]
+    fn what_a_test_logs_in_with_is_a_file_of_the_stage_verify() {
+        let key = |name: &str| json!({"name": name, "key": "k"});
+        let verify = json!([
+            {"pytest": {}, "login": {"user": "vagrant"}},
+            {"pytest": {}},
+            {
+                "command": {"arguments": ["a"], "secretVariables": [{"name": "TOKEN", "secretKeyRef": key("vault")}]},
+                "login": {"user": "debian", "secretKeyRef": key("ssh")},
+            },
+        ]);
+        let steps = steps(&json!({"box": {}}), &verify);
+        let users: Vec<_> =
+            steps.verify.iter().map(|step| step.login.as_ref().map(|login| login.user.as_str())).collect();
+        assert_eq!(users, [Some("vagrant"), None, Some("debian")]);
+        let files: Vec<_> = steps
+            .secret_files()
+            .into_iter()
+            .map(|file| {
+                let SecretContent::Value(key) = file.content else { panic!("a box has no variables") };
+                format!("{:?} {} {}", file.stage, file.path, key.secret)
+            })
+            .collect();
+        assert_eq!(files, ["Verify verify/3/TOKEN vault", "Verify verify/3/log-in ssh"]);
+        let read: Steps<String> = serde_json::from_value(json!(steps.fill(&Values::default()))).unwrap();
+        assert_eq!(read, steps.fill(&Values::default()), "a job has them as they are");
+    }
+
+    #[test]
+    fn a_job_without_logins_is_as_it_was() {
+        let written =
+            json!(steps(&json!({"packer": {"template": "a"}}), &json!([{"pytest": {}}])).fill(&Values::default()));
+        assert!(written["verify"][0].get("login").is_none(), "{written}");
+    }
+
+    #[test]
+    fn a_box_of_the_parent_reads_none_of_the_source_unless_its_tests_do() {
+        let only = |paths: &[&str]| Scope::Only(paths.iter().map(|path| path.parse().unwrap()).collect());
+        let (made, packer) = (json!({"box": {}}), json!({"packer": {"template": "a"}}));
+        let tests = json!([{"pytest": {"directory": "tests"}}]);
+        for (build, verify, written, expected) in [
+            (&made, &json!([]), vec![], only(&[])),
+            (&made, &json!([]), vec!["x"], only(&["x"])),
+            (&made, &tests, vec![], only(&["tests"])),
+            (&made, &json!([{"pytest": {}}]), vec![], Scope::All),
+            (&packer, &json!([]), vec![], Scope::All),
+            (&packer, &tests, vec!["x"], only(&["a", "tests", "x"])),
+        ] {
+            let written: Vec<SourcePath> = written.iter().map(|path| path.parse().unwrap()).collect();
+            assert_eq!(steps(build, verify).deciding_paths(&written), expected, "{build} {verify} {written:?}");
+        }
+    }
 }

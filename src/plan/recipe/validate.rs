@@ -63,6 +63,9 @@ pub fn validate(written: &Written<'_>, path: &str, problems: &mut Problems) -> O
         fields.below("paths").add(NO_PATTERN);
     }
     let build = Build::validate(written.build, fields.below("build"));
+    if written.build.machine_box.is_some() && written.from.is_none() {
+        fields.below("from").add("set what the box is made of: build.box makes it of a parent");
+    }
     let mut fields = Fields::new(path.to_owned(), &in_tests, problems);
     let steps = written.verify.iter().enumerate();
     let verify: Vec<_> = steps.map(|(n, step)| Verify::validate(step, fields.below(&format!("verify[{n}]")))).collect();

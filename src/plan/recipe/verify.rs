@@ -8,12 +8,12 @@ use super::{
     molecule::Molecule,
     needed::{Needed, Wants},
     values::Values,
-    variables::Variables,
+    variables::{SecretKey, Variables},
 };
 use crate::{
     api::{
         common::RelativePath,
-        recipe::{Environment, VerifyStep},
+        recipe::{self as api, Environment, VerifyStep},
     },
     plan::{path::SourcePath, placeholder::Template},
 };
@@ -32,6 +32,28 @@ pub struct Verify<T> {
     pub directory: Option<SourcePath>,
     /// Its environment. Each value that comes from a Secret is in a file of its own, which only this stage sees.
     pub environment: Variables<T>,
+    /// How it logs in to a machine; `None`: as Vagrant does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
+}
+
+/// How tests log in to a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Login {
+    /// The user.
+    pub user: String,
+    /// The private key or password; `None`: the keys that Vagrant publishes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretKey>,
+}
+
+impl Login {
+    fn of(written: &api::Login) -> Self {
+        let secret = written.secret_key_ref.as_ref();
+        let secret = secret.map(|key| SecretKey { secret: key.name.to_string(), key: key.key.to_string() });
+        Self { user: written.user.clone(), secret }
+    }
 }
 
 /// What a test step runs.
@@ -49,7 +71,8 @@ pub enum Test<T> {
 impl Verify<Template> {
     /// Validates what is written. `None` where something is wrong that leaves no valid form.
     pub fn validate(step: &VerifyStep, mut fields: Fields<'_>) -> Option<Self> {
-        match (&step.molecule, &step.pytest, &step.command) {
+        let login = step.login.as_ref().map(Login::of);
+        let valid = match (&step.molecule, &step.pytest, &step.command) {
             (Some(step), None, None) => {
                 let test = Some(Test::Molecule(Molecule::of(step)));
                 Self::of(test, step.directory.as_ref(), &step.environment, fields.below("molecule"))
@@ -66,7 +89,8 @@ impl Verify<Template> {
                 fields.add("set exactly one of molecule, pytest, command");
                 None
             }
-        }
+        };
+        valid.map(|valid| Self { login, ..valid })
     }
 
     fn of(
@@ -78,7 +102,7 @@ impl Verify<Template> {
         let directory = fields.optional_path("directory", directory);
         let Environment { environment, secret_variables } = environment;
         let environment = fields.variables("environment", environment, secret_variables);
-        Some(Self { test: test?, directory: directory?, environment: environment? })
+        Some(Self { test: test?, directory: directory?, environment: environment?, login: None })
     }
 
     /// With values for its placeholders.
@@ -89,7 +113,8 @@ impl Verify<Template> {
             Test::Pytest => Test::Pytest,
             Test::Command(command) => Test::Command(command.fill(values)),
         };
-        Verify { test, directory: self.directory.clone(), environment: self.environment.fill(values) }
+        let (directory, login) = (self.directory.clone(), self.login.clone());
+        Verify { test, directory, environment: self.environment.fill(values), login }
     }
 }
 

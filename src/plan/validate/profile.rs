@@ -5,7 +5,7 @@ use kube::ResourceExt;
 
 use crate::{
     api::profile::{
-        self as api, BuildProfile, BuildProfileSpec, Registry, Requests, ResourceQuantity, Resources, Staging,
+        self as api, BuildProfile, BuildProfileSpec, Engine, Registry, Requests, ResourceQuantity, Resources, Staging,
     },
     plan::{
         duration,
@@ -43,6 +43,7 @@ pub fn profile(object: &BuildProfile) -> Result<ValidProfile, Vec<Problem>> {
         None => builder.clone(),
     };
     check_nodes(spec, &mut problems);
+    check_hypervisor(spec, &mut problems);
     let limits = limits(&spec.resources, &mut problems);
     let requests = requests(&spec.resources.requests, limits, &mut problems);
     let [cpu, memory, storage] = limits;
@@ -57,6 +58,8 @@ pub fn profile(object: &BuildProfile) -> Result<ValidProfile, Vec<Problem>> {
             engine_image: engine_image?,
             isolation: spec.isolation,
             engine: spec.engine,
+            hypervisor: spec.hypervisor,
+            kvm: spec.kvm.as_ref().map(|kvm| kvm.resource.0.clone()),
             execution_namespace: spec.execution_namespace.to_string(),
             platform: spec.platform.clone(),
             node_selector: spec.node_selector.iter().map(|(key, value)| (key.clone(), value.0.clone())).collect(),
@@ -97,6 +100,22 @@ fn network(written: &api::Network) -> ValidNetwork {
 fn staging(written: &Staging, problems: &mut Problems) -> Option<ValidStaging> {
     let repository = problems.take("spec.registry.staging.repository", Repository::written(&written.repository.0))?;
     Some(ValidStaging { repository, secret: written.secret_ref.as_ref().map(|secret| secret.name.to_string()) })
+}
+
+/// What the schema refuses, too.
+fn check_hypervisor(spec: &BuildProfileSpec, problems: &mut Problems) {
+    match (spec.engine, spec.hypervisor) {
+        (Engine::Docker, None) | (Engine::None, Some(_)) => {}
+        (Engine::Docker, Some(_)) => problems.add("spec.engine", "must be None in a profile with a hypervisor"),
+        (Engine::None, None) => problems.add("spec.engine", "must be Docker in a profile without a hypervisor"),
+    }
+    if spec.kvm.is_some() && spec.hypervisor.is_none() {
+        problems.add("spec.kvm", "goes with hypervisor: Qemu");
+    }
+    // What the schema lets through and the API server then refuses in every pod.
+    if spec.kvm.as_ref().is_some_and(|kvm| kvm.resource.0.contains("kubernetes.io/")) {
+        problems.add("spec.kvm.resource", "must not be of kubernetes.io, whose resources are Kubernetes' own");
+    }
 }
 
 /// What the schema lets through and the API server then refuses in every pod.

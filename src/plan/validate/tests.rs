@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::profile::BuildProfile;
-use crate::plan::recipe::{Origin, Source};
+use crate::plan::recipe::{Origin, Scope, Source};
 
 fn read(spec: Value) -> ImageChain {
     let object = json!({
@@ -63,19 +63,19 @@ fn a_good_chain_is_valid_with_its_defaults_filled_in() {
         web.recipe.parent.as_ref().map(|parent| parent.local_name.as_str()),
         Some("imagechain.local/web:parent")
     );
-    assert!(base.recipe.paths.is_empty(), "all of the source decides");
-    let paths: Vec<_> = web.recipe.paths.iter().map(ToString::to_string).collect();
+    assert_eq!(base.recipe.paths, Scope::All, "all of the source decides");
+    let paths: Vec<_> = web.recipe.paths.named().map(ToString::to_string).collect();
     assert_eq!(paths, ["prod.json", "roles", "test", "web.json"], "what the steps name decides too");
     let rooted = with(with(link("a"), "paths", json!(["roles"])), "verify", json!([{"pytest": {}}]));
     let rooted = chain(&read(spec(&json!([rooted])))).unwrap();
-    assert!(rooted.links[0].recipe.paths.is_empty(), "tests at the root are part of what decides");
+    assert_eq!(rooted.links[0].recipe.paths, Scope::All, "tests at the root are part of what decides");
     let whole = with(with(link("a"), "paths", json!(["roles"])), "build", json!({"packer": {"template": "."}}));
     let whole = chain(&read(spec(&json!([whole])))).unwrap();
-    assert!(whole.links[0].recipe.paths.is_empty(), "a template that is the root is all of the source");
+    assert_eq!(whole.links[0].recipe.paths, Scope::All, "a template that is the root is all of the source");
     let elsewhere = json!({"packer": {"template": "./packer/", "directory": "."}});
     let elsewhere = with(with(link("a"), "paths", json!(["roles"])), "build", elsewhere);
     let elsewhere = chain(&read(spec(&json!([elsewhere])))).unwrap();
-    let paths: Vec<_> = elsewhere.links[0].recipe.paths.iter().map(ToString::to_string).collect();
+    let paths: Vec<_> = elsewhere.links[0].recipe.paths.named().map(ToString::to_string).collect();
     assert_eq!(paths, ["packer", "roles"], "where packer runs decides nothing by itself");
     assert!(matches!(&base.recipe.source, Source::Git { revision, .. } if revision == "HEAD"));
     assert_eq!(
@@ -300,6 +300,39 @@ fn profiles_are_checked() {
             "spec.deadline",
         ]
     );
+}
+
+#[test]
+fn a_profile_has_an_engine_or_a_hypervisor() {
+    let read = |more: Value| {
+        let mut spec = json!({"images": {"builder": "r.example/builder:1"}, "executionNamespace": "builds"});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let object = json!({"apiVersion": "imagechain.dev/v1alpha1", "kind": "BuildProfile", "metadata": {"name": "p"}, "spec": spec});
+        profile(&serde_json::from_value(object).unwrap())
+            .map_err(|found| found.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let kvm = |resource: &str| json!({"engine": "None", "hypervisor": "Qemu", "kvm": {"resource": resource}});
+    assert_eq!(read(json!({})).unwrap().hypervisor, None);
+    assert_eq!(read(kvm("devices.kubevirt.io/kvm")).unwrap().kvm.as_deref(), Some("devices.kubevirt.io/kvm"));
+    assert_eq!(read(json!({"engine": "None", "hypervisor": "Qemu"})).unwrap().kvm, None);
+    for (written, expected) in [
+        (json!({"hypervisor": "Qemu"}), "spec.engine: must be None in a profile with a hypervisor"),
+        (json!({"engine": "None"}), "spec.engine: must be Docker in a profile without a hypervisor"),
+        (json!({"kvm": {"resource": "a.example/kvm"}}), "spec.kvm: goes with hypervisor: Qemu"),
+        (
+            kvm("devices.kubernetes.io/kvm"),
+            "spec.kvm.resource: must not be of kubernetes.io, whose resources are Kubernetes' own",
+        ),
+    ] {
+        assert_eq!(read(written).unwrap_err(), [expected]);
+    }
+}
+
+#[test]
+fn a_box_is_made_of_a_parent() {
+    let made = with(link("vm"), "build", json!({"box": {}}));
+    one_problem(made.clone(), "spec.links[0].from", "build.box makes it of a parent");
+    assert_eq!(problems(&json!([with(made, "from", json!({"image": "debian:13"}))])), [""; 0]);
 }
 
 #[test]

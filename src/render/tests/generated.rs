@@ -135,7 +135,10 @@ fn broken(pod: &Pod, secret: Option<&Secret>, fixture: &Fixture) -> Vec<&'static
         (projections_are_keys(pod, secret), "what is projected is in the Secret, and all of the Secret is projected"),
         (one_reader_each(pod), "each part of the Secret is in the container that it is named after"),
         (files_are_there(pod), "every file that the job names is in a container"),
-        (shares_add_up(pod, fixture), "the engine and a stage have what the profile grants, and each has something"),
+        (
+            shares_add_up(pod, fixture),
+            "the engine and a stage, or a stage alone, have what the profile grants, and each has something",
+        ),
         (!json!(pod).to_string().contains(CANARY), "no secret value is in the pod"),
     ];
     rules.into_iter().filter(|(holds, _)| !holds).map(|(_, rule)| rule).collect()
@@ -217,13 +220,23 @@ fn shares_add_up(pod: &Pod, fixture: &Fixture) -> bool {
         thousandths(text).unwrap() / if key == "cpu" { 1 } else { 1000 }
     };
     let given = |name: &str| container(pod, name).resources.clone().unwrap();
-    let engine = given("engine");
     let profile = &fixture.profile;
     let shares = [
         ("cpu", profile.milli_cpu, profile.requests.milli_cpu),
         ("memory", profile.memory_bytes, profile.requests.memory_bytes),
         ("ephemeral-storage", profile.storage_bytes, profile.requests.storage_bytes),
     ];
+    if fixture.profile.hypervisor.is_some() {
+        return shares.into_iter().all(|(key, granted, requested)| {
+            let asks_and_may = |name| [given(name).requests, given(name).limits].map(|all| amount(&all, key));
+            ["build", "verify"].into_iter().all(|name| asks_and_may(name) == [requested, granted])
+                && ["source", "publish"]
+                    .map(asks_and_may)
+                    .iter()
+                    .all(|[asks, may]| *asks > 0 && asks <= may && *may <= granted)
+        });
+    }
+    let engine = given("engine");
     shares.into_iter().all(|(key, granted, requested)| {
         ["source", "build", "verify", "publish"].map(given).iter().all(|stage| {
             let asked = [amount(&stage.requests, key), amount(&engine.requests, key)];
@@ -237,9 +250,23 @@ fn shares_add_up(pod: &Pod, fixture: &Fixture) -> bool {
     })
 }
 
+/// By a profile with a hypervisor, with KVM or without.
+fn by_hypervisor(mut profile: Value, accelerated: bool) -> Value {
+    profile["engine"] = json!("None");
+    profile["hypervisor"] = json!("Qemu");
+    if accelerated {
+        profile["kvm"] = json!({"resource": "devices.kubevirt.io/kvm"});
+    }
+    profile
+}
+
 proptest! {
     #[test]
-    fn every_pod_is_as_it_should_be(build in build(), profile in profile()) {
+    fn every_pod_is_as_it_should_be(build in build(), profile in profile(), kvm in prop::option::of(any::<bool>())) {
+        let profile = match kvm {
+            None => profile,
+            Some(accelerated) => by_hypervisor(profile, accelerated),
+        };
         let fixture = Fixture::new(&build, &profile);
         let attempt = fixture.attempt();
         let (needs, pod) = (attempt.needs(), pod(&attempt));

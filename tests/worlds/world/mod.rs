@@ -151,6 +151,11 @@ impl World {
 
     /// Makes or changes the profile `docker`.
     pub fn put_profile(&mut self, changes: Value) {
+        self.put_profile_named("docker", changes);
+    }
+
+    /// Makes or changes a profile.
+    pub fn put_profile_named(&mut self, name: &str, changes: Value) {
         let mut spec = json!({
             "images": {"builder": format!("r.example/builder@{}", digest(&["builder"]))},
             "executionNamespace": "builds",
@@ -158,10 +163,10 @@ impl World {
         });
         merge(&mut spec, changes);
         let profile = json!({
-            "apiVersion": "imagechain.dev/v1alpha1", "kind": "BuildProfile", "metadata": {"name": "docker"},
+            "apiVersion": "imagechain.dev/v1alpha1", "kind": "BuildProfile", "metadata": {"name": name},
             "spec": spec,
         });
-        self.profiles.insert("docker".to_owned(), Arc::new(serde_json::from_value(profile).unwrap()));
+        self.profiles.insert(name.to_owned(), Arc::new(serde_json::from_value(profile).unwrap()));
     }
 
     /// Makes a chain or changes its spec, as `kubectl apply` does.

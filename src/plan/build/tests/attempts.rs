@@ -152,7 +152,7 @@ fn tests_that_never_ran_the_image_pass_with_a_word_of_it() {
         (vec![no, unknown], Reason::TestsPassed, false),
     ] {
         let steps: Vec<Verification> = ran.iter().map(|ran| step(*ran)).collect();
-        let (found, message) = verdict::passed(&steps);
+        let (found, message) = verdict::passed(ArtifactKind::Image, &steps);
         assert_eq!((found, message.contains("no container of it ran")), (reason, warned), "{message}");
     }
 }
@@ -185,7 +185,7 @@ fn the_tests_of_all_steps_are_counted() {
         (vec![Some(0), None], "its 2 test steps passed (no tests reported)"),
     ] {
         let steps: Vec<_> = tests.iter().map(|tests| Verification { tests: *tests, ..step(None) }).collect();
-        assert_eq!(verdict::passed(&steps).1, format!("the image is built and {said}"));
+        assert_eq!(verdict::passed(ArtifactKind::Image, &steps).1, format!("the image is built and {said}"));
     }
 }
 
@@ -194,7 +194,7 @@ fn what_would_have_published_by_itself_is_told() {
     let mut all = reports(false);
     all[0].left_out = vec!["docker-push".to_owned()];
     let staging = "r.example/staging".parse().unwrap();
-    assert_eq!(verdict::product(&all, 0, &staging).unwrap().left_out, ["docker-push"]);
+    assert_eq!(verdict::product(ArtifactKind::Image, &all, 0, &staging).unwrap().left_out, ["docker-push"]);
 }
 
 #[test]
@@ -211,7 +211,11 @@ fn what_was_not_tested_is_not_verified() {
         let mut all = reports(false);
         all[1].verification = reported.iter().map(step).collect();
         let staging = "r.example/staging".parse().unwrap();
-        assert_eq!(verdict::product(&all, expected, &staging).is_ok(), good, "{reported:?} of {expected}");
+        assert_eq!(
+            verdict::product(ArtifactKind::Image, &all, expected, &staging).is_ok(),
+            good,
+            "{reported:?} of {expected}"
+        );
     }
 }
 

@@ -273,6 +273,7 @@ impl World {
             uid: "u",
             generation: 1,
             build: &self.build,
+            kind: ArtifactKind::Image,
             previous: status,
             permission: self.permission.clone(),
             execution_namespace: "builds",
