@@ -1,11 +1,12 @@
-//! The environment of the user's programs: the container's own, and what they need here.
+//! The environment of the user's programs: the container's own, and what they need here. Where they find an engine or a
+//! machine is told besides.
 
 use tokio::process::Command;
 
-use super::{ansible, context::Context, engine::Engine};
+use super::{ansible, context::Context};
 
 /// Sets it.
-pub(super) fn prepare(command: &mut Command, context: &Context, engine: &Engine<'_>) {
+pub(super) fn prepare(command: &mut Command, context: &Context) {
     let temporary = context.places.temporary();
     // Packer's docker builder mounts them into containers, so the engine must see them under that path.
     command.env("TMPDIR", &temporary).env("PACKER_TMP_DIR", &temporary);
@@ -17,5 +18,4 @@ pub(super) fn prepare(command: &mut Command, context: &Context, engine: &Engine<
     command.env(ansible::REPORT_VARIABLE, ansible::report_file(context));
     // The files belong to the user that fetched them.
     command.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "safe.directory").env("GIT_CONFIG_VALUE_0", "*");
-    engine.environment(command);
 }

@@ -1,39 +1,39 @@
-//! What one stage leaves for the next: which image it made or tested.
+//! What one stage leaves for the next: which product it made or tested.
 
 use std::{fs, path::PathBuf};
 
-use super::{context::Context, products::Products, report::local};
+use super::{context::Context, products::Store, report::local};
 use crate::{
     api::{build::Stage, condition::Reason},
     plan::failure::Failure,
 };
 
-/// Records the image that a stage made or tested.
+/// Records the product that a stage made or tested, by the digest of its content.
 ///
 /// # Errors
 /// The workspace cannot be written.
-pub(super) fn leave(context: &Context, stage: Stage, image: &str) -> Result<(), Failure> {
-    fs::write(file(context, stage), image).map_err(|error| local("the workspace cannot be written", &error))
+pub(super) fn leave(context: &Context, stage: Stage, made: &str) -> Result<(), Failure> {
+    fs::write(file(context, stage), made).map_err(|error| local("the workspace cannot be written", &error))
 }
 
-/// The image that the stage before recorded. The engine must still find it under its name: a program of the user
-/// could have given that name to another image.
+/// The product that the stage before recorded, by the digest of its content. It must still be where it was: a program of
+/// the user could have put another one there.
 ///
 /// # Errors
-/// Nothing was recorded, or the name belongs to another image now.
-pub(super) async fn take(context: &Context, products: &Products<'_>, before: Stage) -> Result<String, Failure> {
-    let image = fs::read_to_string(file(context, before))
+/// Nothing was recorded, or there is another one now.
+pub(super) async fn take(context: &Context, store: &impl Store, before: Stage) -> Result<String, Failure> {
+    let made = fs::read_to_string(file(context, before))
         .map_err(|error| local(&format!("what the stage {} made is not known", before.container()), &error))?;
-    match products.find(&context.job.image).await? {
-        Some(found) if found == image => Ok(image),
+    match store.content().await? {
+        Some(found) if found == made => Ok(made),
         found => {
             let found = found.unwrap_or_else(|| "nothing".to_owned());
-            let message = format!("{} is {found} in the engine, and {image} was built", context.job.image);
+            let message = format!("{} is {found}, and {made} was built", store.name());
             Err(Failure::new(Reason::ImageMismatch, message))
         }
     }
 }
 
 fn file(context: &Context, stage: Stage) -> PathBuf {
-    context.places.state().join(format!("{}.image", stage.container()))
+    context.places.state().join(format!("{}.product", stage.container()))
 }

@@ -12,6 +12,7 @@ mod environment;
 mod handover;
 mod init;
 mod log;
+mod machine;
 mod network;
 pub mod places;
 mod process;
@@ -25,6 +26,7 @@ mod verify;
 
 use std::process::{Command, ExitCode};
 
+pub use machine::{Hypervisor, call as hypervisor};
 use places::Places;
 
 use crate::api::build::Container;

@@ -1,6 +1,9 @@
 //! Where things are in a container.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use crate::plan::job::{ENGINE_FOLDER, JOB_FILE, PROGRAM, SECRETS, WORKSPACE};
 
@@ -19,6 +22,8 @@ pub struct Places {
     pub engine: PathBuf,
     /// Where the kubelet reads the report.
     pub termination: PathBuf,
+    /// The folders in which programs are looked for.
+    pub path: OsString,
     /// The folder in which ansible looks for callback plugins without being told.
     pub callbacks: PathBuf,
 }
@@ -32,6 +37,7 @@ impl Default for Places {
             program: PROGRAM.into(),
             engine: ENGINE_FOLDER.into(),
             termination: "/dev/termination-log".into(),
+            path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
             callbacks: "/usr/share/ansible/plugins/callback".into(),
         }
     }
@@ -41,7 +47,7 @@ impl Places {
     /// The same, all below one folder.
     #[must_use]
     pub fn below(root: &Path) -> Self {
-        let Self { job, secrets, workspace, program, engine, termination, callbacks } = Self::default();
+        let Self { job, secrets, workspace, program, engine, termination, path, callbacks } = Self::default();
         let inside = |path: PathBuf| root.join(path.strip_prefix("/").unwrap_or(&path));
         Self {
             job: inside(job),
@@ -50,6 +56,7 @@ impl Places {
             program: inside(program),
             engine: inside(engine),
             termination: inside(termination),
+            path,
             callbacks: inside(callbacks),
         }
     }

@@ -1,22 +1,38 @@
-//! The stage `publish`: puts the tested image where the operator finds it.
+//! The stage `publish`: puts what was tested where the operator finds it.
 
-use super::{context::Context, engine::Engine, handover, products::Products};
+use super::{
+    context::Context,
+    engine::Engine,
+    handover,
+    products::{Boxes, Images, Pushed},
+};
 use crate::{
     api::build::Stage,
     plan::{failure::Failure, observed::Report},
 };
 
-/// Pushes the image that was tested.
+/// Pushes what was tested.
 pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Failure> {
     let staging = &context.job.staging;
-    let engine = Engine::of(context, staging.credentials.as_deref()).await?;
-    let products = Products::of(context, &engine);
-    let tested = handover::take(context, &products, Stage::Verify).await?;
-    report.content = Some(tested.clone());
-    let pushed = products.push(&tested, staging).await?;
-    context.log.say(format_args!("{}@{} is the image {tested}", staging.repository, pushed.digest));
-    report.size = Some(pushed.size);
+    let Pushed { digest, size } = match context.job.machine {
+        None => {
+            let engine = Engine::of(context, staging.credentials.as_deref()).await?;
+            let images = Images::of(context, &engine);
+            let tested = handover::take(context, &images, Stage::Verify).await?;
+            report.content = Some(tested.clone());
+            images.push(&tested, staging).await?
+        }
+        Some(machine) => {
+            let boxes = Boxes::of(context, machine);
+            let tested = handover::take(context, &boxes, Stage::Verify).await?;
+            report.content = Some(tested.clone());
+            boxes.push(&tested, staging).await?
+        }
+    };
+    let tested = report.content.as_deref().unwrap_or_default();
+    context.log.say(format_args!("{}@{digest} holds {tested}", staging.repository));
+    report.size = Some(size);
     report.repository = Some(staging.repository.clone());
-    report.digest = Some(pushed.digest);
+    report.digest = Some(digest);
     Ok(())
 }

@@ -19,7 +19,7 @@ use super::{
     source, verify,
 };
 use crate::{
-    api::{build::Stage, condition::Reason},
+    api::{build::Stage, condition::Reason, profile::Engine},
     plan::{failure::Failure, observed::Report},
 };
 
@@ -114,7 +114,8 @@ fn work(stage: Stage, places: &Places, report: &mut Report) -> Result<(), Failur
 /// Runs a stage within its time, and while the engine that it uses lives.
 async fn bounded(stage: Stage, context: &Context, report: &mut Report) -> Result<(), Failure> {
     let mut requests = signal(SignalKind::terminate()).map_err(|error| local("signals cannot be received", &error))?;
-    let instance = if stage == Stage::Source { None } else { Some(engine::expect(context).await?) };
+    let uses_engine = stage != Stage::Source && context.job.engine != Engine::None;
+    let instance = if uses_engine { Some(engine::expect(context).await?) } else { None };
     let mut work = pin!(run_stage(stage, context, report));
     let ending = tokio::select! {
         result = &mut work => return explained(context, instance.as_deref(), result),

@@ -3,7 +3,7 @@
 use crate::{
     api::{condition::Reason, recipe::Layers},
     plan::{failure::Failure, job::Parent},
-    runner::products::{Content, Products},
+    runner::products::{Content, Images},
 };
 
 /// The parent of a build, in the engine.
@@ -15,20 +15,15 @@ pub(super) struct Base<'b> {
 
 impl<'b> Base<'b> {
     /// Puts the parent into the engine.
-    pub(super) async fn import(products: &Products<'_>, parent: &'b Parent) -> Result<Self, Failure> {
+    pub(super) async fn import(products: &Images<'_>, parent: &'b Parent) -> Result<Self, Failure> {
         products.import_parent(parent).await?;
-        Ok(Self { parent, content: products.content(&parent.local_name).await? })
+        Ok(Self { parent, content: products.layers(&parent.local_name).await? })
     }
 
     /// Makes sure that the product stands on it, unless the link says that it need not. `pulled` is the base that the
     /// builder pulled by itself.
-    pub(super) async fn check(
-        &self,
-        products: &Products<'_>,
-        image: &str,
-        pulled: Option<&str>,
-    ) -> Result<(), Failure> {
-        let content = products.content(image).await?;
+    pub(super) async fn check(&self, products: &Images<'_>, image: &str, pulled: Option<&str>) -> Result<(), Failure> {
+        let content = products.layers(image).await?;
         if self.parent.layers == Layers::Any || content.stands_on(&self.content) {
             return Ok(());
         }
@@ -57,14 +52,17 @@ impl<'b> Base<'b> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::boxes::ArtifactKind;
 
     #[test]
     fn both_images_are_named_with_what_to_do() {
         let parent = Parent {
+            kind: ArtifactKind::Image,
             reference: "docker.io/library/debian@sha256:0".to_owned(),
             local_name: "imagechain.local/web:parent".to_owned(),
             layers: Layers::Inherited,
             credentials: None,
+            certificate_authority: None,
         };
         let content = Content::default();
         let base = Base { parent: &parent, content };

@@ -48,8 +48,12 @@ impl<'c> Docker<'c> {
     /// # Errors
     /// It does not answer.
     pub(crate) async fn of(context: &'c Context, config: Option<&'c str>) -> Result<Self, Failure> {
-        // A second kind of engine does not compile until it is chosen here.
-        let profile::Engine::Docker = context.job.engine;
+        match context.job.engine {
+            profile::Engine::Docker => {}
+            profile::Engine::None => {
+                return Err(Failure::new(Reason::SpecInvalid, "the profile has no container engine"));
+            }
+        }
         let silent =
             |error: io::Error| Failure::new(Reason::EngineRestarted, format!("the engine does not answer: {error}"));
         let mode = Marker::read(&context.places.marker()).map_err(silent)?.mode;

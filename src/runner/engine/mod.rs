@@ -32,6 +32,7 @@ pub(super) use self::{
     daemon::HUB,
     docker::Image,
     events::{Containers, explained},
+    refusal::of_pull,
     watch::{Seen, Watch},
 };
 use self::{docker::Docker, marker::Marker};

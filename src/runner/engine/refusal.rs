@@ -25,7 +25,7 @@ const UNREADABLE: [&str; 7] = [
 ];
 
 /// The failure to pull an image for a platform.
-pub(super) fn of_pull(name: &str, platform: &str, complaint: &str) -> Failure {
+pub(crate) fn of_pull(name: &str, platform: &str, complaint: &str) -> Failure {
     let said = said(complaint);
     let lower = complaint.to_lowercase();
     let absent = |message: String| Failure::new(Reason::BaseImageNotFound, message);

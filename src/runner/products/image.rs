@@ -1,6 +1,6 @@
 //! Products that are images: the engine holds them.
 
-use super::registry;
+use super::{Pushed, Store, registry};
 use crate::{
     api::condition::Reason,
     plan::{
@@ -18,14 +18,6 @@ use crate::{
 pub(crate) struct Images<'c> {
     context: &'c Context,
     engine: &'c Engine<'c>,
-}
-
-/// What a push came to.
-pub(crate) struct Pushed {
-    /// The digest of the manifest.
-    pub(crate) digest: String,
-    /// The bytes of the layers in the registry.
-    pub(crate) size: i64,
 }
 
 impl<'c> Images<'c> {
@@ -62,7 +54,7 @@ impl<'c> Images<'c> {
     ///
     /// # Errors
     /// There is none of that name.
-    pub(crate) async fn content(&self, name: &str) -> Result<Content, Failure> {
+    pub(crate) async fn layers(&self, name: &str) -> Result<Content, Failure> {
         self.look(name)
             .await?
             .ok_or_else(|| Failure::new(Reason::NoImage, format!("{name} is not in the engine any more")))
@@ -105,6 +97,16 @@ impl<'c> Images<'c> {
     }
 }
 
+impl Store for Images<'_> {
+    fn name(&self) -> String {
+        format!("{} in the engine", self.context.job.image)
+    }
+
+    async fn content(&self) -> Result<Option<String>, Failure> {
+        self.find(&self.context.job.image).await
+    }
+}
+
 /// What an image is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Content(Image);
@@ -140,7 +142,7 @@ impl Target<'_> {
 }
 
 /// Where a mirror has an image. Docker itself asks mirrors of its Hub only.
-fn mirrored(reference: &str, registry: &Registry) -> Option<String> {
+pub(crate) fn mirrored(reference: &str, registry: &Registry) -> Option<String> {
     let reference: Reference = reference.parse().ok()?;
     let mirror =
         registry.mirrors.get(&reference.repository.registry).filter(|_| reference.repository.registry != HUB)?;

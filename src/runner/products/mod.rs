@@ -1,11 +1,12 @@
-//! The products of builds: all that the stages do with them, whatever they are.
+//! The products of builds: all that the stages do with them.
 
 mod image;
+mod machine_box;
 mod registry;
+mod store;
 
-use self::image::Images;
-pub(super) use self::image::{Content, Target};
-
-/// The store of the products of a build. Stages make it by `Products::of` alone: that is where a job will choose the
-/// kind of product. A second kind is a file beside `image.rs`, and this name then an enum of both.
-pub(super) type Products<'c> = Images<'c>;
+pub(super) use self::{
+    image::{Content, Images, Target, mirrored},
+    machine_box::{Boxes, Disk, blocking},
+    store::{Pushed, Store},
+};

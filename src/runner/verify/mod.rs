@@ -1,7 +1,8 @@
-//! The stage `verify`: runs the tests against exactly the image that was built.
+//! The stage `verify`: runs the tests against exactly what was built.
 
 mod command;
 mod command_result;
+mod ground;
 mod junit;
 mod molecule;
 mod output;
@@ -16,14 +17,19 @@ use std::{
 
 use tokio::process::Command;
 
-use self::{junit::Tests, output::Output, tool::Tool};
+use self::{
+    ground::{Ground, Stand, Step},
+    junit::Tests,
+    output::Output,
+    tool::Tool,
+};
 use super::{
     ansible,
     context::Context,
-    engine::{Containers, Engine, Seen, Watch, explained},
+    engine::Engine,
     environment, handover, network,
     process::ending,
-    products::{Products, Target},
+    products::{Boxes, Images},
     report::{local, read_bounded},
     source,
 };
@@ -34,6 +40,7 @@ use crate::{
     },
     plan::{
         failure::Failure,
+        job::Machine,
         observed::Report,
         path::SourcePath,
         recipe::{Test, Verify, steps::secret_environment},
@@ -44,28 +51,53 @@ use crate::{
 /// How many of the last lines explain a failure that nothing else does.
 const LINES: usize = 10;
 
-/// Runs all steps, up to the first that fails.
+/// Tests what was built.
 pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Failure> {
-    let engine = Engine::of(context, None).await?;
-    let products = Products::of(context, &engine);
     network::install(context)?;
-    let image = handover::take(context, &products, Stage::Build).await?;
+    match context.job.machine {
+        None => test_image(context, report).await,
+        Some(machine) => test_box(context, machine, report).await,
+    }
+}
+
+async fn test_image(context: &Context, report: &mut Report) -> Result<(), Failure> {
+    let engine = Engine::of(context, None).await?;
+    let images = Images::of(context, &engine);
+    let image = handover::take(context, &images, Stage::Build).await?;
     report.content = Some(image.clone());
+    all(context, &Ground::Engine { engine: &engine, images: &images }, report).await?;
+    if !report.verification.is_empty() && report.verification.iter().all(|step| step.image_ran == Some(false)) {
+        context.log.say("warning: no container of the image ran in the tests: they find its name in $(image.local)");
+    }
+    // A test could have given its name to another.
+    handover::take(context, &images, Stage::Build).await?;
+    handover::leave(context, Stage::Verify, &image)
+}
+
+async fn test_box(context: &Context, machine: Machine, report: &mut Report) -> Result<(), Failure> {
+    let boxes = Boxes::of(context, machine);
+    let built = handover::take(context, &boxes, Stage::Build).await?;
+    report.content = Some(built.clone());
+    if !context.job.steps.verify.is_empty() {
+        let disk = boxes.disk().await?;
+        all(context, &Ground::Machine(&disk), report).await?;
+    }
+    // A test could have written to it.
+    handover::take(context, &boxes, Stage::Build).await?;
+    handover::leave(context, Stage::Verify, &built)
+}
+
+/// Runs all steps, up to the first that fails.
+async fn all(context: &Context, ground: &Ground<'_>, report: &mut Report) -> Result<(), Failure> {
     for (index, step) in context.job.steps.verify.iter().enumerate() {
-        let running =
-            Running { context, engine: &engine, products: &products, step, number: index + 1, tool: tool(step) };
+        let running = Running { context, ground, step, number: index + 1, tool: tool(step) };
         let (result, failure) = running.run().await?;
         report.verification.push(result);
         if let Some(failure) = failure {
             return Err(failure);
         }
     }
-    if !report.verification.is_empty() && report.verification.iter().all(|step| step.image_ran == Some(false)) {
-        context.log.say("warning: no container of the image ran in the tests: they find its name in $(image.local)");
-    }
-    // A test could have given its name to another.
-    handover::take(context, &products, Stage::Build).await?;
-    handover::leave(context, Stage::Verify, &image)
+    Ok(())
 }
 
 /// The program of a step. This is the only place that knows which kinds of steps there are.
@@ -80,8 +112,7 @@ fn tool(step: &Verify<String>) -> Tool {
 /// A step that runs.
 struct Running<'r> {
     context: &'r Context,
-    engine: &'r Engine<'r>,
-    products: &'r Products<'r>,
+    ground: &'r Ground<'r>,
     step: &'r Verify<String>,
     /// From 1.
     number: usize,
@@ -92,26 +123,19 @@ impl Running<'_> {
     async fn run(&self) -> Result<(Verification, Option<Failure>), Failure> {
         let folder = self.folder()?;
         ansible::install(self.context).await;
-        let watch = Watch::over(self.engine);
-        let target = self.target().await?;
-        let call = self.call(target.as_ref());
+        let step =
+            Step { number: self.number, connects: self.tool.target_option.is_some(), login: self.step.login.as_ref() };
+        let stand = self.ground.begin(self.context, &step).await.map_err(|failure| self.of_step(failure))?;
+        let call = self.call(&stand);
         let running = self.context.log.step(format!("verify {}: {}", self.name(), call.join(" ")));
-        let (status, output) = watch.during(self.execute(&folder, &call)).await?;
+        let (status, output) = stand.during(self.execute(&folder, &call, &stand)).await?;
         let seconds = running.began().elapsed().as_secs();
         drop(running);
-        let Seen { containers, out_of_memory } = watch.finish(!status.success()).await;
         let left = read_bounded(&self.results()).map(|text| self.context.log.redacted(&text));
         let tests = output.tests(left.as_deref());
-        let mut failure = None;
-        if !status.success() {
-            let explain = || self.explain(&folder, status, &output, tests.as_ref());
-            let ended = ended(&containers, &output, target.as_ref());
-            failure = Some(self.of_step(out_of_memory.unwrap_or_else(|| explained(explain(), ended))));
-        }
-        let image_ran = self.products.ran(&self.context.job.image, &containers).await;
-        if let Some(target) = target {
-            target.remove().await;
-        }
+        let failure = (!status.success()).then(|| self.explain(&folder, status, &output, tests.as_ref()));
+        let (failure, image_ran) = stand.end(self.context, &output, failure).await;
+        let failure = failure.map(|failure| self.of_step(failure));
         let result = Verification {
             step: self.name(),
             passed: failure.is_none(),
@@ -150,20 +174,9 @@ impl Running<'_> {
         Err(Failure::new(Reason::VerificationFailed, message))
     }
 
-    /// Starts what the program connects to, if it wants that.
-    async fn target(&self) -> Result<Option<Target<'_>>, Failure> {
-        if self.tool.target_option.is_none() {
-            return Ok(None);
-        }
-        // It stands in the names of the tests.
-        let name = format!("image-{}", self.number);
-        self.products.start_for_test(name, &self.context.job.image).await.map(Some)
-    }
-
-    fn call(&self, target: Option<&Target<'_>>) -> Vec<String> {
-        let target = self.tool.target_option.zip(target);
-        let target = target.map(|(option, target)| format!("{option}={}", target.host()));
-        self.tool.call.iter().cloned().chain(target).collect()
+    fn call(&self, stand: &Stand<'_>) -> Vec<String> {
+        let target = self.tool.target_option.map(|option| stand.arguments(option));
+        self.tool.call.iter().cloned().chain(target.into_iter().flatten()).collect()
     }
 
     /// Where pytest leaves its results.
@@ -171,22 +184,28 @@ impl Running<'_> {
         self.context.places.temporary().join(format!("junit-{}.xml", self.number))
     }
 
-    async fn execute(&self, folder: &Path, call: &[String]) -> Result<(ExitStatus, Output), Failure> {
+    async fn execute(
+        &self,
+        folder: &Path,
+        call: &[String],
+        stand: &Stand<'_>,
+    ) -> Result<(ExitStatus, Output), Failure> {
         let mut output = Output::default();
         let mut lines = |line: &str| {
             let line = self.context.log.redacted(line);
             self.context.log.line(&line);
             output.add(&line);
         };
-        let status = self.context.processes.run(self.command(folder, call)?, &mut lines).await?;
+        let status = self.context.processes.run(self.command(folder, call, stand)?, &mut lines).await?;
         Ok((status, output))
     }
 
-    fn command(&self, folder: &Path, call: &[String]) -> Result<Command, Failure> {
+    fn command(&self, folder: &Path, call: &[String], stand: &Stand<'_>) -> Result<Command, Failure> {
         let (program, arguments) = call.split_first().map_or(("", [].as_slice()), |(first, rest)| (first, rest));
         let mut command = Command::new(program);
         command.args(arguments).current_dir(folder);
-        environment::prepare(&mut command, self.context, self.engine);
+        environment::prepare(&mut command, self.context);
+        stand.environment(&mut command, self.context);
         let environment = &self.step.environment;
         command.envs(&environment.values);
         command.envs([pytest::options(&self.results(), &environment.values)]);
@@ -214,7 +233,7 @@ impl Running<'_> {
     /// Why the containers of the program cannot start on this node.
     fn advice(&self, folder: &Path) -> Option<&'static str> {
         let file = folder.join(self.tool.containers.as_ref()?);
-        self.engine.advice_on_groups(&fs::read_to_string(file).ok()?)
+        self.ground.advice(&fs::read_to_string(file).ok()?)
     }
 
     fn unexplained(&self, status: ExitStatus, output: &Output) -> Failure {
@@ -231,13 +250,6 @@ impl Running<'_> {
     }
 }
 
-/// Which containers ended by themselves that tests could not do without: the target, and all where the output says that
-/// something was not reached.
-fn ended(containers: &Containers, output: &Output, target: Option<&Target<'_>>) -> Option<String> {
-    let target = target.map(Target::name);
-    containers.ended(|container| output.lost_contact || Some(container.name.as_str()) == target)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,7 +258,7 @@ mod tests {
     #[test]
     fn a_kind_of_step_is_a_program() {
         let tool = |test: Test<String>| {
-            let step = Verify { test, directory: None, environment: Variables::default() };
+            let step = Verify { test, directory: None, environment: Variables::default(), login: None };
             let Tool { kind, runs, call, target_option, containers, .. } = super::tool(&step);
             (format!("{kind} {runs}"), call.join(" "), target_option, containers)
         };

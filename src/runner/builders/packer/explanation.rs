@@ -14,6 +14,8 @@ pub(super) struct Known<'k> {
     pub(super) task: Option<FailedTask>,
     /// Which of its containers ended by themselves, and how.
     pub(super) ended: Option<String>,
+    /// What the machine shows that it worked with, as sentences; empty where there was none.
+    pub(super) shown: String,
     /// Why its containers cannot start on this node.
     pub(super) groups: Option<&'static str>,
     /// The parent's name in the engine.
@@ -67,6 +69,7 @@ impl Known<'_> {
         let said = self.advice.map_or_else(|| said.clone(), |advice| format!("{said} ({advice})"));
         let place = self.place;
         let message = format!("packer build in {place} ended with {ending}: {said}\nIts last lines: {last}");
+        let message = [message, self.shown].join("\n").trim_end().to_owned();
         Failure::new(Reason::BuildFailed, message)
     }
 }

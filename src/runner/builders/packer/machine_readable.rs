@@ -15,6 +15,8 @@ pub(super) enum Line {
     Failure { build: String, why: String },
     /// A property of an artifact.
     Artifact { build: String, index: String, key: String, value: String },
+    /// A file of an artifact, as packer names it.
+    File { build: String, path: String },
     /// Its version.
     Version(String),
     /// For programs, of no use to us.
@@ -29,7 +31,7 @@ impl Line {
             Self::Output(text) => Self::Output(change(&text)),
             Self::Error(text) => Self::Error(change(&text)),
             Self::Failure { build, why } => Self::Failure { build, why: change(&why) },
-            other @ (Self::Artifact { .. } | Self::Version(_) | Self::Other) => other,
+            other @ (Self::Artifact { .. } | Self::File { .. } | Self::Version(_) | Self::Other) => other,
         }
     }
 }
@@ -43,6 +45,7 @@ pub(super) fn line(text: &str) -> Line {
         ("ui", [kind, text]) if kind == "message" => Line::Output(text.clone()),
         ("ui", [_, text]) => Line::Text(text.clone()),
         ("error", [why, ..]) => Line::Failure { build: target.to_owned(), why: why.clone() },
+        ("artifact", [_, key, _, path]) if key == "file" => Line::File { build: target.to_owned(), path: path.clone() },
         ("artifact", [index, key, rest @ ..]) => Line::Artifact {
             build: target.to_owned(),
             index: index.clone(),
@@ -111,6 +114,8 @@ impl Line {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     artifacts: BTreeMap<(String, String), BTreeMap<String, String>>,
+    /// The files of artifacts, each once, with the build that made it first.
+    files: Vec<(String, String)>,
     /// The image that was pulled last.
     pulled: Option<String>,
     /// Why builds failed.
@@ -133,6 +138,9 @@ impl Outcome {
         match line {
             Line::Artifact { build, index, key, value } => {
                 self.artifacts.entry((build, index)).or_default().insert(key, value);
+            }
+            Line::File { build, path } if self.files.iter().all(|(_, other)| *other != path) => {
+                self.files.push((build, path));
             }
             Line::Text(text) => {
                 let pulled = text.split_once(": Pulling Docker image: ").map(|(_, image)| image.trim().to_owned());
@@ -161,6 +169,17 @@ impl Outcome {
     /// it (upstream: corpusops `docker_build_chain` knows the same two signs).
     pub(super) fn has_lost_script(&self) -> bool {
         self.missed && self.failures.iter().any(|why| why.contains("Script exited with non-zero exit status: 127"))
+    }
+
+    /// Whether it waited in vain for a machine to let it in, or to end.
+    pub(super) fn has_lost_machine(&self) -> bool {
+        const SIGNS: [&str; 3] = ["imeout waiting for", "imeout while waiting for", "rror waiting for"];
+        self.failures.iter().any(|why| SIGNS.iter().any(|sign| why.contains(sign)))
+    }
+
+    /// The files of its artifacts, by their paths from where it ran, each with the build that made it.
+    pub(super) fn files(&self) -> &[(String, String)] {
+        &self.files
     }
 
     /// What it complained of, in one line: why builds failed, or else all that it said about errors.

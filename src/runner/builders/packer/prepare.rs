@@ -100,7 +100,7 @@ impl Template {
     /// What to do about a complaint of packer's, if that is known.
     pub(super) fn advice(&self, complaint: &str) -> Option<String> {
         let elsewhere = || elsewhere::advice(&self.root, &self.folder, &self.path, complaint);
-        self.is_part(complaint).or_else(elsewhere)
+        self.is_part(complaint).or_else(|| occupied(complaint)).or_else(|| doubled(complaint)).or_else(elsewhere)
     }
 
     /// One file of several was named, and packer reads no others then.
@@ -125,6 +125,23 @@ impl Template {
         );
         Err(Failure::new(Reason::TemplateInvalid, message))
     }
+}
+
+/// The source has the folder that packer would write to. It is not deleted, as packer would with `-force`: that may be
+/// any folder of the source.
+fn occupied(complaint: &str) -> Option<String> {
+    let (_, rest) = complaint.split_once("Output directory '")?;
+    let (folder, _) = rest.split_once("' already exists")?;
+    Some(format!("{folder} is in the source: remove it there, or set another output_directory"))
+}
+
+/// What `packer fix` makes of a checksum that says by itself what it is, and of its type besides.
+fn doubled(complaint: &str) -> Option<String> {
+    let advice = "$(parent.checksum) says by itself of what kind it is: leave out iso_checksum_type";
+    ["md5", "sha1", "sha256", "sha512"]
+        .iter()
+        .any(|kind| complaint.contains(&format!("{kind}:file:")))
+        .then(|| advice.to_owned())
 }
 
 /// A path without the `.` at its end that stands for a root.
@@ -249,4 +266,19 @@ async fn fixed(packer: &Program<'_>, folder: &Path, argument: &Path, own: &str) 
         context.log.say(format_args!("  {change}"));
     }
     Ok(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_of_machines_have_advice() {
+        // Complaints of packer 1.6.6.
+        let told = occupied(
+            "Failed to prepare build: \"qemu\" * Output directory 'output-qemu' already exists. It must not exist.",
+        );
+        assert!(told.unwrap().starts_with("output-qemu is in the source: remove it there"));
+        assert_eq!(occupied("Output format must be qcow2"), None);
+    }
 }

@@ -10,18 +10,14 @@ use tokio::{
 
 use super::{
     call::{self, Version},
+    ground::Ground,
     machine_readable::{self, Line, Outcome},
     scripts::{Lack, Script, Scripts},
 };
 use crate::{
     api::condition::Reason,
     plan::{failure::Failure, text::truncate_middle},
-    runner::{
-        context::Context,
-        engine::{Engine, Watch},
-        environment,
-        process::Tail,
-    },
+    runner::{context::Context, environment, process::Tail},
 };
 
 /// How many of packer's last lines explain a failure that nothing else does.
@@ -35,7 +31,7 @@ const ANSIBLE_ENDED: [&str; 2] = ["2", "4"];
 /// Packer in the builder image.
 pub(super) struct Program<'c> {
     pub(super) context: &'c Context,
-    pub(super) engine: &'c Engine<'c>,
+    pub(super) ground: Ground<'c>,
 }
 
 impl Program<'_> {
@@ -52,7 +48,8 @@ impl Program<'_> {
     fn command(&self, folder: &Path, arguments: &[String]) -> Command {
         let mut command = Command::new("packer");
         command.args(arguments).current_dir(folder);
-        environment::prepare(&mut command, self.context, self.engine);
+        environment::prepare(&mut command, self.context);
+        self.ground.environment(&mut command, self.context);
         command
     }
 
@@ -63,14 +60,13 @@ impl Program<'_> {
         folder: &Path,
         arguments: &[String],
         begun: &mut dyn FnMut(),
-        containers: &Watch<'_>,
     ) -> Result<Ran, Failure> {
         let (scripts, mut coming) = mpsc::unbounded_channel();
-        let running = self.follow((folder, arguments), begun, containers, scripts);
+        let running = self.follow((folder, arguments), begun, scripts);
         let looking = async {
             let mut lack = None;
             while let Some(script) = coming.recv().await {
-                lack = Script::lack(script, self.engine).await;
+                lack = self.ground.lack(script).await;
             }
             lack
         };
@@ -82,7 +78,6 @@ impl Program<'_> {
         &self,
         (folder, arguments): (&Path, &[String]),
         begun: &mut dyn FnMut(),
-        containers: &Watch<'_>,
         coming: UnboundedSender<Script>,
     ) -> Result<Ran, Failure> {
         let (mut outcome, mut tail, mut scripts) = (Outcome::default(), Tail::default(), Scripts::new(folder));
@@ -101,14 +96,11 @@ impl Program<'_> {
                     let _ = coming.send(script);
                 }
             }
-            line.container().into_iter().for_each(|id| containers.need(id));
-            if line.leaves_container() {
-                containers.release();
-            }
+            self.ground.hear(&line);
             outcome.add(line);
         };
         let command = self.command(folder, arguments);
-        let status = self.context.processes.run_until(command, &mut lines, containers.forsaken()).await?;
+        let status = self.context.processes.run_until(command, &mut lines, self.ground.forsaken()).await?;
         Ok(Ran { outcome, tail, status, lack: None })
     }
 

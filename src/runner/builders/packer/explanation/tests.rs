@@ -43,6 +43,7 @@ fn known(ran: &Ran) -> Known<'_> {
         ran,
         task: None,
         ended: None,
+        shown: String::new(),
         groups: None,
         local: Some("imagechain.local/web:parent"),
         tries: 1,

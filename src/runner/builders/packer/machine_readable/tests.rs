@@ -146,3 +146,61 @@ fn a_script_that_vanished_is_told_from_one_that_fails() {
         assert_eq!(outcome(&text).has_lost_script(), expected, "{what}");
     }
 }
+
+/// The builder qemu with the post-processors compress, vagrant, artifice and checksum. A file that was listed for artifice
+/// and was not there is nowhere named.
+const MACHINE: &str = "\
+1795871448,qemu,artifact-count,5
+1795871448,qemu,artifact,0,builder-id,transcend.qemu
+1795871448,qemu,artifact,0,id,VM
+1795871448,qemu,artifact,0,string,VM files in directory: disks
+1795871448,qemu,artifact,0,files-count,1
+1795871448,qemu,artifact,0,file,0,disks/old
+1795871448,qemu,artifact,0,end
+1795871448,qemu,artifact,1,builder-id,packer.post-processor.compress
+1795871448,qemu,artifact,1,id,
+1795871448,qemu,artifact,1,string,compressed artifacts in: out/box.tar.gz
+1795871448,qemu,artifact,1,files-count,1
+1795871448,qemu,artifact,1,file,0,out/box.tar.gz
+1795871448,qemu,artifact,1,end
+1795871448,qemu,artifact,2,builder-id,mitchellh.post-processor.vagrant
+1795871448,qemu,artifact,2,id,libvirt
+1795871448,qemu,artifact,2,string,'libvirt' provider box: out/a.box
+1795871448,qemu,artifact,2,files-count,1
+1795871448,qemu,artifact,2,file,0,out/a.box
+1795871448,qemu,artifact,2,end
+1795871448,qemu,artifact,3,builder-id,packer.post-processor.artifice
+1795871448,qemu,artifact,3,id,
+1795871448,qemu,artifact,3,string,Created artifact from files: out/a.box
+1795871448,qemu,artifact,3,files-count,1
+1795871448,qemu,artifact,3,file,0,out/a.box
+1795871448,qemu,artifact,3,end
+1795871448,qemu,artifact,4,builder-id,packer.post-processor.checksum
+1795871448,qemu,artifact,4,id,
+1795871448,qemu,artifact,4,string,Created artifact from files: out/a.box%!(PACKER_COMMA) out/sums
+1795871448,qemu,artifact,4,files-count,2
+1795871448,qemu,artifact,4,file,0,out/a.box
+1795871448,qemu,artifact,4,file,1,out/sums
+1795871448,qemu,artifact,4,end
+";
+
+#[test]
+fn files_are_known_once() {
+    let made = outcome(MACHINE);
+    let files: Vec<_> = made.files().iter().map(|(build, path)| (build.as_str(), path.as_str())).collect();
+    assert_eq!(files, [("qemu", "disks/old"), ("qemu", "out/box.tar.gz"), ("qemu", "out/a.box"), ("qemu", "out/sums")]);
+    assert_eq!(made.images(), []);
+    assert!(outcome(TWO).files().is_empty());
+}
+
+#[test]
+fn a_machine_that_lets_nobody_in_is_known_by_packers_words() {
+    for (why, expected) in [
+        ("Timeout waiting for SSH.", true),
+        ("timeout while waiting for machine to shut down", true),
+        ("Script exited with non-zero exit status: 1.Allowed exit codes are: [0]", false),
+        ("error downloading ISO: [Checksums did not match for /workspace/parent/disk.]", false),
+    ] {
+        assert_eq!(outcome(&format!("1795871448,qemu,error,{why}")).has_lost_machine(), expected, "{why}");
+    }
+}
