@@ -161,6 +161,7 @@ test-unit: test-core test-worlds ## what needs neither cluster nor root
 # What is done in seconds, after the tests of all parts are compiled.
 .PHONY: test-core
 test-core:
+	@./sandbox/sandbox machines
 	cargo test --locked --no-run --lib --bins --tests
 	cargo test --locked --lib --bins $(without_server:%=--test %)
 	cd sandbox && go test ./internal/...

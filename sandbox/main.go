@@ -21,6 +21,7 @@ import (
 	"imagechain.dev/sandbox/internal/demo"
 	"imagechain.dev/sandbox/internal/gitserver"
 	"imagechain.dev/sandbox/internal/guest"
+	"imagechain.dev/sandbox/internal/host"
 	"imagechain.dev/sandbox/internal/images"
 	"imagechain.dev/sandbox/internal/layout"
 	"imagechain.dev/sandbox/internal/node"
@@ -81,6 +82,7 @@ func command() *cobra.Command {
 		shared.on("env", "the settings of `shell`, for eval", printEnvironment),
 		shared.on("build", "build what is missing: programs, then base images", build),
 		shared.on("tools", "the folder of helm, built if it is missing", tools),
+		shared.on("machines", "install what tests of machines need: qemu", machines),
 		showDemo(shared), runGuest(shared), testServer(shared), initialise(), serveGit(),
 	)
 	return root
@@ -123,6 +125,8 @@ func tools(c cluster.Cluster) error {
 	_, err = fmt.Println(set[programs.Helm.Name])
 	return err
 }
+
+func machines(c cluster.Cluster) error { return host.EnsurePackages(c.Printer, host.ToBoot) }
 
 // showDemo uses the cluster that the environment names, or else the sandbox, which it starts.
 func showDemo(shared *options) *cobra.Command {

@@ -23,6 +23,7 @@ func TestDemo(t *testing.T) {
 			step{"containers", testContainers},
 			step{"layouts of repositories", testLayouts},
 			step{"credentials", testCredentials},
+			step{"boxes", testBoxes},
 		)},
 		{"a queue", testQueue},
 		{"each attempt had one pod", testOnePodPerAttempt},

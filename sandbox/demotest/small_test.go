@@ -22,8 +22,8 @@ func (c *testCluster) useProfile(t *testing.T, name, registry, secret string) {
 	c.useProfileOf(t, name, registry, secret, "cpu: 500m, memory: 1536Mi, storage: 4Gi")
 }
 
-// useProfileOf is useProfile for one that grants other resources.
-func (c *testCluster) useProfileOf(t *testing.T, name, registry, secret, resources string) {
+// useProfileOf is useProfile for one that grants other resources. Further fields of its spec may be given, each as a line.
+func (c *testCluster) useProfileOf(t *testing.T, name, registry, secret, resources string, fields ...string) {
 	t.Helper()
 	var list struct {
 		Items []struct {
@@ -52,7 +52,7 @@ profiles:
       staging: {repository: %s/small/staging%s}
       insecure: [%s]
       mirrors: [{registry: docker.io, mirror: %q}]
-`, name, builder, builds, resources, registry, secret, strings.Join(slices.Compact([]string{quoted(registry), quoted(c.demonstration.Registry)}), ", "), c.demonstration.Registry)
+%s`, name, builder, builds, resources, registry, secret, strings.Join(slices.Compact([]string{quoted(registry), quoted(c.demonstration.Registry)}), ", "), c.demonstration.Registry, lines(fields))
 	c.helm.Lock()
 	defer c.helm.Unlock()
 	upgrade := exec.Command("helm", "upgrade", "imagechain", filepath.Join(checkout, "charts", "imagechain"),
@@ -66,6 +66,15 @@ metadata: {name: takelage-%[1]s}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: imagechain-use-%[1]s}
 subjects: [{kind: ServiceAccount, name: default, namespace: takelage}]
 `, name))
+}
+
+// lines are fields of a profile, as they stand in the values of the chart.
+func lines(fields []string) string {
+	var text strings.Builder
+	for _, field := range fields {
+		text.WriteString("    " + field + "\n")
+	}
+	return text.String()
 }
 
 // template is a packer template that runs a line of shell in a container of its parent.

@@ -51,7 +51,7 @@ type Build struct {
 		Conditions   []Condition
 		Stages       []Stage
 		Attempts     []Attempt
-		Artifact     *struct{ Digest, ImageID string }
+		Artifact     *struct{ Digest, Kind, ImageID, ContentDigest string }
 		Verification []struct {
 			Step            string
 			Passed          bool

@@ -35,6 +35,12 @@ var (
 		// The keys that the base images' packages are signed with; an Ubuntu has others.
 		{"debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"},
 	}
+	// ToBoot are those that tests boot machines with, and log in to them.
+	ToBoot = []Package{
+		{"openssh-client", "ssh"},
+		{"qemu-system-x86", "qemu-system-x86_64"},
+		{"qemu-utils", "qemu-img"},
+	}
 	// ToVirtualize are those of a virtual machine with a sandbox in it.
 	ToVirtualize = []Package{
 		{"e2fsprogs", "mke2fs"},
