@@ -17,6 +17,10 @@ use super::{
 const LONGEST_NAME: usize = 100;
 /// The name that GNU tar gives to the entries that hold long names.
 const LONG_NAME: &[u8] = b"././@LongLink";
+/// What a machine must find where container engines, which mount a file of their own there, leave an empty one: without
+/// it nobody knows `localhost`, and `sudo` complains.
+const FILLED: [(&[u8], &[u8]); 1] =
+    [(b"etc/hosts", b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")];
 /// Of the entries that hold pax records.
 const RECORDS: &[u8] = b"././@PaxHeader";
 
@@ -49,8 +53,13 @@ impl<'t, W: Write> Output<'t, W> {
             return self.described(&entry, name, first, 0);
         }
         let name = if inode.kind == Kind::Directory { &directory(name) } else { self.remember(index, name) };
-        self.described(&entry, name, &inode.target, entry.size)?;
-        self.content(layers, origin, &entry)
+        match FILLED.iter().find(|(path, _)| *path == name && inode.kind == Kind::File && entry.size == 0) {
+            Some((_, text)) => self.filled(&entry, name, text),
+            None => {
+                self.described(&entry, name, &inode.target, entry.size)?;
+                self.content(layers, origin, &entry)
+            }
+        }
     }
 
     /// Ends the archive, with two blocks of zeros.
@@ -89,6 +98,13 @@ impl<'t, W: Write> Output<'t, W> {
         fill(&mut header.as_old_mut().name, name);
         fill(&mut header.as_old_mut().linkname, link);
         self.header(header)
+    }
+
+    fn filled(&mut self, entry: &Entry, name: &[u8], text: &[u8]) -> Result<(), Error> {
+        let size = text.len().try_into().unwrap_or(u64::MAX);
+        self.described(entry, name, b"", size)?;
+        self.writer.write_all(text).map_err(Error::Unwritable)?;
+        self.pad(size)
     }
 
     fn extension(&mut self, kind: EntryType, name: &[u8], text: &[u8]) -> Result<(), Error> {

@@ -115,6 +115,16 @@ fn left(layers: &[&[(&str, Is)]]) -> Vec<String> {
     lines(&flattened(&layers)).split_off(1)
 }
 
+#[test]
+fn a_machine_knows_localhost_where_an_engine_has_left_an_empty_file() {
+    let empty: &[(&str, Is)] = &[("etc/hosts", File("")), ("etc/hostname", File(""))];
+    let found = left(&[empty]);
+    let filled = "etc/hosts = 127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+    assert!(found.contains(&filled.to_owned()) && found.contains(&"etc/hostname = ".to_owned()), "{found:?}");
+    let found = left(&[empty, &[("etc/hosts", File("10.0.0.1 own\n"))]]);
+    assert!(found.contains(&"etc/hosts = 10.0.0.1 own\n".to_owned()), "{found:?}");
+}
+
 fn refusal(layers: &[&[(&str, Is)]]) -> String {
     let layers: Vec<_> = layers.iter().map(|entries| layer(entries)).collect();
     image(&layers).unwrap_err().to_string()
@@ -224,9 +234,9 @@ const LAID_OVER: &[(&str, Layers, &[&str])] = &[
             (".dockerenv", File("")),
             ("lost+found", File("")),
             ("run/.containerenv", File("")),
-            ("etc/hosts", File("")),
+            ("etc/hostname", File("")),
         ]],
-        &["etc/ 755", "etc/hosts = ", "run/ 755"],
+        &["etc/ 755", "etc/hostname = ", "run/ 755"],
     ),
     (
         "what AUFS keeps for itself",

@@ -109,6 +109,9 @@ fn check_hypervisor(spec: &BuildProfileSpec, problems: &mut Problems) {
         (Engine::Docker, Some(_)) => problems.add("spec.engine", "must be None in a profile with a hypervisor"),
         (Engine::None, None) => problems.add("spec.engine", "must be Docker in a profile without a hypervisor"),
     }
+    if spec.images.engine.is_some() && spec.hypervisor.is_some() {
+        problems.add("spec.images.engine", "leave it out: a profile with a hypervisor has no container engine");
+    }
     if spec.kvm.is_some() && spec.hypervisor.is_none() {
         problems.add("spec.kvm", "goes with hypervisor: Qemu");
     }

@@ -318,6 +318,10 @@ fn a_profile_has_an_engine_or_a_hypervisor() {
     for (written, expected) in [
         (json!({"hypervisor": "Qemu"}), "spec.engine: must be None in a profile with a hypervisor"),
         (json!({"engine": "None"}), "spec.engine: must be Docker in a profile without a hypervisor"),
+        (
+            json!({"engine": "None", "hypervisor": "Qemu", "images": {"builder": "r.example/b:1", "engine": "r.example/e:1"}}),
+            "spec.images.engine: leave it out: a profile with a hypervisor has no container engine",
+        ),
         (json!({"kvm": {"resource": "a.example/kvm"}}), "spec.kvm: goes with hypervisor: Qemu"),
         (
             kvm("devices.kubernetes.io/kvm"),
