@@ -1,6 +1,6 @@
 //! Building a box.
 
-use std::path::Path;
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use super::{bootable, packer, tool};
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
         context::Context,
         machine::DiskFormat,
         products::{Boxes, Disk, blocking},
+        report::local,
     },
 };
 
@@ -32,6 +33,9 @@ pub(super) async fn build(context: &Context, machine: Machine, report: &mut Repo
         Build::Box(step) => Making { context, boxes: &boxes, step }.run().await?,
         Build::Packer(recipe) => packer::make_box(context, &boxes, recipe, report).await?,
     }
+    // Whatever the program said that made it: what pushes it is another user.
+    fs::set_permissions(boxes.product(), fs::Permissions::from_mode(0o644))
+        .map_err(|error| local("the box cannot be read by who pushes it", &error))?;
     let inspected = boxes.inspect(&boxes.product()).await?;
     context.log.say(format_args!(
         "built a box: {:?}, {} MiB, a disk of {} MiB, sha256 {}",
