@@ -53,13 +53,12 @@ impl<'t, W: Write> Output<'t, W> {
             return self.described(&entry, name, first, 0);
         }
         let name = if inode.kind == Kind::Directory { &directory(name) } else { self.remember(index, name) };
-        match FILLED.iter().find(|(path, _)| *path == name && inode.kind == Kind::File && entry.size == 0) {
-            Some((_, text)) => self.filled(&entry, name, text),
-            None => {
-                self.described(&entry, name, &inode.target, entry.size)?;
-                self.content(layers, origin, &entry)
-            }
+        let empty = |path: &[u8]| path == name && inode.kind == Kind::File && entry.size == 0;
+        if let Some((_, text)) = FILLED.iter().find(|(path, _)| empty(path)) {
+            return self.filled(&entry, name, text);
         }
+        self.described(&entry, name, &inode.target, entry.size)?;
+        self.content(layers, origin, &entry)
     }
 
     /// Ends the archive, with two blocks of zeros.
