@@ -18,6 +18,10 @@ use crate::{
     },
 };
 
+/// What ansible tells ssh: between it and a machine stands packer, which up to 1.7 has a key of no other kind, and which
+/// newer versions of ssh do not trust by themselves.
+const OLD_KEYS: &str = "-o HostKeyAlgorithms=+ssh-rsa -o PubkeyAcceptedAlgorithms=+ssh-rsa";
+
 /// What packer works with.
 pub(super) enum Ground<'g> {
     /// Containers of the engine.
@@ -53,6 +57,7 @@ impl<'g> Ground<'g> {
             Self::Machines(started) => {
                 network::prepare(command, context, false);
                 started.environment(command);
+                command.env("ANSIBLE_SSH_EXTRA_ARGS", OLD_KEYS);
             }
         }
     }
