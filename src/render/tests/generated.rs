@@ -253,6 +253,9 @@ fn shares_add_up(pod: &Pod, fixture: &Fixture) -> bool {
 /// By a profile with a hypervisor, with KVM or without.
 fn by_hypervisor(mut profile: Value, accelerated: bool) -> Value {
     profile["engine"] = json!("None");
+    if let Some(images) = profile["images"].as_object_mut() {
+        images.remove("engine");
+    }
     profile["hypervisor"] = json!("Qemu");
     if accelerated {
         profile["kvm"] = json!({"resource": "devices.kubevirt.io/kvm"});
