@@ -13,7 +13,7 @@ import (
 // lets packer and ansible make a web server of it, with the tests of its docker twin.
 func testBoxes(t *testing.T, c *testCluster) {
 	c.useProfile(t, "small", c.demonstration.Registry, "")
-	c.useProfileOf(t, "machines", c.demonstration.Registry, "", "cpu: 1500m, memory: 2Gi, storage: 8Gi", "engine: None", "hypervisor: Qemu")
+	c.useProfileOf(t, "machines", c.demonstration.Registry, "", "cpu: 1500m, memory: 2Gi, storage: 8Gi, requests: {cpu: 500m}", "engine: None", "hypervisor: Qemu")
 	written, err := os.ReadFile(filepath.Join(checkout, "examples", "takelage", "boxes.yaml"))
 	if err != nil {
 		t.Fatal(err)
