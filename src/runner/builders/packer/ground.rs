@@ -57,7 +57,7 @@ impl<'g> Ground<'g> {
             Self::Machines(started) => {
                 network::prepare(command, context, false);
                 started.environment(command);
-                command.env("ANSIBLE_SSH_EXTRA_ARGS", OLD_KEYS);
+                command.env("ANSIBLE_SSH_COMMON_ARGS", OLD_KEYS);
             }
         }
     }
