@@ -54,7 +54,7 @@ spec:
     image: BUILDER
     securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
     env: [{name: HOME, value: /tmp}]
-    command: [vagrant, box, add, --name, demo/box, --provider, libvirt, --checksum-type, sha256, --checksum, CHECKSUM, URL]
+    command: [vagrant, box, add, --name, demo/box, --provider, libvirt, --checksum-type, sha256, --checksum, "CHECKSUM", "URL"]
 `
 
 // fetches lets Vagrant add the published box: by its checksum, and by another one, which it refuses.
