@@ -58,7 +58,7 @@ pub struct BuildProfileSpec {
     /// its containers is privileged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hypervisor: Option<Hypervisor>,
-    /// How machines of a hypervisor are accelerated. Without it they are emulated, which is some ten times slower.
+    /// How machines of a hypervisor are accelerated. Without it they are emulated, which is much slower.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kvm: Option<Kvm>,
     /// The images that builds run in; pin them by digest in production.
