@@ -3,18 +3,17 @@
 //! Everything is filled in: it holds no placeholder. It holds no secret value either: those are in files
 //! ([`super::recipe::SecretFile`]), each in the one container that needs it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{network::Proxy, path::SourcePath, recipe::Steps};
-use crate::api::{
-    boxes::ArtifactKind,
-    profile::{Engine, Hypervisor},
-    recipe::Layers,
+use super::{
+    network::Proxy,
+    recipe::{Scope, Steps},
 };
+use crate::api::{boxes::ArtifactKind, profile::Engine, recipe::Layers};
 
 /// The number of the form that this program writes and reads.
 pub const FORMAT: u32 = 2;
@@ -67,9 +66,9 @@ pub struct Job {
     pub revision: String,
     /// The hash of the files that decide the result.
     pub files: String,
-    /// The files that are used, by paths as those of the steps; none: all of the source.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub uses: BTreeSet<SourcePath>,
+    /// The files that are used, by paths as those of the steps; absent: all of the source.
+    #[serde(default, skip_serializing_if = "Scope::is_all")]
+    pub uses: Scope,
     /// What it is built on; absent where the build brings its own base.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
@@ -144,16 +143,12 @@ pub struct Parent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Machine {
-    /// What runs it.
-    pub hypervisor: Hypervisor,
     /// Its memory, in MiB.
     pub memory: u64,
     /// Its processors.
     pub processors: u64,
     /// The most of its disk, in bytes.
     pub storage: u64,
-    /// Whether the profile names a resource for `/dev/kvm`.
-    pub accelerated: bool,
 }
 
 /// Where an attempt pushes.

@@ -114,9 +114,6 @@ pub fn check(
         (Build::Box(_), ArtifactKind::Image, _) => wrong(format!(
             "build.box makes a box, and the BuildProfile «{name}» makes images: name a profile with a hypervisor"
         )),
-        (Build::Box(_), ArtifactKind::Box, None) => {
-            wrong("build.box makes a box of a parent: set from to an image, a link or a chain".to_owned())
-        }
         (Build::Box(step), ArtifactKind::Box, Some(ArtifactKind::Box)) if step.size.is_some() => {
             wrong("build.box.size is for disks that are made of an image, and it stands on a box: leave it out".to_owned())
         }
@@ -248,7 +245,6 @@ mod tests {
             (&made, false, IMAGE, None, no_boxes),
             (&made, false, BOX, IMAGE, no_boxes),
             (&made, false, IMAGE, BOX, to_box),
-            (&made, true, None, BOX, "build.box makes a box of a parent: set from to an image, a link or a chain"),
             (&sized, true, IMAGE, None, ""),
             (&sized, true, BOX, None, no_size),
         ] {

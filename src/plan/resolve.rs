@@ -106,8 +106,8 @@ fn deciding(recipe: &Recipe, directory: Option<&SourcePath>) -> BTreeMap<String,
         Scope::All => vec![String::new()],
         Scope::Only(paths) => paths.iter().map(SourcePath::to_string).collect(),
     };
-    let found = in_source.into_iter().map(|path| (in_repository(&path, directory), path));
-    found.map(|(full, path)| (path, full)).collect()
+    let full = |path: &String| in_repository(path, directory);
+    in_source.iter().map(|path| (path.clone(), full(path))).collect()
 }
 
 /// A path of a recipe as it is in the repository.

@@ -1,9 +1,7 @@
 //! The files of a source as a list: what is at a path, where links lead, and what of it is not the file that it
 //! stands for.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-use super::path::SourcePath;
+use std::collections::{BTreeMap, VecDeque};
 
 /// As many links as one path may lead through: the kernel's limit.
 const MOST_LINKS: usize = 40;
@@ -165,12 +163,6 @@ pub fn is_below(path: &str, folder: &str) -> bool {
     folder.is_empty() || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether a path is what one of some paths names, or below it. No paths name everything.
-#[must_use]
-pub fn is_used(path: &str, used: &BTreeSet<SourcePath>) -> bool {
-    used.is_empty() || used.iter().any(|folder| is_below(path, folder.as_str()))
-}
-
 /// Some names in a sentence.
 #[must_use]
 pub fn some<T: AsRef<str>>(names: &[T]) -> String {
@@ -284,15 +276,6 @@ mod tests {
     fn submodules_are_read_from_their_list() {
         let text = "[submodule \"lib\"]\n\tpath = third party/lib\n\turl = https://git.example/lib\n[submodule \"b\"]\n\turl=x\n\tpath=b\n";
         assert_eq!(submodules(text), ["third party/lib", "b"]);
-    }
-
-    #[test]
-    fn what_is_used_is_named_or_below() {
-        let used = BTreeSet::from(["packer".parse().unwrap(), "top".parse().unwrap()]);
-        for (path, expected) in [("packer/a", true), ("top", true), ("packer2/a", false), ("other", false)] {
-            assert_eq!(is_used(path, &used), expected, "{path}");
-        }
-        assert!(is_used("other", &BTreeSet::new()));
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Attempt<'_> {
             source: self.source(),
             revision: self.inputs.revision.clone(),
             files: self.inputs.files.clone(),
-            uses: recipe.used_paths().named().cloned().collect(),
+            uses: recipe.used_paths(),
             parent: self.parent(),
             steps: recipe.steps.fill(&values),
             engine: self.inputs.container_engine,
@@ -78,13 +78,12 @@ impl Attempt<'_> {
     }
 
     fn machine(&self) -> Option<Machine> {
-        let ValidProfile { memory_bytes, milli_cpu, storage_bytes, kvm, .. } = self.profile;
+        let ValidProfile { memory_bytes, milli_cpu, storage_bytes, .. } = self.profile;
+        self.inputs.hypervisor?;
         Some(Machine {
-            hypervisor: self.inputs.hypervisor?,
             memory: memory_bytes.saturating_sub(BESIDE_MACHINE) >> 20,
             processors: milli_cpu.div_ceil(1000),
             storage: *storage_bytes,
-            accelerated: kvm.is_some(),
         })
     }
 

@@ -2,18 +2,43 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::plan::{path::SourcePath, tree::is_below};
 
-/// Files of a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Files of a source. As JSON, it is the paths, or absent for all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "BTreeSet<SourcePath>", into = "Option<BTreeSet<SourcePath>>")]
 pub enum Scope {
     /// All.
+    #[default]
     All,
     /// Those that these paths name, or that are below them; without a path, none.
     Only(BTreeSet<SourcePath>),
 }
 
+impl From<BTreeSet<SourcePath>> for Scope {
+    fn from(paths: BTreeSet<SourcePath>) -> Self {
+        Self::Only(paths)
+    }
+}
+
+impl From<Scope> for Option<BTreeSet<SourcePath>> {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::All => None,
+            Scope::Only(paths) => Some(paths),
+        }
+    }
+}
+
 impl Scope {
+    /// Whether it is all files.
+    #[must_use]
+    pub const fn is_all(&self) -> bool {
+        matches!(self, Self::All)
+    }
+
     /// Whether a file is among them.
     #[must_use]
     pub fn holds(&self, file: &str) -> bool {
@@ -36,6 +61,8 @@ impl Scope {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -50,5 +77,8 @@ mod tests {
         ] {
             assert_eq!(scope.holds(file), expected, "{file} in {scope:?}");
         }
+        let (none, some) = (only(&[]), only(&["b", "a"]));
+        assert_eq!((json!(none), json!(some)), (json!([]), json!(["a", "b"])));
+        assert_eq!(serde_json::from_value::<Scope>(json!([])).unwrap(), none);
     }
 }

@@ -39,7 +39,8 @@ pub struct Steps<T> {
 }
 
 /// Declares the build tools, each by its type, the module that has it and its field of the spec; in Rust, the field has
-/// the name of the module. A tool has `validate` and `fill` and is a [`Tool`]; nothing else here knows which tools there are.
+/// the name of the module. A tool has `validate` and `fill` and is a [`Tool`]; nothing else here knows which tools there
+/// are.
 macro_rules! build_tools {
     ($($(#[$doc:meta])+ $tool:ident = $module:ident, $field:literal;)+) => {
         /// How something is built.
@@ -147,7 +148,8 @@ impl<T> Steps<T> {
     }
 
     /// The paths that are used: those that are written, and those that the steps name; none written means all of the
-    /// source, unless the tool reads none of it. Unlike what decides the result, a test step at the root of the source changes nothing here.
+    /// source, unless the tool reads none of it. Unlike what decides the result, a test step at the root of the source
+    /// changes nothing here.
     #[must_use]
     pub fn used_paths(&self, written: &[SourcePath]) -> Scope {
         if written.is_empty() && self.build.tool().uses_source() {

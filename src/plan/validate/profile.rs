@@ -102,7 +102,7 @@ fn staging(written: &Staging, problems: &mut Problems) -> Option<ValidStaging> {
     Some(ValidStaging { repository, secret: written.secret_ref.as_ref().map(|secret| secret.name.to_string()) })
 }
 
-/// What the schema refuses, too.
+/// What makes images, or what makes boxes, and not some of both: the schema refuses most of it, too.
 fn check_hypervisor(spec: &BuildProfileSpec, problems: &mut Problems) {
     match (spec.engine, spec.hypervisor) {
         (Engine::Docker, None) | (Engine::None, Some(_)) => {}

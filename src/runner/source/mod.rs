@@ -24,7 +24,7 @@ use crate::{
         failure::Failure,
         job::{Files, Job, Source},
         path::SourcePath,
-        tree::{is_below, is_used, of_lfs, of_submodule, some, submodules},
+        tree::{is_below, of_lfs, of_submodule, some, submodules},
     },
     remote::git::{self, Query, Settings},
 };
@@ -74,7 +74,7 @@ fn check_pointers(context: &Context, pointers: Vec<String>) -> Result<(), Failur
     let folder = directory(&context.job).unwrap_or_default();
     let is_ours = |path: &String| {
         let inside = path.strip_prefix(folder).map(|inside| inside.trim_start_matches('/'));
-        is_below(path, folder) && inside.is_some_and(|inside| is_used(inside, &context.job.uses))
+        is_below(path, folder) && inside.is_some_and(|inside| context.job.uses.holds(inside))
     };
     let (used, others): (Vec<String>, Vec<String>) = pointers.into_iter().partition(is_ours);
     if !others.is_empty() {
