@@ -129,12 +129,21 @@ fn merged(layers: &Path, root: &Path, most: u64) -> Result<(Boot, Usage), Failur
     let names = flatten::layer_files(&manifest).map_err(|error| unusable(error.to_string()))?;
     let opened: io::Result<Vec<File>> = names.iter().map(|name| File::open(layers.join(name))).collect();
     let limits = Limits { entries: MOST_ENTRIES, bytes: most };
-    let mut image = Image::read(opened.map_err(unreadable)?, limits).map_err(|error| unusable(error.to_string()))?;
+    let mut image = Image::read(opened.map_err(unreadable)?, limits).map_err(flattened)?;
     let boot = bootable::boot(image.tree()).map_err(|why| unusable(why.to_string()))?;
     let mut archive = BufWriter::new(File::create(root).map_err(unreadable)?);
-    image.write(&mut archive).map_err(|error| unusable(error.to_string()))?;
+    image.write(&mut archive).map_err(flattened)?;
     archive.flush().map_err(unreadable)?;
     Ok((boot, image.tree().usage()))
+}
+
+/// A full disk is no fault of the image.
+fn flattened(error: flatten::Error) -> Failure {
+    match error {
+        flatten::Error::Unreadable { error, .. } => local("the layers cannot be read", &error),
+        flatten::Error::Unwritable(error) => local("the flattened image cannot be written", &error),
+        error => Failure::new(Reason::BuildFailed, error.to_string()),
+    }
 }
 
 async fn run(context: &Context, what: &str, step: Step) -> Result<(), Failure> {

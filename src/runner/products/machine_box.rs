@@ -71,8 +71,17 @@ impl<'c> Boxes<'c> {
 
     /// What there is to know of the file of a box. A box may be as large as the disk of the build.
     pub(crate) async fn inspect(&self, path: &Path) -> Result<Inspected, Failure> {
+        self.look(path).await?.map_err(|refusal| refused(&refusal))
+    }
+
+    /// The same of a file that need not be a box: why it is none is no failure yet.
+    pub(crate) async fn look(&self, path: &Path) -> Result<Result<Inspected, Refusal>, Failure> {
         let (path, most) = (path.to_owned(), self.most());
-        blocking(move || boxes::inspect(&path, most)).await
+        let look = move || match boxes::inspect(&path, most) {
+            Err(local @ Refusal::Local { .. }) => Err(local),
+            looked => Ok(looked),
+        };
+        blocking(look).await
     }
 
     /// The most bytes that a disk may have: a file with holes may be large, and take little.
@@ -288,8 +297,12 @@ pub(crate) async fn blocking<T: Send + 'static>(
     let done = spawn_blocking(work).await.map_err(|error| local("reading a box", &io::Error::other(error)))?;
     done.map_err(|refusal| match refusal {
         Refusal::Local { doing, error } => local(&doing, &error),
-        refusal => Failure::new(Reason::BoxRefused, refusal.to_string()),
+        refusal => refused(&refusal),
     })
+}
+
+fn refused(refusal: &Refusal) -> Failure {
+    Failure::new(Reason::BoxRefused, refusal.to_string())
 }
 
 /// The repository and the digest of a reference.

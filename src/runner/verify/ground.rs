@@ -15,6 +15,7 @@ use crate::{
         context::Context,
         engine::{Containers, Engine, Seen, Watch, explained},
         machine::{Access, Login, Machine, Proof, Started},
+        network,
         products::{Disk, Images, Target},
         report::local,
     },
@@ -85,24 +86,7 @@ impl<'g> Ground<'g> {
                     if step.connects { Some(images.start_for_test(name, &context.job.image).await?) } else { None };
                 Ok(Stand::Engine { engine, images, watch, target })
             }
-            Self::Machine(disk) => {
-                let login = login(context, step)?;
-                let folder = context.places.workspace.join(format!("machine-{}", step.number));
-                let mut machine = Box::new(Machine::boot(context, &disk.boot(folder)).await?);
-                // Before the time of the stage is up: a machine says more of why it does not answer.
-                let time = Duration::from_secs(context.job.timeouts.verify).saturating_sub(LAST_WORDS);
-                let deadline = Instant::now() + time;
-                match machine.ready(&login, deadline).await {
-                    Ok(access) => {
-                        let others = Started::prepare(context, Stage::Verify).await?;
-                        Ok(Stand::Machine { machine, access, others })
-                    }
-                    Err(failure) => {
-                        machine.stop(Duration::ZERO).await;
-                        Err(failure)
-                    }
-                }
-            }
+            Self::Machine(disk) => boot(context, disk, step).await,
         }
     }
 
@@ -113,6 +97,18 @@ impl<'g> Ground<'g> {
             Self::Machine(_) => None,
         }
     }
+}
+
+/// Boots a box, and waits until it lets somebody in. A machine that does not ends when it is dropped.
+async fn boot<'g>(context: &'g Context, disk: &Disk, step: &Step<'_>) -> Result<Stand<'g>, Failure> {
+    let login = login(context, step)?;
+    let folder = context.places.workspace.join(format!("machine-{}", step.number));
+    let mut machine = Box::new(Machine::boot(context, &disk.boot(folder)).await?);
+    // Before the time of the stage is up: a machine says more of why it does not answer.
+    let time = Duration::from_secs(context.job.timeouts.verify).saturating_sub(LAST_WORDS);
+    let access = machine.ready(&login, Instant::now() + time).await?;
+    let others = Started::prepare(context, Stage::Verify).await?;
+    Ok(Stand::Machine { machine, access, others })
 }
 
 fn login(context: &Context, step: &Step<'_>) -> Result<Login, Failure> {
@@ -143,7 +139,7 @@ impl Stand<'_> {
         match self {
             Self::Engine { engine, .. } => engine.environment(command),
             Self::Machine { access, others, .. } => {
-                crate::runner::network::prepare(command, context, false);
+                network::prepare(command, context, false);
                 others.environment(command);
                 command
                     .env("IMAGECHAIN_SSH_CONFIG", &access.config)

@@ -10,12 +10,8 @@ use super::{
     template_run::{Ended, built},
 };
 use crate::{
-    api::{
-        boxes::{ArtifactKind, BoxFormat},
-        build::Stage,
-        condition::Reason,
-    },
-    boxes::{self, Inspected},
+    api::{boxes::BoxFormat, build::Stage, condition::Reason},
+    boxes::{self, Inspected, Refusal},
     plan::{failure::Failure, job::Parent, observed::Report, recipe::packer::Packer},
     runner::{
         context::Context,
@@ -36,8 +32,6 @@ const NOTHING: &str = "packer ended well and made no box: the qemu builder leave
                        keep_input_artifact = true; artifice drops files that are missing; and build.packer.only must \
                        name a build of the template";
 
-/// What is said of a disk that the profile has no room for.
-const TOO_LARGE: &str = "storage allows";
 const ADVICE_ON_SIZE: &str = " (packer's qemu builder makes each disk one of 40 GiB, unless disk_size says otherwise)";
 
 /// A file that packer left.
@@ -46,7 +40,7 @@ struct File {
     /// As packer names it.
     name: String,
     path: PathBuf,
-    inspected: Result<Inspected, Failure>,
+    inspected: Result<Inspected, Refusal>,
 }
 
 /// Runs packer, and puts the box that it made where the product is.
@@ -76,9 +70,6 @@ pub(in crate::runner::builders) async fn make(
 
 /// Puts the files of the parent where placeholders say.
 async fn bring(boxes: &Boxes<'_>, parent: &Parent) -> Result<(), Failure> {
-    if parent.kind != ArtifactKind::Box {
-        return Err(Failure::new(Reason::SpecInvalid, "packer starts machines of boxes, and the parent is an image"));
-    }
     let failed = |error: io::Error| local("the parent cannot be written to the workspace", &error);
     let folder = boxes.folder("parent");
     fs::create_dir_all(&folder).map_err(failed)?;
@@ -103,10 +94,7 @@ async fn file(boxes: &Boxes<'_>, folder: &Path, build: &str, name: &str) -> Resu
     if !path.is_file() {
         return Ok(None);
     }
-    let inspected = match boxes.inspect(&path).await {
-        Err(failure) if failure.reason != Reason::BoxRefused => return Err(failure),
-        inspected => inspected,
-    };
+    let inspected = boxes.look(&path).await?;
     Ok(Some(File { build: build.to_owned(), name: name.to_owned(), path, inspected }))
 }
 
@@ -129,15 +117,15 @@ impl File {
 
     /// It, if it is a box that may be used.
     fn good(self) -> Result<Self, Failure> {
-        let Err(Failure { message, .. }) = &self.inspected else { return Ok(self) };
-        let advice = if message.contains(TOO_LARGE) { ADVICE_ON_SIZE } else { "" };
-        Err(Failure::new(Reason::BoxRefused, format!("{}: {message}{advice}", self.name)))
+        let Err(refusal) = &self.inspected else { return Ok(self) };
+        let advice = if matches!(refusal, Refusal::DiskTooLarge { .. }) { ADVICE_ON_SIZE } else { "" };
+        Err(Failure::new(Reason::BoxRefused, format!("{}: {refusal}{advice}", self.name)))
     }
 
     /// Why it is no box, in a sentence.
     fn refusal(&self) -> Option<String> {
         let refusal = self.inspected.as_ref().err()?;
-        Some(format!("{}: {}", self.name, refusal.message))
+        Some(format!("{}: {refusal}", self.name))
     }
 }
 

@@ -9,7 +9,7 @@ fn inspected(format: BoxFormat, size: u64) -> Inspected {
     Inspected { format, provider: None, architecture: None, virtual_size: size, sha256, size, disks }
 }
 
-fn file_of(build: &str, name: &str, inspected: Result<Inspected, Failure>) -> File {
+fn file_of(build: &str, name: &str, inspected: Result<Inspected, Refusal>) -> File {
     File { build: build.to_owned(), name: name.to_owned(), path: name.into(), inspected }
 }
 
@@ -17,8 +17,8 @@ fn good(name: &str, format: BoxFormat) -> File {
     file_of("qemu", name, Ok(inspected(format, 2 << 20)))
 }
 
-fn refused(name: &str, why: &str) -> File {
-    file_of("qemu", name, Err(Failure::new(Reason::BoxRefused, why)))
+fn refused(name: &str, why: Refusal) -> File {
+    file_of("qemu", name, Err(why))
 }
 
 fn picked(files: Vec<File>) -> Result<String, (Reason, String)> {
@@ -27,17 +27,17 @@ fn picked(files: Vec<File>) -> Result<String, (Reason, String)> {
 
 #[test]
 fn a_vagrant_box_is_the_product_whatever_disks_are_beside_it() {
-    let archive = refused("out/box.tar.gz", "the archive has no «metadata.json»");
+    let archive = refused("out/box.tar.gz", Refusal::NoArchive);
     let files = vec![good("disks/old", BoxFormat::Qcow2), archive, good("out/a.box", BoxFormat::Vagrant)];
     assert_eq!(picked(files), Ok("out/a.box".to_owned()));
 }
 
 #[test]
 fn a_box_that_is_refused_is_not_passed_over_for_a_disk() {
-    let files = vec![good("disks/old", BoxFormat::Qcow2), refused("out/a.box", "the box has no disk «box.img»")];
+    let files = vec![good("disks/old", BoxFormat::Qcow2), refused("out/a.box", Refusal::Empty)];
     let (reason, message) = picked(files).unwrap_err();
-    assert_eq!((reason, message.as_str()), (Reason::BoxRefused, "out/a.box: the box has no disk «box.img»"));
-    let large = "the disk «box.img» has 40 GiB for its machine, which is more than the 18 GiB that the profile's storage allows";
+    assert_eq!((reason, message.as_str()), (Reason::BoxRefused, format!("out/a.box: {}", Refusal::Empty).as_str()));
+    let large = Refusal::DiskTooLarge { name: "box.img".to_owned(), virtual_size: 40 << 30, bound: 18 << 30 };
     let (_, message) = picked(vec![refused("a.box", large)]).unwrap_err();
     assert!(message.ends_with("unless disk_size says otherwise)"), "{message}");
 }
@@ -53,11 +53,10 @@ fn without_a_vagrant_box_the_one_disk_is_the_product() {
 
 #[test]
 fn what_packer_made_instead_of_a_box_is_told() {
-    let (reason, message) =
-        picked(vec![refused("packer_qemu.tar.gz", "the archive has no «metadata.json»")]).unwrap_err();
+    let (reason, message) = picked(vec![refused("packer_qemu.tar.gz", Refusal::NoArchive)]).unwrap_err();
     assert_eq!(reason, Reason::NoImage);
     assert!(message.contains("keep_input_artifact = true"), "{message}");
-    assert!(message.ends_with(". packer_qemu.tar.gz: the archive has no «metadata.json»"), "{message}");
+    assert!(message.ends_with(&format!(". packer_qemu.tar.gz: {}", Refusal::NoArchive)), "{message}");
 }
 
 #[test]
