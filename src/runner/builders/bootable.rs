@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use ring::digest::{SHA256, digest};
@@ -88,31 +88,55 @@ fn identity(reference: &str, size: u64) -> Identity {
 /// Fetches the layers of the image, without their compression.
 async fn pull(context: &Context, parent: &Parent, layers: &Path) -> Result<(), Failure> {
     let _step = context.log.step(format!("pulling {}", parent.reference));
+    let certificates = certificates(context, parent, &layers.with_file_name("certificates"))?;
+    let certificates = certificates.as_deref();
     if let Some(mirrored) = mirrored(&parent.reference, &context.job.registry) {
-        match copy(context, &mirrored, None, layers).await {
+        match copy(context, &mirrored, (None, certificates), layers).await {
             Ok(()) => return Ok(()),
             Err(failure) => context.log.say(failure.message),
         }
     }
-    copy(context, &parent.reference, parent.credentials.as_deref(), layers).await
+    copy(context, &parent.reference, (parent.credentials.as_deref(), certificates), layers).await
 }
 
-async fn copy(context: &Context, reference: &str, credentials: Option<&str>, layers: &Path) -> Result<(), Failure> {
+/// A folder with the certificates that registries alone are trusted by, as skopeo takes it; `None` where there are none.
+fn certificates(context: &Context, parent: &Parent, folder: &Path) -> Result<Option<PathBuf>, Failure> {
+    let files = [&context.job.registry.certificate_authority, &parent.certificate_authority];
+    let unreadable = |error: io::Error| local("the certificates cannot be read", &error);
+    let texts: Vec<_> =
+        files.into_iter().flatten().map(fs::read_to_string).collect::<Result<_, _>>().map_err(unreadable)?;
+    let text = texts.join("\n");
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let written = fs::create_dir_all(folder).and_then(|()| fs::write(folder.join("registries.crt"), text));
+    written.map_err(|error| local("the workspace cannot be written", &error))?;
+    Ok(Some(folder.to_owned()))
+}
+
+async fn copy(
+    context: &Context,
+    reference: &str,
+    (credentials, certificates): (Option<&str>, Option<&Path>),
+    layers: &Path,
+) -> Result<(), Failure> {
     let parsed: Option<Reference> = reference.parse().ok();
     let registry = parsed.map(|parsed| parsed.repository.registry).unwrap_or_default();
-    let (from, to) = (format!("docker://{reference}"), format!("dir:{}", layers.display()));
-    let authentication = credentials.map(|folder| format!("{folder}/config.json"));
-    // By its digest, no signature says more of it.
-    let mut arguments = vec!["copy", "--quiet", "--insecure-policy", "--dest-decompress", "--retry-times=3"];
-    if let Some(file) = &authentication {
-        arguments.extend(["--src-authfile", file]);
-    }
-    if context.job.registry.insecure.contains(&registry) {
-        arguments.push("--src-tls-verify=false");
-    }
-    arguments.extend([from.as_str(), &to]);
+    let plain = context.job.registry.insecure.contains(&registry);
+    let mut arguments = options(credentials, certificates, plain);
+    arguments.extend([format!("docker://{reference}"), format!("dir:{}", layers.display())]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let pulled = tool::run(context, "skopeo", &arguments, &[]).await;
     pulled.map_err(|failure| of_pull(reference, &context.job.registry.platform, &failure.message))
+}
+
+/// How skopeo copies. By its digest, no signature says more of an image.
+fn options(credentials: Option<&str>, certificates: Option<&Path>, plain: bool) -> Vec<String> {
+    let fixed = ["copy", "--quiet", "--insecure-policy", "--dest-decompress", "--retry-times=3"];
+    let credentials = credentials.map(|folder| format!("--src-authfile={folder}/config.json"));
+    let certificates = certificates.map(|folder| format!("--src-cert-dir={}", folder.display()));
+    let plain = plain.then(|| "--src-tls-verify=false".to_owned());
+    fixed.map(str::to_owned).into_iter().chain(credentials).chain(certificates).chain(plain).collect()
 }
 
 /// Writes what all layers make together as one archive.
@@ -161,4 +185,21 @@ fn install(files: &Files, identity: Identity, size: bootable::DiskSize) -> Resul
 
 fn remove(removed: io::Result<()>) -> Result<(), Failure> {
     removed.map_err(|error| local("the workspace cannot be written", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_is_reached_as_the_job_says() {
+        let always = "copy --quiet --insecure-policy --dest-decompress --retry-times=3";
+        assert_eq!(options(None, None, false).join(" "), always);
+        assert_eq!(
+            options(Some("/s/pull"), Some(Path::new("/w/certificates")), true).join(" "),
+            format!(
+                "{always} --src-authfile=/s/pull/config.json --src-cert-dir=/w/certificates --src-tls-verify=false"
+            )
+        );
+    }
 }
