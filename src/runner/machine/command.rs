@@ -93,11 +93,13 @@ impl Nic {
 /// The files of a machine, all in one folder.
 #[derive(Clone, Debug)]
 pub(super) struct Files {
-    /// What the guest writes to its disk.
+    /// What the guest writes to its disk, where that is of ours.
     pub(super) overlay: PathBuf,
+    /// What is otherwise than the program of the user said that started it.
+    pub(super) changes: PathBuf,
     /// What the guest prints on its serial console.
     pub(super) console: PathBuf,
-    /// Where qemu is told what to do.
+    /// Where qemu is told what to do, and asked what is on the screen.
     pub(super) socket: PathBuf,
     /// What qemu itself prints.
     pub(super) output: PathBuf,
@@ -111,6 +113,7 @@ impl Files {
         let file = |name| folder.join(name);
         Self {
             overlay: file("overlay.qcow2"),
+            changes: file("changes"),
             console: file("console.log"),
             socket: file("qmp.sock"),
             output: file("qemu.log"),

@@ -20,11 +20,12 @@ use tokio::{
 
 use super::{
     accelerator::{Accelerator, Host},
+    command::Files,
     console::Console,
     evidence, probe,
     qmp::Qmp,
     screen::{self, Screen},
-    wrapper::{self, Files},
+    wrapper,
 };
 use crate::{
     api::build::Stage,

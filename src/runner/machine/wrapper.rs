@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     adjust::{Adjusted, Here, adjust, is_question},
-    command::QEMU,
+    command::{Files, QEMU},
 };
 
 /// The most machines that one stage starts.
@@ -33,33 +33,6 @@ pub struct Hypervisor {
     pub path: OsString,
     /// The arguments of qemu.
     pub arguments: Vec<String>,
-}
-
-/// The files of a machine that a program of the user has started, all in one folder.
-pub(super) struct Files {
-    /// What is otherwise than the program said.
-    pub(super) changes: PathBuf,
-    /// What the guest prints on its serial console.
-    pub(super) console: PathBuf,
-    /// Where qemu listens for who looks at the screen.
-    pub(super) socket: PathBuf,
-    /// What qemu itself prints.
-    pub(super) output: PathBuf,
-    /// What the screen shows.
-    pub(super) picture: PathBuf,
-}
-
-impl Files {
-    pub(super) fn of(folder: &Path) -> Self {
-        let file = |name| folder.join(name);
-        Self {
-            changes: file("changes"),
-            console: file("console.log"),
-            socket: file("screen.sock"),
-            output: file("qemu.log"),
-            picture: file("screen.png"),
-        }
-    }
 }
 
 /// Becomes the real qemu. It comes back only where that cannot be.
