@@ -187,25 +187,30 @@ fn a_pointer_of_lfs_that_is_used_is_refused() {
     let commit =
         work.commit(&[("images/packer/big.bin", pointer), ("images/movie.bin", pointer), ("top.bin", pointer)]);
     work.push(&["main"]);
-    let used = |directory: Option<&str>, uses: &[&str]| {
+    // A job that names none uses all; one with an empty list, none.
+    let used = |directory: Option<&str>, uses: Option<&[&str]>| {
         let container = Container::new(&of_git(&url, directory), &commit);
         let mut job = job(&of_git(&url, directory), &commit);
-        job["uses"] = json!(uses);
+        if let Some(uses) = uses {
+            job["uses"] = json!(uses);
+        }
         container.give(&job);
         container
     };
     for (directory, uses, files) in [
-        (None, &[][..], "images/movie.bin, images/packer/big.bin, top.bin"),
-        (Some("images"), &[], "images/movie.bin, images/packer/big.bin"),
-        (Some("images"), &["packer"], "images/packer/big.bin"),
-        (None, &["images/packer/big.bin", "absent"], "images/packer/big.bin"),
+        (None, None, "images/movie.bin, images/packer/big.bin, top.bin"),
+        (Some("images"), None, "images/movie.bin, images/packer/big.bin"),
+        (Some("images"), Some(&["packer"][..]), "images/packer/big.bin"),
+        (None, Some(&["images/packer/big.bin", "absent"]), "images/packer/big.bin"),
     ] {
         let (reason, message, _) = used(directory, uses).failure();
         assert_eq!(reason, Reason::LfsNotFetched);
         assert!(message.contains(&format!("is not fetched: {files}. Commit")), "{message}");
     }
-    let (good, report) = used(Some("images"), &["ansible"]).source();
-    assert!(good, "{report:?}");
+    for uses in [&["ansible"][..], &[]] {
+        let (good, report) = used(Some("images"), Some(uses)).source();
+        assert!(good, "{report:?}");
+    }
 }
 
 #[test]
