@@ -42,7 +42,7 @@ bad.yaml: ImageChain shop: 5 problems
   spec.links[0].from.link: there is no earlier link «systemd»: move the parent before its children
   spec.source.git.url: must not hold a password: put it into the Secret of secretRef
   spec.links[0].build.packer.template: must stay inside the source: none of its parts may be empty, . or ..
-  spec.links[0].build.packer.variables.who: holds $(whoami), which is none of the placeholders $(parent.reference), $(parent.repository), $(parent.tag), $(parent.digest), $(parent.local), $(parent.box), $(parent.disk), $(parent.checksum), $(image.local), $(link.name), $(chain.name), $(build.name), $(source.revision), $(source.path): write $$(whoami) if it is meant as it stands
+  spec.links[0].build.packer.variables.who: holds $(whoami), which is none of the placeholders $(parent.reference), $(parent.repository), $(parent.tag), $(parent.digest), $(parent.local), $(parent.box), $(parent.disk), $(parent.checksum), $(image.local), $(link.name), $(chain.name), $(build.name), $(source.revision), $(source.path), $(files.NAME): write $$(whoami) if it is meant as it stands
 bad.yaml: Secret x: 1 problem
   kind: must be an ImageChain, ImageBuild or BuildProfile of imagechain.dev/v1alpha1
 bad.yaml: ImageChain shop: 2 problems

@@ -14,7 +14,7 @@ use super::common::{
 };
 use super::condition::{Class, Reason};
 use super::profile::{Engine, Hypervisor, Isolation};
-use super::recipe::{BuildStep, Parent, Retry, Timeouts, VerifyStep};
+use super::recipe::{BuildStep, InputFile, Parent, Retry, Timeouts, VerifyStep};
 
 /// One run of one link for one set of inputs. The controller makes it for a chain; a user may make one for
 /// a single run. What it asks for never changes.
@@ -67,6 +67,11 @@ pub struct ImageBuildSpec {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Set, validation = PATHS)]
     pub paths: Vec<RelativePath>,
+    /// Files of other servers that the build or its tests need: the images of installers, for example.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub files: Vec<InputFile>,
     /// How it is built.
     pub build: BuildStep,
     /// How it is tested, in this order.

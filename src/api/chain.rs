@@ -11,7 +11,7 @@ use super::common::{
     default_service_account, not_observed,
 };
 use super::condition::Reason;
-use super::recipe::{BuildStep, Parent, Publish, Retry, Timeouts, VerifyStep};
+use super::recipe::{BuildStep, InputFile, Parent, Publish, Retry, Timeouts, VerifyStep};
 
 /// The most of a link's message, in bytes. A command that grants a right takes 350; 256 links with the longest
 /// messages take 128 KiB.
@@ -165,6 +165,11 @@ pub struct Link {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Set, validation = PATHS)]
     pub paths: Vec<RelativePath>,
+    /// Files of other servers that the build or its tests need: the images of installers, for example.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub files: Vec<InputFile>,
     /// How it is built.
     pub build: BuildStep,
     /// How it is tested, in this order; the first that fails ends it. Without any, what was built counts

@@ -169,7 +169,7 @@ reasons! {
         StageInterrupted,
         /// The registry does not answer, or says that it is overloaded.
         RegistryUnavailable,
-        /// The git server does not answer.
+        /// The git server, or that of a file, does not answer.
         SourceUnavailable,
         /// So many attempts were lost that the budget of `retry.infrastructure` is spent.
         InfrastructureRetriesExhausted,
@@ -239,6 +239,8 @@ reasons! {
         EngineUnavailable,
         /// The builder image lacks a tool, or has one that is too old.
         BuilderUnsuitable,
+        /// A file of `files`, or the box of `from.box.url`, is not at its URL, or is another one.
+        FileUnavailable,
         /// A file that the link uses is in Git LFS, whose content is not fetched.
         LfsNotFetched,
         /// A file that the link names is in a submodule, which is not fetched.
@@ -281,7 +283,7 @@ reasons! {
         ChainNotFound,
         /// A registry or git server refuses the credentials for reading.
         AccessDenied,
-        /// The certificate of a registry or git server is not trusted.
+        /// The certificate of a registry, or of the server of a source or file, is not trusted.
         CertificateNotTrusted,
         /// The registry refuses the credentials for writing.
         PushDenied,

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-pub use terms::{POD_PENDING, PUBLISH_TIMEOUT, SOURCE_TIMEOUT};
+pub use terms::{POD_PENDING, PUBLISH_TIMEOUT, source_timeout};
 
 use super::{
     dependency::Versions,

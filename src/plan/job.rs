@@ -29,6 +29,10 @@ pub const PARENT_BOX: &str = "/workspace/parent/box";
 pub const PARENT_DISK: &str = "/workspace/parent/disk";
 /// The file with the SHA-256 of that disk and its name, as `sha256sum` writes it.
 pub const PARENT_CHECKSUM: &str = "/workspace/parent/disk.sha256";
+/// The folder of the files of other servers, below [`WORKSPACE`].
+pub const FILES_FOLDER: &str = "files";
+/// The box that the build stands on, below [`WORKSPACE`].
+pub const BOX_FILE: &str = "parent/box";
 /// The folder that the program is copied to, since the builder image does not have it.
 pub const PROGRAM_FOLDER: &str = "/imagechain/bin";
 /// The program.
@@ -69,6 +73,9 @@ pub struct Job {
     /// The files that are used, by paths as those of the steps; absent: all of the source.
     #[serde(default, skip_serializing_if = "Scope::is_all")]
     pub uses: Scope,
+    /// The files of other servers to fetch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fetch: Vec<RemoteFile>,
     /// What it is built on; absent where the build brings its own base.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
@@ -116,6 +123,18 @@ pub enum Source {
 /// Files by path, each with its content in base 64: none of them has to be text.
 pub type Files = BTreeMap<String, ByteString>;
 
+/// A file of another server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RemoteFile {
+    /// Where it is.
+    pub url: String,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: String,
+    /// Where it is put, below [`WORKSPACE`].
+    pub path: String,
+}
+
 /// What a build is built on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -123,8 +142,11 @@ pub struct Parent {
     /// Its kind.
     #[serde(default, skip_serializing_if = "ArtifactKind::is_image")]
     pub kind: ArtifactKind,
-    /// Where it is, as repository@digest.
+    /// Where it is, as repository@digest; of a file of another server, its URL.
     pub reference: String,
+    /// Whether it is one of [`Job::fetch`], and in no registry.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_fetched: bool,
     /// The name that an image gets in the engine.
     pub local_name: String,
     /// What the product has in common with it.
@@ -257,6 +279,11 @@ impl Job {
         // Structures, texts and maps by text: there is nothing in them that JSON could not write.
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,6 @@
 //! The key of a link: a hash of all that decides its result. Same key, same result: nothing to do.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use ring::digest::{Context, SHA256};
 use serde::Serialize;
@@ -70,6 +70,9 @@ pub struct Ingredients<'a> {
     pub request: Option<&'a str>,
     /// The UID of an earlier build with the same inputs, whose image is gone.
     pub replaces: Option<&'a str>,
+    /// The SHA-256 of each file of another server, by its name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<&'a str, &'a str>,
     /// What the product has in common with its parent: a build that failed for it is tried anew without.
     #[serde(skip_serializing_if = "Layers::is_inherited")]
     pub layers: Layers,
@@ -132,6 +135,7 @@ mod tests {
             hypervisor: None,
             request: None,
             replaces: None,
+            inputs: BTreeMap::new(),
             layers: Layers::Inherited,
         }
     }
@@ -184,6 +188,8 @@ mod tests {
             Ingredients { request: Some("r"), ..base() }.key(),
             Ingredients { replaces: Some("r"), ..base() }.key(),
             Ingredients { layers: Layers::Any, ..base() }.key(),
+            Ingredients { inputs: BTreeMap::from([("iso", "0")]), ..base() }.key(),
+            Ingredients { inputs: BTreeMap::from([("iso", "1")]), ..base() }.key(),
             Ingredients { engine: Engine::None, ..base() }.key(),
             Ingredients { hypervisor: Some(Hypervisor::Qemu), ..base() }.key(),
         ];

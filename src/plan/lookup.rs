@@ -9,7 +9,7 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 
 use super::{failure::Failure, git::Obstacle, retry};
-use crate::api::{chain::Lookup, condition::Class};
+use crate::api::{boxes::ArtifactKind, chain::Lookup, condition::Class};
 
 /// Something to ask.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,9 +27,11 @@ pub enum Subject {
         /// The paths, relative to the root of the repository; the empty one is the root itself.
         paths: BTreeSet<String>,
     },
-    /// The digest of an image for a platform.
+    /// The digest of an image for a platform, or of a box.
     Image {
-        /// The image.
+        /// Which of the two it must be.
+        kind: ArtifactKind,
+        /// The image or box.
         reference: String,
         /// Whose manifest is meant where the image is for several.
         platform: String,
@@ -95,7 +97,10 @@ impl Subject {
     pub fn title(&self) -> String {
         match self {
             Self::Git { url, revision, .. } => format!("git {url} {revision}"),
-            Self::Image { reference, platform, .. } => format!("image {reference} {platform}"),
+            Self::Image { kind: ArtifactKind::Image, reference, platform, .. } => {
+                format!("image {reference} {platform}")
+            }
+            Self::Image { kind: ArtifactKind::Box, reference, .. } => format!("box {reference}"),
             Self::Artifact { reference, .. } => format!("artifact {reference}"),
             Self::Tags { repository, .. } => format!("tags {repository}"),
         }
@@ -395,6 +400,7 @@ mod tests {
 
     fn image() -> Subject {
         Subject::Image {
+            kind: ArtifactKind::Image,
             reference: "r.example/a:1".to_owned(),
             platform: "linux/amd64".to_owned(),
             profile: "p".to_owned(),

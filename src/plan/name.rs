@@ -3,6 +3,18 @@
 
 use super::key::{Key, fingerprint};
 
+/// What is wrong with a name that [`is_label`] is false for.
+pub const LABEL: &str = "must be up to 40 lower case letters, digits and -, with no - at its ends";
+
+/// Whether a text is a name that users give a link, or a file of one.
+#[must_use]
+pub fn is_label(text: &str) -> bool {
+    let is_letter = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    text.len() <= 40
+        && text.bytes().all(|letter| is_letter(letter) || letter == b'-')
+        && [text.bytes().next(), text.bytes().last()].into_iter().all(|end| end.is_some_and(is_letter))
+}
+
 /// The name of the build of a link for a key. The chain's UID is in it: a chain that is made anew under
 /// the same name builds anew.
 #[must_use]

@@ -1,27 +1,45 @@
 //! Placeholders in values: a closed list, put in as text. No shell and no template engine reads them.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use thiserror::Error;
 
-/// Declares the placeholders with their names.
+use super::name::is_label;
+
+/// What the placeholders of files begin with.
+const FILES: &str = "files.";
+
+/// Declares the placeholders with their names; those of files have names that a link gives them.
 macro_rules! placeholders {
     ($($(#[$doc:meta])+ $variant:ident = $name:literal,)+) => {
         /// What can be put into a value.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Placeholder {
             $($(#[$doc])+ $variant,)+
+            /// The path of a file of `files`, by its name.
+            File(String),
         }
 
         impl Placeholder {
-            /// Every placeholder.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+            /// Every placeholder but those of files.
+            pub const FIXED: &'static [Self] = &[$(Self::$variant,)+];
 
             /// What stands between `$(` and `)`.
             #[must_use]
-            pub const fn name(self) -> &'static str {
+            pub fn name(&self) -> Cow<'static, str> {
                 match self {
-                    $(Self::$variant => $name,)+
+                    $(Self::$variant => Cow::Borrowed($name),)+
+                    Self::File(name) => Cow::Owned(format!("{FILES}{name}")),
+                }
+            }
+
+            fn of(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$variant),)+
+                    _ => {
+                        let file = name.strip_prefix(FILES).filter(|file| is_label(file))?;
+                        Some(Self::File(file.to_owned()))
+                    }
                 }
             }
         }
@@ -77,8 +95,8 @@ pub enum PlaceholderError {
 }
 
 fn list() -> String {
-    let names: Vec<_> = Placeholder::ALL.iter().map(ToString::to_string).collect();
-    names.join(", ")
+    let names: Vec<_> = Placeholder::FIXED.iter().map(ToString::to_string).collect();
+    format!("{}, $({FILES}NAME)", names.join(", "))
 }
 
 /// A value with its placeholders.
@@ -114,9 +132,8 @@ impl Template {
                 continue;
             }
             let (name, after) = after.split_once(')').ok_or(PlaceholderError::Unclosed)?;
-            let found = Placeholder::ALL.iter().find(|each| each.name() == name);
-            let found = found.ok_or_else(|| PlaceholderError::Unknown(name.to_owned()))?;
-            pieces.extend([Piece::Text(before.to_owned()), Piece::Value(*found)]);
+            let found = Placeholder::of(name).ok_or_else(|| PlaceholderError::Unknown(name.to_owned()))?;
+            pieces.extend([Piece::Text(before.to_owned()), Piece::Value(found)]);
             rest = after;
         }
         pieces.push(Piece::Text(rest.to_owned()));
@@ -124,9 +141,9 @@ impl Template {
     }
 
     /// The placeholders, as often as they stand there.
-    pub fn placeholders(&self) -> impl Iterator<Item = Placeholder> {
+    pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         self.0.iter().filter_map(|piece| match piece {
-            Piece::Value(placeholder) => Some(*placeholder),
+            Piece::Value(placeholder) => Some(placeholder),
             Piece::Text(_) => None,
         })
     }
@@ -134,14 +151,14 @@ impl Template {
     /// The value, if it has no placeholder.
     #[must_use]
     pub fn plain(&self) -> Option<String> {
-        self.placeholders().next().is_none().then(|| self.fill(|_| ""))
+        self.placeholders().next().is_none().then(|| self.fill(|_| Cow::Borrowed("")))
     }
 
     /// The value with something put in for each placeholder. What is put in is not read again.
-    pub fn fill<'v>(&self, value: impl Fn(Placeholder) -> &'v str) -> String {
+    pub fn fill<'v>(&self, value: impl Fn(&Placeholder) -> Cow<'v, str>) -> String {
         let parts = self.0.iter().map(|piece| match piece {
-            Piece::Text(text) => text.as_str(),
-            Piece::Value(placeholder) => value(*placeholder),
+            Piece::Text(text) => Cow::Borrowed(text.as_str()),
+            Piece::Value(placeholder) => value(placeholder),
         });
         parts.collect()
     }
@@ -167,6 +184,7 @@ mod tests {
             ("$$(link.name)", "$(link.name)"),
             ("$$$(link.name)", "$$(link.name)"),
             ("$(link.name)$$(x)$(build.name)", "link.name$(x)build.name"),
+            ("$(files.iso):$(files.guest-additions)", "files.iso:files.guest-additions"),
         ] {
             assert_eq!(fill(text), Ok(filled.to_owned()), "{text}");
         }
@@ -174,14 +192,22 @@ mod tests {
 
     #[test]
     fn others_are_named() {
-        for (text, name) in
-            [("$(id)", "id"), ("a $(parent.Tag)", "parent.Tag"), ("$()", ""), ("$($(link.name))", "$(link.name")]
-        {
+        for (text, name) in [
+            ("$(id)", "id"),
+            ("a $(parent.Tag)", "parent.Tag"),
+            ("$()", ""),
+            ("$($(link.name))", "$(link.name"),
+            ("$(files.)", "files."),
+            ("$(files.../x)", "files.../x"),
+        ] {
             assert_eq!(fill(text), Err(PlaceholderError::Unknown(name.to_owned())), "{text}");
         }
         assert_eq!(fill("$(link.name"), Err(PlaceholderError::Unclosed));
         let message = fill("$(id)").unwrap_err().to_string();
-        assert!(message.contains("$(parent.reference)") && message.contains("$$(id)"), "{message}");
+        assert!(
+            message.contains("$(parent.reference)") && message.contains("$(files.NAME)") && message.contains("$$(id)"),
+            "{message}"
+        );
     }
 
     proptest! {
@@ -196,7 +222,7 @@ mod tests {
         #[test]
         fn what_is_put_in_is_not_read_again(value in "\\PC*") {
             let template = Template::parse("<$(link.name)>").unwrap();
-            prop_assert_eq!(template.fill(|_| &value), format!("<{value}>"));
+            prop_assert_eq!(template.fill(|_| Cow::Borrowed(value.as_str())), format!("<{value}>"));
         }
     }
 }

@@ -71,15 +71,15 @@ pub const fn kind(hypervisor: Option<Hypervisor>) -> ArtifactKind {
 pub struct ParentProduct {
     /// Its kind.
     pub kind: ArtifactKind,
-    /// Where it is, as repository@digest.
-    pub reference: String,
+    /// Where it is, as repository@digest; `None` of a file that is in no registry.
+    pub reference: Option<String>,
 }
 
 impl ParentProduct {
     /// The last verified product of a link.
     #[must_use]
     pub fn of(verified: &Verified) -> Self {
-        Self { kind: verified.content.kind, reference: verified.reference.to_string() }
+        Self { kind: verified.content.kind, reference: Some(verified.reference.to_string()) }
     }
 }
 
@@ -166,7 +166,7 @@ fn check_files(recipe: &Recipe, name: &str, made: ArtifactKind, parent: Option<A
 }
 
 /// The first placeholder of a recipe that stands for a file of a parent that is a box.
-fn file_of_box(recipe: &Recipe) -> Option<Placeholder> {
+fn file_of_box(recipe: &Recipe) -> Option<&Placeholder> {
     const FILES: [Placeholder; 3] = [Placeholder::ParentBox, Placeholder::ParentDisk, Placeholder::ParentChecksum];
     recipe.steps.texts().flat_map(Template::placeholders).find(|placeholder| FILES.contains(placeholder))
 }

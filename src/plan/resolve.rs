@@ -13,7 +13,7 @@ use super::{
     tree::{is_below, of_submodule},
     valid::{ValidLink, ValidProfile},
 };
-use crate::api::{build::Inputs, condition::Reason};
+use crate::api::{boxes::ArtifactKind, build::Inputs, condition::Reason};
 
 /// What is known of a profile.
 #[derive(Clone, Debug, PartialEq)]
@@ -231,8 +231,9 @@ fn absent(path: &str, obstacle: Option<&Obstacle>, place: &str, what_to_do: &str
     }
 }
 
-/// An image as repository@digest.
-pub fn image(
+/// An image or a box as repository@digest.
+pub fn artifact(
+    kind: ArtifactKind,
     reference: &Reference,
     profile: (&str, &ValidProfile),
     secret: Option<&str>,
@@ -241,6 +242,7 @@ pub fn image(
     let digest = match &reference.digest {
         Some(digest) => Known::Value(digest.to_string()),
         None => knowledge.digest(&Subject::Image {
+            kind,
             reference: reference.to_string(),
             platform: profile.1.platform.clone(),
             profile: profile.0.to_owned(),
@@ -254,7 +256,7 @@ pub fn image(
 #[must_use]
 pub fn key(recipe: &Recipe, inputs: &Inputs) -> Key {
     Ingredients {
-        parent: inputs.parent.as_ref().map(|parent| of_reference(&parent.0)),
+        parent: parent(recipe, inputs),
         local_name: recipe.parent.as_ref().map(|parent| parent.local_name.as_str()),
         build: &recipe.written_build,
         verify: &recipe.written_verify,
@@ -268,9 +270,16 @@ pub fn key(recipe: &Recipe, inputs: &Inputs) -> Key {
         hypervisor: inputs.hypervisor,
         request: inputs.request.as_deref(),
         replaces: inputs.replaces.as_deref(),
+        inputs: recipe.files.iter().map(|input| (input.name.as_str(), input.file.sha256.as_str())).collect(),
         layers: recipe.parent.as_ref().map(|parent| parent.layers).unwrap_or_default(),
     }
     .key()
+}
+
+/// What the parent is known by: the digest of its manifest, or the SHA-256 of a file that is in no registry.
+fn parent<'a>(recipe: &'a Recipe, inputs: &'a Inputs) -> Option<&'a str> {
+    let file = || Some(recipe.parent.as_ref()?.origin.file()?.sha256.as_str());
+    inputs.parent.as_ref().map(|parent| of_reference(&parent.0)).or_else(file)
 }
 
 /// The digest of repository@digest: where an image is found does not change what it is.

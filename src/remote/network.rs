@@ -1,12 +1,27 @@
 //! How servers are reached: by which proxies, and trusted by whom.
 
-use std::{error, fs, io};
+use std::{
+    error::{self, Error as _},
+    fs, io,
+    time::Duration,
+};
 
-use reqwest::{Certificate, ClientBuilder, NoProxy};
+use reqwest::{
+    Certificate, ClientBuilder, NoProxy,
+    header::{HeaderMap, RETRY_AFTER},
+    redirect::{Action, Attempt, Policy},
+};
 use rustls::crypto::ring;
 use thiserror::Error;
 
 use crate::plan::network::Proxy;
+
+/// The longest that a server can make us wait: what it says beyond that is cut.
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(5);
+/// The most redirects that are followed.
+const MOST_REDIRECTS: usize = 5;
+/// How long it may take to get a connection.
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// How servers are reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +70,13 @@ impl Network {
     pub(super) fn client(&self) -> Result<ClientBuilder, NetworkError> {
         // Fails where a provider is installed already, which is as good.
         let _ = ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder().no_proxy();
+        let mut builder = reqwest::Client::builder()
+            .no_proxy()
+            .user_agent(concat!("imagechain/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::custom(redirect))
+            .connect_timeout(CONNECT)
+            // An address that leads elsewhere must not tell where somebody came from.
+            .referer(false);
         if let Some(pem) = &self.authority {
             let certificates = Certificate::from_pem_bundle(pem.as_bytes()).unwrap_or_default();
             if certificates.is_empty() {
@@ -71,6 +92,36 @@ impl Network {
         }
         Ok(builder)
     }
+}
+
+/// Servers keep large files elsewhere. A request that leaves its host leaves its credentials there (reqwest).
+fn redirect(attempt: Attempt<'_>) -> Action {
+    let was_secure = attempt.previous().last().is_some_and(|from| from.scheme() == "https");
+    if attempt.previous().len() > MOST_REDIRECTS {
+        attempt.error("too many redirects")
+    } else if was_secure && attempt.url().scheme() != "https" {
+        attempt.error("a redirect to an address without TLS")
+    } else {
+        attempt.follow()
+    }
+}
+
+/// The innermost cause: the outer ones hold addresses, and those may hold secrets of the server.
+pub(super) fn cause(error: &reqwest::Error) -> String {
+    let mut innermost: Option<&dyn std::error::Error> = error.source();
+    while let Some(next) = innermost.and_then(std::error::Error::source) {
+        innermost = Some(next);
+    }
+    innermost.map_or_else(|| "the connection was lost".to_owned(), ToString::to_string)
+}
+
+/// The form in seconds; the other, a date, says nothing without a clock.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let digits = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    // What is too large for a number is larger than the limit.
+    let seconds = digits.parse().unwrap_or(u64::MAX);
+    is_number.then(|| Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }
 
 /// Why the certificate of a server is not trusted, if that is what an error is about.
@@ -92,7 +143,27 @@ fn find<'e>(error: &'e (dyn error::Error + 'static)) -> Option<&'e rustls::Certi
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::HeaderValue;
+
     use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_and_bounded() {
+        for (text, expected) in [
+            ("7", Some(7)),
+            (" 0 ", Some(0)),
+            ("1000000000", Some(300)),
+            ("99999999999999999999999999", Some(300)),
+            ("-1", None),
+            ("", None),
+            ("soon", None),
+            ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
+            assert_eq!(retry_after(&headers), expected.map(Duration::from_secs), "{text:?}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
 
     #[test]
     fn an_authority_is_added_to_what_there_is() {

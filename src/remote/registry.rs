@@ -18,14 +18,13 @@ mod promote;
 mod session;
 mod settings;
 mod source;
-mod tries;
 mod upload;
 
 pub use self::{
     artifact::{Progress, Pull, Pulled, Push, Pushed},
-    client::{Artifact, Deletion, Registry},
+    client::{Artifact, Deletion, Registry, Wanted},
     credentials::Credentials,
-    error::{Error, Identity, LONGEST_RETRY_AFTER},
+    error::{Error, Identity},
     promote::{Promoted, Promotion},
     settings::Settings,
 };

@@ -5,11 +5,11 @@ use super::{
     part::{FILES, GIT, PULL, PULL_AUTHORITY, PUSH, PUSH_AUTHORITY, pull, push},
 };
 use crate::plan::{
-    build::{PUBLISH_TIMEOUT, SOURCE_TIMEOUT},
+    build::{PUBLISH_TIMEOUT, source_timeout},
     credentials::AUTHORITY,
     job::{
-        FORMAT, Job, Machine, Network, PARENT_BOX, PARENT_CHECKSUM, PARENT_DISK, Parent, Registry, SECRETS, Source,
-        Staging, Timeouts,
+        BOX_FILE, FILES_FOLDER, FORMAT, Job, Machine, Network, PARENT_BOX, PARENT_CHECKSUM, PARENT_DISK, Parent,
+        Registry, RemoteFile, SECRETS, Source, Staging, Timeouts, WORKSPACE,
     },
     path::SourcePath,
     placeholder::Placeholder,
@@ -33,6 +33,7 @@ impl Attempt<'_> {
             revision: self.inputs.revision.clone(),
             files: self.inputs.files.clone(),
             uses: recipe.used_paths(),
+            fetch: self.fetch(),
             parent: self.parent(),
             steps: recipe.steps.fill(&values),
             engine: self.inputs.container_engine,
@@ -63,10 +64,12 @@ impl Attempt<'_> {
     }
 
     fn parent(&self) -> Option<Parent> {
-        let recipe::Parent { local_name, layers, .. } = self.build.recipe.parent.as_ref()?;
+        let recipe::Parent { origin, local_name, layers, .. } = self.build.recipe.parent.as_ref()?;
+        let file = origin.file().map(|file| file.url.to_string());
         Some(Parent {
             kind: self.inputs.parent_kind,
-            reference: self.inputs.parent.as_ref()?.to_string(),
+            is_fetched: file.is_some(),
+            reference: file.or_else(|| self.inputs.parent.as_ref().map(ToString::to_string))?,
             local_name: local_name.clone(),
             layers: *layers,
             credentials: pull(self).map(|_| secret_path(PULL)),
@@ -75,6 +78,19 @@ impl Attempt<'_> {
                 .filter(|_| self.inputs.hypervisor.is_some())
                 .map(|_| secret_path(PULL_AUTHORITY)),
         })
+    }
+
+    fn fetch(&self) -> Vec<RemoteFile> {
+        let recipe = &self.build.recipe;
+        let parent = recipe.parent.as_ref().and_then(|parent| parent.origin.file());
+        let parent = parent.map(|file| (BOX_FILE.to_owned(), file));
+        let files = recipe.files.iter().map(|input| (path_of_file(&input.name), &input.file));
+        let remote = |(path, file): (String, &recipe::RemoteFile)| RemoteFile {
+            url: file.url.to_string(),
+            sha256: file.sha256.to_string(),
+            path,
+        };
+        parent.into_iter().chain(files).map(remote).collect()
     }
 
     fn machine(&self) -> Option<Machine> {
@@ -114,7 +130,7 @@ impl Attempt<'_> {
     fn timeouts(&self) -> Timeouts {
         let recipe = &self.build.recipe;
         Timeouts {
-            source: SOURCE_TIMEOUT.as_secs(),
+            source: source_timeout(recipe).as_secs(),
             build: recipe.limits.build.as_secs(),
             verify: recipe.limits.verify.as_secs(),
             publish: PUBLISH_TIMEOUT.as_secs(),
@@ -122,11 +138,12 @@ impl Attempt<'_> {
     }
 
     fn values(&self) -> Values {
-        let parent = self.build.recipe.parent.as_ref().zip(self.inputs.parent.as_ref());
+        let recipe = &self.build.recipe;
+        let parent = recipe.parent.as_ref().zip(self.inputs.parent.as_ref());
         let mut values = parent.map_or_else(Vec::new, |(parent, reference)| parent.values(&reference.0));
-        if !values.is_empty() {
-            values.extend(files_of_parent());
-        }
+        values.extend(recipe.parent.iter().flat_map(|_| files_of_parent()));
+        let file = |name: &String| (Placeholder::File(name.clone()), format!("{WORKSPACE}/{}", path_of_file(name)));
+        values.extend(recipe.files.iter().map(|input| file(&input.name)));
         values.extend([
             (Placeholder::ImageLocal, self.image()),
             (Placeholder::BuildName, self.name.to_owned()),
@@ -138,6 +155,11 @@ impl Attempt<'_> {
         }
         values.into_iter().collect()
     }
+}
+
+/// Where a file of another server is put, below the workspace.
+fn path_of_file(name: &str) -> String {
+    format!("{FILES_FOLDER}/{name}")
 }
 
 /// Where the files of a parent are that is a box.

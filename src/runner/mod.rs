@@ -17,6 +17,7 @@ mod network;
 pub mod places;
 mod process;
 mod products;
+mod progress;
 mod publish;
 mod redact;
 mod report;

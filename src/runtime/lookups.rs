@@ -22,7 +22,7 @@ pub use secrets::Reader;
 pub use used::{Answered, Used};
 
 use crate::{
-    api::condition::Reason,
+    api::{boxes::ArtifactKind, condition::Reason},
     plan::{
         chain::Promotion,
         failure::Failure,
@@ -35,7 +35,7 @@ use crate::{
     remote::{
         git,
         network::Network,
-        registry::{self, Registry, Settings},
+        registry::{self, Registry, Settings, Wanted},
     },
 };
 
@@ -85,8 +85,12 @@ impl Lookups {
             Subject::Git { url, revision, secret, paths, .. } => {
                 answered(self.commit(namespace, (url, revision), profile, secret.as_deref(), paths.clone()).await)
             }
-            Subject::Image { reference, platform, profile: name, secret } => {
-                answered(self.digest(namespace, (reference, platform), (name, profile), secret.as_deref()).await)
+            Subject::Image { kind, reference, platform, profile: name, secret } => {
+                let wanted = match kind {
+                    ArtifactKind::Image => Wanted::Image(platform),
+                    ArtifactKind::Box => Wanted::Box,
+                };
+                answered(self.digest(namespace, (reference, wanted), (name, profile), secret.as_deref()).await)
             }
             Subject::Artifact { reference, profile: name } => {
                 Used::without_secret(self.presence(reference, (name, profile)).await)
@@ -124,7 +128,7 @@ impl Lookups {
     async fn digest(
         &self,
         namespace: &str,
-        (reference, platform): (&str, &str),
+        (reference, wanted): (&str, Wanted<'_>),
         profile: (&str, Option<&ValidProfile>),
         secret: Option<&str>,
     ) -> Result<Answered, Used<Failure>> {
@@ -133,7 +137,7 @@ impl Lookups {
         let Used { outcome: access, secret_version } = self.reader.registry(namespace, secret, host).await?;
         let registry = self.registry(profile, &[&access]).await?;
         let credentials = access.credentials.with_secret_name(secret);
-        let digest = registry.resolve(&reference, platform, &credentials).await;
+        let digest = registry.resolve(&reference, wanted, &credentials).await;
         let outcome = digest.map(|digest| Found::Digest(digest.to_string())).map_err(|error| failure(&error));
         Ok(Used { outcome, secret_version })
     }

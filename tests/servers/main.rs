@@ -17,6 +17,7 @@ mod admission;
 mod apiserver;
 mod charts;
 mod controller;
+mod file;
 mod gates;
 mod git;
 mod pods;

@@ -20,7 +20,7 @@ use imagechain::{
     },
     remote::{
         network::Network,
-        registry::{Credentials, Deletion, Error, Promoted, Promotion, Registry, Settings},
+        registry::{Credentials, Deletion, Error, Promoted, Promotion, Registry, Settings, Wanted},
     },
 };
 use serde_json::json;
@@ -165,7 +165,7 @@ async fn a_name_leads_to_a_digest_and_an_index_to_that_of_the_platform() {
         ("other:1", "linux/amd64", Err("other:1 does not exist")),
         (&missing, "linux/amd64", Err("does not exist")),
     ] {
-        let answer = client.resolve(&reference(registry(), rest), platform, &nobody()).await;
+        let answer = client.resolve(&reference(registry(), rest), Wanted::Image(platform), &nobody()).await;
         match (&answer, expected) {
             (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{rest}"),
             (Err(error), Err(sentence)) => {
@@ -186,12 +186,12 @@ async fn an_image_without_index_is_for_one_platform() {
     let faults = Faults::before(registry(), |_| None).await;
     let (client, name) = (client(&[&faults.address()]), reference(&faults.address(), "single:1"));
     for _ in 0..2 {
-        assert_eq!(client.resolve(&name, "linux/arm64", &nobody()).await.unwrap(), image.digest);
+        assert_eq!(client.resolve(&name, Wanted::Image("linux/arm64"), &nobody()).await.unwrap(), image.digest);
     }
     // A digest stands for one image: the second look asks for the digest alone.
     let lines: Vec<_> = faults.seen().iter().map(|seen| seen.method.clone()).collect();
     assert_eq!(lines, ["HEAD", "GET", "GET", "HEAD"]);
-    let error = client.resolve(&name, "linux/amd64", &nobody()).await.unwrap_err();
+    let error = client.resolve(&name, Wanted::Image("linux/amd64"), &nobody()).await.unwrap_err();
     assert_eq!(error.reason(), Reason::BaseImageNotFound);
     assert_eq!(
         error.to_string(),
@@ -212,7 +212,8 @@ async fn what_no_engine_pulls_is_refused_for_good() {
         let body = manifest.to_string().into_bytes();
         let faults = Faults::before(registry(), move |_| Some(Fault::Answer(200, Vec::new(), body.clone()))).await;
         let name = reference(&faults.address(), "a:1");
-        let error = client(&[&faults.address()]).resolve(&name, "linux/amd64", &nobody()).await.unwrap_err();
+        let error =
+            client(&[&faults.address()]).resolve(&name, Wanted::Image("linux/amd64"), &nobody()).await.unwrap_err();
         assert_eq!(error.reason(), Reason::ImageUnsupported, "{error}");
         assert!(error.to_string().contains(sentence), "{error}");
     }
@@ -223,7 +224,8 @@ async fn a_mirrors_failure_names_what_is_written() {
     let mirror = Faults::before(registry(), |_| Some(Fault::status(404))).await;
     let mirrors = BTreeMap::from([("away.invalid".to_owned(), mirror.address())]);
     let client = client_with(&[&mirror.address()], |settings| settings.mirrors = mirrors);
-    let error = client.resolve(&reference("away.invalid", "a:1"), "linux/amd64", &nobody()).await.unwrap_err();
+    let error =
+        client.resolve(&reference("away.invalid", "a:1"), Wanted::Image("linux/amd64"), &nobody()).await.unwrap_err();
     let expected =
         format!("away.invalid/a:1 (at the mirror {}) does not exist: correct the name, or push it", mirror.address());
     assert_eq!(error.to_string(), expected);
@@ -241,7 +243,7 @@ async fn a_refusal_says_what_the_secret_has_for_the_registry() {
     ] {
         let credentials = Credentials::parse(json!({"auths": entries, "credsStore": "x"}).to_string().as_bytes());
         let credentials = credentials.expect("a configuration").with_secret_name(Some("pull"));
-        let error = client(&[host]).resolve(&name, "linux/amd64", &credentials).await.unwrap_err();
+        let error = client(&[host]).resolve(&name, Wanted::Image("linux/amd64"), &credentials).await.unwrap_err();
         assert_eq!(error.reason(), Reason::AccessDenied, "{error}");
         assert!(error.to_string().contains(&sentence), "{error}");
     }
@@ -260,7 +262,7 @@ async fn a_registry_is_reached_by_the_proxy_of_the_profile() {
     };
     let client = |proxy| client_with(&[&host, registry()], |settings| settings.network.proxy = proxy);
     let name = reference(&host, "proxied:1");
-    assert_eq!(client(by(&[])).resolve(&name, "linux/amd64", &nobody()).await.unwrap(), image.digest);
+    assert_eq!(client(by(&[])).resolve(&name, Wanted::Image("linux/amd64"), &nobody()).await.unwrap(), image.digest);
     let seen = [format!("GET http://{host}"), format!("HEAD http://{host}")];
     assert!(
         !forward.seen().is_empty() && forward.seen().iter().all(|each| seen.contains(each)),
@@ -271,14 +273,14 @@ async fn a_registry_is_reached_by_the_proxy_of_the_profile() {
     // Neither what the machine has itself, nor what the profile leaves out.
     let before = forward.seen();
     let own = reference(registry(), "proxied:1");
-    assert_eq!(client(by(&[])).resolve(&own, "linux/amd64", &nobody()).await.unwrap(), image.digest);
-    let error = client(by(&[".example"])).resolve(&name, "linux/amd64", &nobody()).await.unwrap_err();
+    assert_eq!(client(by(&[])).resolve(&own, Wanted::Image("linux/amd64"), &nobody()).await.unwrap(), image.digest);
+    let error = client(by(&[".example"])).resolve(&name, Wanted::Image("linux/amd64"), &nobody()).await.unwrap_err();
     assert_eq!(error.reason(), Reason::RegistryUnavailable, "{error}");
     assert_eq!(forward.seen(), before);
 
     let secure = reference("secure.example:1", "a:1");
     let https = client_with(&[], |settings| settings.network.proxy = by(&[]));
-    let _ = https.resolve(&secure, "linux/amd64", &nobody()).await.unwrap_err();
+    let _ = https.resolve(&secure, Wanted::Image("linux/amd64"), &nobody()).await.unwrap_err();
     assert!(forward.seen().contains(&"CONNECT secure.example:1".to_owned()), "{:?}", forward.seen());
 }
 
@@ -328,7 +330,8 @@ async fn an_index_is_promoted_with_its_images() {
     let case = Case::new(registry(), "index/staging", "index/published", &index, &image, &["1"]);
     assert_eq!(case.run().await.unwrap(), moved(&["1"]));
     let published = client(&[registry()]);
-    let found = published.resolve(&reference(registry(), "index/published:1"), "linux/amd64", &nobody()).await;
+    let found =
+        published.resolve(&reference(registry(), "index/published:1"), Wanted::Image("linux/amd64"), &nobody()).await;
     assert_eq!(found.unwrap(), image.digest);
     assert_eq!(pusher("index/published").digest("1").await, Some(index.digest));
 }
@@ -509,7 +512,8 @@ async fn every_status_has_a_reason() {
         })
         .await;
         let name = reference(&faults.address(), "status:asked");
-        let reading = client(&[&faults.address()]).resolve(&name, "linux/amd64", &nobody()).await.unwrap_err();
+        let reading =
+            client(&[&faults.address()]).resolve(&name, Wanted::Image("linux/amd64"), &nobody()).await.unwrap_err();
         let writing = Case::new(&faults.address(), "status", "status", &image, &image, &["1"]).run().await.unwrap_err();
         assert_eq!((reading.reason(), writing.reason()), (on_read, on_write), "{status}: {reading}; {writing}");
         for error in [reading, writing] {
@@ -547,7 +551,7 @@ async fn what_is_no_registry_is_told_within_bounds() {
         let faults = Faults::before(registry(), move |_| Some(make())).await;
         let client = client_with(&[&faults.address()], |settings| settings.request = Duration::from_secs(1));
         let name = reference(&faults.address(), "foreign:1");
-        let error = client.resolve(&name, "linux/amd64", &nobody()).await.unwrap_err();
+        let error = client.resolve(&name, Wanted::Image("linux/amd64"), &nobody()).await.unwrap_err();
         assert!(error.to_string().contains(sentence), "{error}");
         assert_eq!(error.reason(), Reason::RegistryUnavailable, "{error}");
         assert!(faults.seen().len() <= 12, "{sentence}: {} requests", faults.seen().len());
@@ -561,7 +565,7 @@ async fn a_registry_that_is_not_there_is_unavailable() {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let nowhere = socket.local_addr().unwrap().to_string();
     for (client, host) in [(client(&[&nowhere]), &*nowhere), (client(&[]), &nowhere), (client(&[]), registry())] {
-        let error = client.resolve(&reference(host, "a:1"), "linux/amd64", &nobody()).await.unwrap_err();
+        let error = client.resolve(&reference(host, "a:1"), Wanted::Image("linux/amd64"), &nobody()).await.unwrap_err();
         assert_eq!(error.reason(), Reason::RegistryUnavailable, "{error}");
         assert!(error.to_string().starts_with(&format!("{host}/a: the registry fails: ")), "{error}");
     }
@@ -572,12 +576,13 @@ async fn a_registry_is_trusted_by_the_authority_of_the_profile() {
     let servers = Servers::of_tls();
     let trusting = client_with(&[], |settings| settings.network.authority = Some(servers.authority()));
     let name = reference(servers.registry(), "a:1");
-    let error = trusting.resolve(&name, "linux/amd64", &nobody()).await.unwrap_err();
+    let error = trusting.resolve(&name, Wanted::Image("linux/amd64"), &nobody()).await.unwrap_err();
     assert!(matches!(error, Error::NotFound(_)), "{error}");
-    let error = client(&[]).resolve(&name, "linux/amd64", &nobody()).await.unwrap_err();
+    let error = client(&[]).resolve(&name, Wanted::Image("linux/amd64"), &nobody()).await.unwrap_err();
     assert_eq!(error.reason(), Reason::CertificateNotTrusted, "{error}");
     assert!(error.to_string().contains("is not trusted: its issuer is unknown: put the certificate"), "{error}");
-    let error = client(&[servers.registry()]).resolve(&name, "linux/amd64", &nobody()).await.unwrap_err();
+    let error =
+        client(&[servers.registry()]).resolve(&name, Wanted::Image("linux/amd64"), &nobody()).await.unwrap_err();
     assert_eq!(error.reason(), Reason::RegistryUnavailable, "{error}");
     for text in ["", "text", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         let network = Network { authority: Some(text.to_owned()), ..Network::default() };
@@ -594,13 +599,13 @@ async fn only_the_right_user_may_read_and_write() {
     let client = client(&[host]);
     let (bob, other) = (login(host, "bob", CANARY), login(host, "bob", "canary-4711-wrong"));
     let name = reference(host, "a:1");
-    assert_eq!(client.resolve(&name, "linux/amd64", &bob).await.unwrap(), image.digest);
+    assert_eq!(client.resolve(&name, Wanted::Image("linux/amd64"), &bob).await.unwrap(), image.digest);
     for (credentials, sentence) in [
         (&nobody(), "refuses whoever shows no credentials"),
         (&other, "refuses the credentials"),
         (&login("other.example", "bob", CANARY), "refuses whoever shows no credentials"),
     ] {
-        let error = client.resolve(&name, "linux/amd64", credentials).await.unwrap_err();
+        let error = client.resolve(&name, Wanted::Image("linux/amd64"), credentials).await.unwrap_err();
         assert_eq!(error.reason(), Reason::AccessDenied, "{error}");
         assert!(said(&error).contains(sentence), "{error}");
         let mut case = Case::new(host, "a", "b", &image, &image, &["1"]);
@@ -669,7 +674,7 @@ async fn a_token_server_that_fails_is_no_refusal() {
         let faults = with_tokens(Some(status)).await;
         let bob = login(&faults.address(), "bob", CANARY);
         let name = reference(&faults.address(), "tokens:1");
-        let error = client(&[&faults.address()]).resolve(&name, "linux/amd64", &bob).await.unwrap_err();
+        let error = client(&[&faults.address()]).resolve(&name, Wanted::Image("linux/amd64"), &bob).await.unwrap_err();
         assert_eq!(error.reason(), reason, "{status}: {}", said(&error));
     }
 }
@@ -695,7 +700,7 @@ async fn no_other_host_gets_the_credentials() {
     let host = faults.address();
     let bob = login(&host, "bob", CANARY);
     let name = reference(&host, "a:redirected");
-    let error = client(&[&host]).resolve(&name, "linux/amd64", &bob).await.unwrap_err();
+    let error = client(&[&host]).resolve(&name, Wanted::Image("linux/amd64"), &bob).await.unwrap_err();
     assert!(matches!(error, Error::NotFound(_)), "{error}");
     let mut case = Case::new(&host, "a", "b", &image, &image, &["1"]);
     (case.source_credentials, case.target_credentials) = (bob.clone(), bob);
@@ -755,7 +760,7 @@ async fn a_mirror_is_asked_first_and_the_registry_where_it_fails() {
         let mirror = Faults::before(registry(), move |_| mirror_fails.map(Fault::status)).await;
         let origin = Faults::before(registry(), move |_| registry_fails.map(Fault::status)).await;
         let name = reference(&origin.address(), "mirrored:1");
-        let answer = mirrored(&mirror, &origin).resolve(&name, "linux/amd64", &nobody()).await;
+        let answer = mirrored(&mirror, &origin).resolve(&name, Wanted::Image("linux/amd64"), &nobody()).await;
         assert_eq!(answer.map_err(|error| error.reason()), expected, "{mirror_fails:?} {registry_fails:?}");
         assert_eq!(origin.seen().is_empty(), mirror_fails.is_none());
     }

@@ -19,7 +19,10 @@ use imagechain::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::servers::{Servers, Worktree, git};
+use crate::support::{
+    images::Pusher,
+    servers::{Servers, Worktree, git},
+};
 
 /// One for all tests, each with repositories of its own.
 static SERVERS: LazyLock<Servers> = LazyLock::new(Servers::start);
@@ -165,6 +168,43 @@ fn links_of_a_root_file_system_are_left_as_they_are() {
     assert!(good, "{report:?}");
     let link = fs::read_link(container.places.source().join(wants)).unwrap();
     assert_eq!(link.to_str(), Some("/lib/systemd/system/app.service"));
+}
+
+/// A small file of a real server, by HTTP.
+fn served(content: &[u8]) -> (String, String) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let pushed = runtime.block_on(Pusher::new(SERVERS.registry(), "runner", None).blob(content));
+    let digest = pushed["digest"].as_str().expect("a digest").to_owned();
+    let url = format!("http://{}/v2/runner/blobs/{digest}", SERVERS.registry());
+    (url, digest.trim_start_matches("sha256:").to_owned())
+}
+
+#[test]
+fn files_of_other_servers_are_fetched_beside_the_source() {
+    let (url, work) = pushed("fetch");
+    let commit = work.commit(&[("a.json", "{}")]);
+    work.push(&["main"]);
+    let (iso, sha256) = served(b"the image of an installer");
+    let container = Container::new(&of_git(&url, None), &commit);
+    let mut job = job(&of_git(&url, None), &commit);
+    job["fetch"] = json!([
+        {"url": iso, "sha256": sha256, "path": "files/iso"},
+        {"url": iso, "sha256": sha256, "path": "parent/box"},
+    ]);
+    container.give(&job);
+    let (good, report) = container.source();
+    assert!(good, "{report:?}");
+    for path in ["files/iso", "parent/box"] {
+        let found = fs::read(container.places.workspace.join(path)).unwrap();
+        assert_eq!(found, b"the image of an installer", "{path}");
+    }
+    assert!(!container.places.source().join("files").exists());
+    job["fetch"] = json!([{"url": iso, "sha256": "0".repeat(64), "path": "files/iso"}]);
+    let container = Container::new(&of_git(&url, None), &commit);
+    container.give(&job);
+    let (reason, message, _) = container.failure();
+    assert_eq!(reason, Reason::FileUnavailable, "{message}");
+    assert!(!container.places.workspace.join("files/iso").exists());
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Pusher {
         assert_eq!(answer.expect("an answer").status(), StatusCode::CREATED);
     }
 
-    async fn blob(&self, content: &[u8]) -> Value {
+    pub async fn blob(&self, content: &[u8]) -> Value {
         let digest = Digest::of(content).to_string();
         let opened =
             self.request(Method::POST, &format!("{}/blobs/uploads/", self.base)).send().await.expect("an answer");

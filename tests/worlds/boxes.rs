@@ -119,6 +119,46 @@ fn what_stands_on_an_image_is_rebuilt_with_it_and_not_with_other_files() {
     assert_eq!(world.made_since(moment), ["disk: SpecChanged"]);
 }
 
+/// Boxes that no link has made: one by its checksum, and one whose tag is looked up.
+#[test]
+fn a_link_stands_on_boxes_of_others() {
+    let file = |sha256: &str| json!({"box": {"url": "https://boxes.example/debian.box", "sha256": sha256.repeat(64)}});
+    let convert = |name: &str, from: Value| {
+        let mut link = machine_box(name, "", json!({"box": {"format": "Raw"}}));
+        link["from"] = from;
+        link
+    };
+    let mut world = world();
+    world.bases.insert("r.example/boxes/debian:13".to_owned(), 1);
+    let registry = convert("registry", json!({"box": {"reference": "r.example/boxes/debian:13"}}));
+    world.apply("shop", mixed(&[convert("file", file("0")), registry]));
+    world.settle();
+    assert_eq!(world.condition("shop", "Ready"), ("True".to_owned(), "LinksReady".to_owned()));
+    let builds = world.builds.values().map(|build| build.spec.inputs.clone().unwrap());
+    let parents: Vec<_> = builds.map(|inputs| (inputs.parent_kind, inputs.parent.is_some())).collect();
+    assert_eq!(parents, [(ArtifactKind::Box, false), (ArtifactKind::Box, true)]);
+
+    let moment = world.log.builds.len();
+    world.bases.insert("r.example/boxes/debian:13".to_owned(), 2);
+    world.pass(600);
+    world.settle();
+    assert_eq!(world.made_since(moment), ["registry: BaseImageChanged"]);
+
+    let moment = world.log.builds.len();
+    world.edit("shop", |spec| spec["links"][0]["from"]["box"]["url"] = json!("https://mirror.example/debian.box"));
+    world.settle();
+    assert_eq!(world.made_since(moment), [""; 0], "the same file from another place is the same");
+    world.edit("shop", |spec| spec["links"][0]["from"] = file("1"));
+    world.settle();
+    assert_eq!(world.made_since(moment), ["file: SpecChanged"]);
+
+    let moment = world.log.builds.len();
+    let iso = json!([{"name": "iso", "url": "https://files.example/a.iso", "sha256": "2".repeat(64)}]);
+    world.edit("shop", |spec| spec["links"][1]["files"] = iso);
+    world.settle();
+    assert_eq!(world.made_since(moment), ["registry: SpecChanged"]);
+}
+
 /// The profile makes the same of the same: who adds acceleration need not build anew.
 #[test]
 fn boxes_are_the_same_with_and_without_kvm() {

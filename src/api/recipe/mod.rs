@@ -3,6 +3,7 @@
 mod box_step;
 mod command;
 mod environment;
+mod file;
 mod login;
 mod molecule;
 mod packer;
@@ -16,20 +17,23 @@ use super::common::{Duration, ImageReference, Label, ObjectName, Repository, Sec
 pub use box_step::BoxStep;
 pub use command::Command;
 pub use environment::Environment;
+pub use file::{FileUrl, InputFile, ParentBox, Sha256};
 pub use login::Login;
 pub use molecule::{Molecule, ScenarioName};
 pub use packer::{BuildName, Packer};
 pub use pytest::Pytest;
 
-/// What a link is built on. Exactly one of `image`, `link` and `chain` must be set; leave all of it out
+/// What a link is built on. Exactly one of `image`, `link`, `chain` and `box` must be set; leave all of it out
 /// where the build brings its own base.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.image), has(self.link), has(self.chain)].filter(x, x).size() == 1")
-        .message("set exactly one of image, link, chain"),
+    validation = Rule::new("[has(self.image), has(self.link), has(self.chain), has(self.box)].filter(x, x).size() == 1")
+        .message("set exactly one of image, link, chain, box"),
     validation = Rule::new("!has(self.secretRef) || !has(self.link)")
-        .message("secretRef belongs to image or chain: what another link has staged is pulled with the profile's credential")
+        .message("secretRef belongs to image or chain: what another link has staged is pulled with the profile's credential"),
+    validation = Rule::new("!has(self.secretRef) || !has(self.box) || has(self.box.reference)")
+        .message("secretRef belongs to registries: box.url is fetched without credentials")
 )]
 pub struct Parent {
     /// An image of a registry. A tag is looked up; the link is rebuilt when it leads to another digest.
@@ -41,11 +45,14 @@ pub struct Parent {
     /// A link of another chain in the same namespace: its last verified image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chain: Option<ChainLink>,
+    /// A machine box that no link has made: a file by its URL, or one of a registry.
+    #[serde(rename = "box", default, skip_serializing_if = "Option::is_none")]
+    pub machine_box: Option<ParentBox>,
     /// The name under which the build's engine finds the parent, for templates that name a local image.
     /// Default: `imagechain.local/<link>:parent`.
     #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
     pub local_name: Option<ImageReference>,
-    /// A Secret for the pull of `image`, of type `kubernetes.io/dockerconfigjson`, `kubernetes.io/dockercfg` or
+    /// A Secret for the pull of `image` or of `box.reference`, of type `kubernetes.io/dockerconfigjson`, `kubernetes.io/dockercfg` or
     /// `kubernetes.io/basic-auth`. A key `ca.crt` holds the certificates that its registry is trusted by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,

@@ -227,8 +227,8 @@ impl Guess {
                 let note = format!("{url} has the revision {revision}, and in it the files that links name");
                 (note, Found::Commit { commit: "0".repeat(40), objects, obstacles: BTreeMap::new() })
             }
-            Subject::Image { reference, .. } => {
-                (format!("the image {reference} exists"), Found::Digest(format!("sha256:{}", "0".repeat(64))))
+            Subject::Image { kind, reference, .. } => {
+                (format!("the {} {reference} exists", kind.noun()), Found::Digest(format!("sha256:{}", "0".repeat(64))))
             }
             Subject::Artifact { reference, .. } => (format!("{reference} is still there"), Found::Presence(true)),
             Subject::Tags { repository, .. } => {

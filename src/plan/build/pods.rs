@@ -6,7 +6,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
     Action, OwnPod, Plan, Planner, later,
-    terms::{POD_PENDING, PUBLISH_TIMEOUT, SOURCE_TIMEOUT},
+    terms::{POD_PENDING, PUBLISH_TIMEOUT, source_timeout},
     verdict,
 };
 use crate::{
@@ -269,7 +269,7 @@ impl<'a> Planner<'_, 'a> {
         match stage {
             Stage::Source => {
                 let message = "the source is being fetched".to_owned();
-                (SOURCE_TIMEOUT, Reason::TransferTimeout, Reason::FetchingSource, message)
+                (source_timeout(recipe), Reason::TransferTimeout, Reason::FetchingSource, message)
             }
             Stage::Build => {
                 let message = format!("the {noun} is being built");

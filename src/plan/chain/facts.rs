@@ -13,7 +13,7 @@ use crate::{
         chain::{ImageChain, ImageChainSpec, Link, LinkState, LinkStatus},
         common::{ObjectName, RelativePath, Source},
         condition::{ConditionType, Reason},
-        recipe::{BuildStep, Parent, Retry, Timeouts, VerifyStep},
+        recipe::{BuildStep, InputFile, Parent, Retry, Timeouts, VerifyStep},
     },
     plan::{
         build::POD_PENDING,
@@ -193,6 +193,7 @@ struct Written<'a> {
     /// The hash of its source.
     source: &'a str,
     paths: &'a [RelativePath],
+    files: &'a [InputFile],
     build: &'a BuildStep,
     verify: &'a [VerifyStep],
     /// What decides whether it succeeds, but not its result.
@@ -202,7 +203,7 @@ struct Written<'a> {
 impl Written<'_> {
     /// The hash of what can change the result.
     fn recipe(&self) -> String {
-        let parts = [
+        let mut parts = vec![
             self.profile.to_owned(),
             json(&self.from),
             self.source.to_owned(),
@@ -210,7 +211,9 @@ impl Written<'_> {
             json(&self.build),
             json(&self.verify),
         ];
-        fingerprint(&parts.each_ref().map(String::as_str))
+        // Without files, the hash is the one that stands in statuses since before there were any.
+        parts.extend((!self.files.is_empty()).then(|| json(&self.files)));
+        fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// The hash of all of it.
@@ -231,10 +234,21 @@ pub fn source_hash(source: Option<&Source>) -> String {
 }
 
 fn written_for_build(spec: &ImageBuildSpec) -> String {
-    let ImageBuildSpec { profile, from, source, paths, build, verify, service_account_name, timeouts, retry, .. } =
-        spec;
+    let ImageBuildSpec {
+        profile,
+        from,
+        source,
+        paths,
+        files,
+        build,
+        verify,
+        service_account_name,
+        timeouts,
+        retry,
+        ..
+    } = spec;
     let (source, terms) = (&source_hash(Some(source)), (service_account_name, timeouts, *retry));
-    Written { profile: &profile.0, from: from.as_ref(), source, paths, build, verify, terms }.all()
+    Written { profile: &profile.0, from: from.as_ref(), source, paths, files, build, verify, terms }.all()
 }
 
 /// The hashes of what is written for a link alone: of all of it, equal to [`BuildFacts::written`] of its
@@ -242,10 +256,10 @@ fn written_for_build(spec: &ImageBuildSpec) -> String {
 #[must_use]
 pub fn written(spec: &ImageChainSpec, link: &Link, profile: &str, common: &str) -> (String, String) {
     let own = link.source.as_ref().map(|source| source_hash(Some(source)));
-    let Link { from, paths, build, verify, timeouts, retry, .. } = link;
+    let Link { from, paths, files, build, verify, timeouts, retry, .. } = link;
     let terms = (&spec.service_account_name, timeouts, *retry);
     let source = own.as_deref().unwrap_or(common);
-    let written = Written { profile, from: from.as_ref(), source, paths, build, verify, terms };
+    let written = Written { profile, from: from.as_ref(), source, paths, files, build, verify, terms };
     (written.all(), written.recipe())
 }
 

@@ -28,8 +28,9 @@ impl<'a> Planner<'_, 'a> {
         let profile = ProfileFact::known(self.scene.profiles.get(&view.link.profile), &view.link.profile);
         let files = self.files(view);
         let profile = known(profile, "the profile")?;
-        let images = [&profile.builder, &profile.engine_image]
-            .map(|image| resolve::image(image, (&view.link.profile, profile), None, &mut self.knowledge));
+        let images = [&profile.builder, &profile.engine_image].map(|image| {
+            resolve::artifact(ArtifactKind::Image, image, (&view.link.profile, profile), None, &mut self.knowledge)
+        });
         let parent = self.parent(view.link, profile);
         check_place(view.link, profile)?;
         self.check_outputs(view.link)?;
@@ -41,7 +42,7 @@ impl<'a> Planner<'_, 'a> {
             .map_err(|failure| Hold::new(LinkState::Stalled, failure.reason, &failure.message))?;
         let inputs = Inputs {
             key: String::new(),
-            parent: parent.map(|parent| ImageReference(parent.reference)),
+            parent: parent.and_then(|parent| parent.reference).map(ImageReference),
             revision,
             files: hash,
             platform: profile.platform.clone(),
@@ -70,11 +71,16 @@ impl<'a> Planner<'_, 'a> {
     /// The parent.
     fn parent(&mut self, link: &ValidLink, profile: &ValidProfile) -> Result<Option<ParentProduct>, Hold> {
         let Some(Parent { origin, secret, .. }) = &link.recipe.parent else { return Ok(None) };
+        let mut look_up = |kind, reference| {
+            let profile = (link.profile.as_str(), profile);
+            let found = resolve::artifact(kind, reference, profile, secret.as_deref(), &mut self.knowledge);
+            let found = known(found, &format!("the base {}", kind.noun()))?;
+            Ok(ParentProduct { kind, reference: Some(found) })
+        };
         let found = match origin {
-            Origin::Image(image) => {
-                let image = resolve::image(image, (&link.profile, profile), secret.as_deref(), &mut self.knowledge);
-                known(image, "the base image").map(|reference| ParentProduct { kind: ArtifactKind::Image, reference })
-            }
+            Origin::Image(image) => look_up(ArtifactKind::Image, image),
+            Origin::Box(machine_box) => look_up(ArtifactKind::Box, machine_box),
+            Origin::File(_) => Ok(ParentProduct { kind: ArtifactKind::Box, reference: None }),
             Origin::Link(below) => self.parent_link(*below),
             Origin::Chain { chain, link: other } => self.other_chain(&link.name, chain, other),
             // Only a build has one.

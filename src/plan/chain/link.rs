@@ -92,6 +92,7 @@ fn snapshot(
         from: written.from.clone(),
         source: written.source.clone().or_else(|| scene.written.source.clone())?,
         paths: written.paths.clone(),
+        files: written.files.clone(),
         build: written.build.clone(),
         verify: written.verify.clone(),
         timeouts: written.timeouts.clone(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    file::InputFile,
     limits::Limits,
     parent::Parent,
     publish::Destination,
@@ -37,6 +38,8 @@ pub struct Recipe {
     pub paths: Scope,
     /// The paths as they are written, in the field `paths`.
     pub written_paths: Vec<SourcePath>,
+    /// The files of other servers that it needs.
+    pub files: Vec<InputFile>,
     /// How it is built and tested.
     pub steps: Steps<Template>,
     /// Where it is published.
@@ -56,6 +59,12 @@ impl Recipe {
         self.parent.as_ref()?.origin.in_chain()
     }
 
+    /// Whether the pod fetches files of other servers, besides the source.
+    #[must_use]
+    pub fn fetches_files(&self) -> bool {
+        !self.files.is_empty() || self.parent.as_ref().is_some_and(|parent| parent.origin.file().is_some())
+    }
+
     /// The files that it uses.
     #[must_use]
     pub fn used_paths(&self) -> Scope {
@@ -65,7 +74,7 @@ impl Recipe {
     /// Whether a value names the revision: the commit itself then decides the result.
     #[must_use]
     pub fn names_revision(&self) -> bool {
-        let is_named = |text: &Template| text.placeholders().any(|each| each == Placeholder::SourceRevision);
+        let is_named = |text: &Template| text.placeholders().any(|each| *each == Placeholder::SourceRevision);
         self.steps.texts().any(is_named)
     }
 

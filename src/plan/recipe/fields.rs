@@ -89,6 +89,10 @@ impl<'a> Fields<'a> {
                 Placeholder::ImageLocal => "has a value in tests only: nothing is built yet",
                 Placeholder::ParentTag => "has a value only where from is an image with a tag: use $(parent.digest)",
                 Placeholder::LinkName | Placeholder::ChainName => "has no value: a single build belongs to no chain",
+                Placeholder::File(_) => "has no value: files has none of that name",
+                _ if self.placeholders.contains(&Placeholder::ParentBox) => {
+                    "has no value: from is a file, and in no registry: use $(parent.box) or $(parent.disk)"
+                }
                 _ => "has no value: the link has no from",
             };
             self.problems.add(&path, format_args!("{placeholder} {reason}"));

@@ -7,6 +7,7 @@
 pub mod command;
 mod definition;
 mod fields;
+pub mod file;
 pub mod limits;
 pub mod machine_box;
 pub mod molecule;
@@ -25,6 +26,7 @@ pub mod verify;
 
 pub use definition::Recipe;
 pub use fields::Fields;
+pub use file::{InputFile, RemoteFile};
 pub use limits::Limits;
 pub use needed::{Needed, Wants};
 pub use parent::{Origin, Parent, Place};

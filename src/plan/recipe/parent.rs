@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fields::Fields;
+use super::{fields::Fields, file::RemoteFile};
 use crate::{
     api::{
         build::CauseKind,
@@ -33,6 +33,10 @@ pub struct Parent {
 pub enum Origin {
     /// An image of a registry.
     Image(Reference),
+    /// A box of a registry.
+    Box(Reference),
+    /// The file of a box, of another server.
+    File(RemoteFile),
     /// An earlier link of the same chain, by its index.
     Link(usize),
     /// Of a build: a link of the chain that it was made for. What it was is in the build's inputs.
@@ -61,10 +65,8 @@ impl Parent {
     /// Validates what is written. `None` where something is wrong that leaves no valid form.
     pub fn validate(from: &api::Parent, place: Place<'_>, mut fields: Fields<'_>) -> Option<Self> {
         let origin = Origin::validate(from, place, &mut fields)?;
-        if from.secret_ref.is_some() && from.link.is_some() {
-            fields
-                .below("secretRef")
-                .add("leave it out: what another link has staged is pulled with the profile's credential");
+        if let Some(why) = from.secret_ref.as_ref().and_then(|_| without_secret(&origin, from)) {
+            fields.below("secretRef").add(format_args!("leave it out: {why}"));
         }
         let name = match place {
             Place::Link(link, _) | Place::Build(link) => link,
@@ -81,7 +83,7 @@ impl Parent {
     /// is staged with.
     #[must_use]
     pub const fn is_staged(&self) -> bool {
-        self.origin.image().is_none()
+        matches!(self.origin, Origin::Link(_) | Origin::Sibling(_) | Origin::Chain { .. })
     }
 
     /// Its placeholders and their values, once it is known as repository@digest; but for those of its files.
@@ -99,16 +101,37 @@ impl Parent {
     }
 }
 
+/// Why a parent has no use for a Secret; `None` where it has.
+fn without_secret(origin: &Origin, from: &api::Parent) -> Option<&'static str> {
+    match origin {
+        Origin::File(_) => Some("box.url is fetched without credentials"),
+        _ if from.link.is_some() => Some("what another link has staged is pulled with the profile's credential"),
+        _ => None,
+    }
+}
+
 impl Origin {
     fn validate(from: &api::Parent, place: Place<'_>, fields: &mut Fields<'_>) -> Option<Self> {
-        match (&from.image, &from.link, &from.chain) {
-            (Some(image), None, None) => fields.parse("image", &image.0).map(Self::Image),
-            (None, Some(link), None) => Self::of_link(&link.0, place, fields.below("link")),
-            (None, None, Some(other)) => {
+        match (&from.image, &from.link, &from.chain, &from.machine_box) {
+            (Some(image), None, None, None) => fields.parse("image", &image.0).map(Self::Image),
+            (None, Some(link), None, None) => Self::of_link(&link.0, place, fields.below("link")),
+            (None, None, Some(other), None) => {
                 Some(Self::Chain { chain: other.name.to_string(), link: other.link.to_string() })
             }
+            (None, None, None, Some(machine_box)) => Self::of_box(machine_box, fields.below("box")),
             _ => {
-                fields.add("set exactly one of image, link, chain");
+                fields.add("set exactly one of image, link, chain, box");
+                None
+            }
+        }
+    }
+
+    fn of_box(written: &api::ParentBox, mut fields: Fields<'_>) -> Option<Self> {
+        match (&written.url, &written.sha256, &written.reference) {
+            (Some(url), Some(sha256), None) => RemoteFile::validate(url, sha256, &mut fields).map(Self::File),
+            (None, None, Some(reference)) => fields.parse("reference", &reference.0).map(Self::Box),
+            _ => {
+                fields.add("set url and sha256, or reference");
                 None
             }
         }
@@ -134,24 +157,33 @@ impl Origin {
     pub const fn in_chain(&self) -> Option<usize> {
         match self {
             Self::Link(index) => Some(*index),
-            Self::Image(_) | Self::Sibling(_) | Self::Chain { .. } => None,
+            Self::Image(_) | Self::Box(_) | Self::File(_) | Self::Sibling(_) | Self::Chain { .. } => None,
         }
     }
 
-    /// The image of a registry, if it is one.
+    /// The image or box of a registry, if it is one.
     #[must_use]
-    pub const fn image(&self) -> Option<&Reference> {
+    pub const fn reference(&self) -> Option<&Reference> {
         match self {
-            Self::Image(reference) => Some(reference),
-            Self::Link(_) | Self::Sibling(_) | Self::Chain { .. } => None,
+            Self::Image(reference) | Self::Box(reference) => Some(reference),
+            Self::File(_) | Self::Link(_) | Self::Sibling(_) | Self::Chain { .. } => None,
+        }
+    }
+
+    /// The file of another server, if it is one.
+    #[must_use]
+    pub const fn file(&self) -> Option<&RemoteFile> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Image(_) | Self::Box(_) | Self::Link(_) | Self::Sibling(_) | Self::Chain { .. } => None,
         }
     }
 
     /// The tag, where one is written.
     #[must_use]
     pub const fn tag(&self) -> Option<&Tag> {
-        match self.image() {
-            Some(image) => image.tag.as_ref(),
+        match self.reference() {
+            Some(reference) => reference.tag.as_ref(),
             None => None,
         }
     }
@@ -160,9 +192,9 @@ impl Origin {
     #[must_use]
     pub fn dependency(&self) -> Option<Dependency> {
         match self {
-            Self::Image(reference) => Some(Dependency::Image(reference.clone())),
+            Self::Image(reference) | Self::Box(reference) => Some(Dependency::Image(reference.clone())),
             Self::Chain { chain, link } => Some(Dependency::Link { chain: chain.clone(), link: link.clone() }),
-            Self::Link(_) | Self::Sibling(_) => None,
+            Self::File(_) | Self::Link(_) | Self::Sibling(_) => None,
         }
     }
 
@@ -170,8 +202,8 @@ impl Origin {
     #[must_use]
     pub const fn cause_kind(&self) -> CauseKind {
         match self {
-            Self::Image(_) => CauseKind::BaseImageChanged,
-            Self::Link(_) | Self::Sibling(_) | Self::Chain { .. } => CauseKind::ParentChanged,
+            Self::Image(_) | Self::Box(_) => CauseKind::BaseImageChanged,
+            Self::File(_) | Self::Link(_) | Self::Sibling(_) | Self::Chain { .. } => CauseKind::ParentChanged,
         }
     }
 }
@@ -189,14 +221,15 @@ pub fn placeholders(parent: Option<Option<&Parent>>, place: Place<'_>) -> BTreeS
     if !matches!(place, Place::Alone) {
         found.extend([LinkName, ChainName]);
     }
-    let tag = match parent {
-        None => return found,
-        Some(Some(parent)) => parent.origin.tag().is_some(),
-        Some(None) => true,
-    };
-    found.extend([ParentReference, ParentRepository, ParentDigest, ParentLocal]);
+    let Some(parent) = parent else { return found };
     // Whether it is a box is only known when it is looked up.
     found.extend([ParentBox, ParentDisk, ParentChecksum]);
-    found.extend(tag.then_some(ParentTag));
+    let origin = parent.map(|parent| &parent.origin);
+    if origin.is_none_or(|origin| origin.file().is_none()) {
+        found.extend([ParentReference, ParentRepository, ParentDigest, ParentLocal]);
+    }
+    if origin.is_none_or(|origin| origin.tag().is_some()) {
+        found.insert(ParentTag);
+    }
     found
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     definition::Recipe,
     fields::Fields,
+    file::InputFile,
     limits::Limits,
     parent::{Parent, Place, placeholders},
     publish::Destination,
@@ -30,6 +31,8 @@ pub struct Written<'a> {
     pub source: Option<(&'a common::Source, &'a str)>,
     /// The field `paths`.
     pub paths: &'a [RelativePath],
+    /// The field `files`.
+    pub files: &'a [api::InputFile],
     /// The field `build`.
     pub build: &'a BuildStep,
     /// The field `verify`.
@@ -48,7 +51,8 @@ pub fn validate(written: &Written<'_>, path: &str, problems: &mut Problems) -> O
     let parent = written.from.map(|from| {
         Parent::validate(from, written.place, Fields::new(format!("{path}.from"), &BTreeSet::new(), problems))
     });
-    let outside_tests = placeholders(parent.as_ref().map(Option::as_ref), written.place);
+    let mut outside_tests = placeholders(parent.as_ref().map(Option::as_ref), written.place);
+    outside_tests.extend(written.files.iter().map(|file| Placeholder::File(file.name.to_string())));
     let mut in_tests = outside_tests.clone();
     in_tests.insert(Placeholder::ImageLocal);
     let source = written
@@ -62,6 +66,7 @@ pub fn validate(written: &Written<'_>, path: &str, problems: &mut Problems) -> O
     if written.paths.iter().any(|path| path.0.contains('*')) {
         fields.below("paths").add(NO_PATTERN);
     }
+    let files = InputFile::validate(written.files, &mut fields);
     let build = Build::validate(written.build, fields.below("build"));
     if written.build.machine_box.is_some() && written.from.is_none() {
         fields.below("from").add("set what the box is made of: build.box makes it of a parent");
@@ -77,6 +82,7 @@ pub fn validate(written: &Written<'_>, path: &str, problems: &mut Problems) -> O
         source: source??,
         paths: steps.deciding_paths(paths.as_deref()?),
         written_paths: paths?,
+        files: files?,
         steps,
         publish: publish.map_or(Some(None), |publish| publish.map(Some))?,
         limits: limits?,

@@ -1,6 +1,6 @@
 //! What is put in for placeholders.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use crate::plan::placeholder::{Placeholder, Template};
 
@@ -11,11 +11,15 @@ const LONGEST_PATH: usize = 4 * 512 + 32;
 
 /// The values of placeholders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Values(BTreeMap<Placeholder, String>);
+pub struct Values {
+    known: BTreeMap<Placeholder, String>,
+    /// Of all others.
+    others: String,
+}
 
 impl FromIterator<(Placeholder, String)> for Values {
     fn from_iter<I: IntoIterator<Item = (Placeholder, String)>>(values: I) -> Self {
-        Self(values.into_iter().collect())
+        Self { known: values.into_iter().collect(), others: String::new() }
     }
 }
 
@@ -23,13 +27,13 @@ impl Values {
     /// Values as long as any can be.
     #[must_use]
     pub fn longest() -> Self {
-        let longest = |placeholder| if placeholder == Placeholder::SourcePath { LONGEST_PATH } else { LONGEST };
-        Placeholder::ALL.iter().map(|&placeholder| (placeholder, "x".repeat(longest(placeholder)))).collect()
+        let known = BTreeMap::from([(Placeholder::SourcePath, "x".repeat(LONGEST_PATH))]);
+        Self { known, others: "x".repeat(LONGEST) }
     }
 
     /// The text with the values put in. Validation has seen to it that each of them is there.
     #[must_use]
     pub fn fill(&self, template: &Template) -> String {
-        template.fill(|placeholder| self.0.get(&placeholder).map_or("", String::as_str))
+        template.fill(|placeholder| Cow::Borrowed(self.known.get(placeholder).unwrap_or(&self.others)))
     }
 }

@@ -14,6 +14,7 @@ use kube::ResourceExt;
 
 use super::{
     duration,
+    name::{LABEL, is_label},
     recipe::{self, OutputKey, Place, Written},
     valid::{ValidBuild, ValidChain, ValidLink},
 };
@@ -76,6 +77,7 @@ pub fn build(object: &ImageBuild) -> Result<ValidBuild, Vec<Problem>> {
         from: spec.from.as_ref(),
         source: Some((&spec.source, "spec.source")),
         paths: &spec.paths,
+        files: &spec.files,
         build: &spec.build,
         verify: &spec.verify,
         publish: None,
@@ -121,18 +123,8 @@ fn links(object: &ImageChain, problems: &mut Problems) -> Vec<Option<ValidLink>>
 
 fn check_name(chain: &str, link: &Link, path: &str, problems: &mut Problems) {
     let name = link.name.0.as_str();
-    let is_letter = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit();
-    let good = name.len() <= 40
-        && name.bytes().all(|letter| is_letter(letter) || letter == b'-')
-        && [name.bytes().next(), name.bytes().last()].into_iter().all(|end| end.is_some_and(is_letter));
-    if !good {
-        problems.add(
-            format_args!("{path}.name"),
-            format_args!(
-                "«{}» must be up to 40 lower case letters, digits and -, with no - at its ends",
-                name.escape_debug()
-            ),
-        );
+    if !is_label(name) {
+        problems.add(format_args!("{path}.name"), format_args!("«{}» {LABEL}", name.escape_debug()));
     }
     if chain.len() + name.len() > MAX_CHAIN_AND_LINK {
         problems.add(
@@ -165,6 +157,7 @@ fn validate_link(
         from: link.from.as_ref(),
         source: source.as_ref().map(|(source, path)| (*source, path.as_str())),
         paths: &link.paths,
+        files: &link.files,
         build: &link.build,
         verify: &link.verify,
         publish: link.publish.as_ref(),
@@ -202,7 +195,7 @@ fn is_own_base(links: &[Option<ValidLink>], link: &ValidLink, output: &OutputKey
         return is_own_base(links, below, output);
     }
     let OutputKey::Tag(repository, tag) = output;
-    let base = link.recipe.parent.as_ref().and_then(|parent| parent.origin.image());
+    let base = link.recipe.parent.as_ref().and_then(|parent| parent.origin.reference());
     base.is_some_and(|base| {
         base.digest.is_none() && base.repository == *repository && base.manifest() == tag.to_string()
     })

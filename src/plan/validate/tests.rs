@@ -246,6 +246,71 @@ fn single_builds_are_checked_as_links_are() {
 }
 
 #[test]
+fn a_link_stands_on_a_box_of_a_registry_or_of_a_server() {
+    let read = |from: Value, variables: Value| {
+        build(
+            &serde_json::from_value::<ImageBuild>(json!({
+                "apiVersion": "imagechain.dev/v1alpha1", "kind": "ImageBuild", "metadata": {"name": "web"},
+                "spec": {
+                    "profile": "machines", "source": {"configMap": {"name": "files"}}, "from": from,
+                    "files": [{"name": "iso", "url": "https://files.example/a.iso", "sha256": "1".repeat(64)}],
+                    "build": {"packer": {"template": "a.json", "variables": variables}},
+                },
+            }))
+            .unwrap(),
+        )
+        .map(|valid| valid.recipe.parent.unwrap())
+        .map_err(|found| found.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let sha256 = "0".repeat(64);
+    let (url, tag) = ("https://boxes.example/debian.box", "r.example/boxes/debian:13");
+    let file = json!({"box": {"url": url, "sha256": sha256}});
+    let registry = json!({"box": {"reference": tag}, "secretRef": {"name": "pull"}});
+    let all = json!({"iso": "$(files.iso)", "disk": "$(parent.disk)"});
+    let parent = read(file.clone(), all.clone()).unwrap();
+    assert_eq!(parent.origin.file().map(|file| file.url.to_string()).as_deref(), Some(url));
+    assert!(!parent.is_staged() && parent.origin.dependency().is_none());
+    let parent = read(registry, all).unwrap();
+    assert_eq!(parent.origin, Origin::Box(tag.parse().unwrap()));
+    assert!(!parent.is_staged() && parent.origin.dependency().is_some());
+    let mut secret = file.clone();
+    secret["secretRef"] = json!({"name": "pull"});
+    let either = "spec.from.box: set url and sha256, or reference";
+    let placeholder = "spec.build.packer.variables.a:";
+    for (from, variables, expected) in [
+        (json!({"box": {"url": url}}), json!({}), either.to_owned()),
+        (json!({"box": {"url": url, "sha256": sha256, "reference": tag}}), json!({}), either.to_owned()),
+        (json!({"box": {}}), json!({}), either.to_owned()),
+        (
+            json!({"box": {"reference": tag}, "image": "debian"}),
+            json!({}),
+            "spec.from: set exactly one of image, link, chain, box".to_owned(),
+        ),
+        (
+            json!({"box": {"url": "file:///etc/passwd", "sha256": sha256}}),
+            json!({}),
+            "spec.from.box.url: must begin with https:// or http://".to_owned(),
+        ),
+        (secret, json!({}), "spec.from.secretRef: leave it out: box.url is fetched without credentials".to_owned()),
+        (
+            file.clone(),
+            json!({"a": "$(parent.reference)"}),
+            format!(
+                "{placeholder} $(parent.reference) has no value: from is a file, and in no registry: use $(parent.box) \
+                 or $(parent.disk)"
+            ),
+        ),
+        (
+            file,
+            json!({"a": "$(files.other)"}),
+            format!("{placeholder} $(files.other) has no value: files has none of that name"),
+        ),
+    ] {
+        assert_eq!(read(from.clone(), variables).unwrap_err(), [expected], "{from}");
+    }
+}
+
+#[test]
 fn a_wrong_link_does_not_confuse_those_after_it() {
     let mut spec = json!({"profiles": ["p"], "source": {"configMap": {"name": "files"}}, "links": []});
     for (name, from, template) in [("a", None, "../a"), ("b", Some("a"), "b"), ("c", Some("b"), "c")] {

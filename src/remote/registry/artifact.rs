@@ -12,10 +12,12 @@ use super::{
     manifest::{self, Manifest, NOT_ONE_FILE, Parts},
     session::{Purpose, Session},
     source::Source,
-    tries::Tries,
     upload::Upload,
 };
-use crate::plan::image::{Digest, Repository, Tag};
+use crate::{
+    plan::image::{Digest, Repository, Tag},
+    remote::transfer::Tries,
+};
 
 /// The annotation of a layer that holds the name of its file (OCI image specification 1.1, "Pre-Defined Annotation
 /// Keys"). Tools such as oras give the file this name.

@@ -3,32 +3,25 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use reqwest::{
-    Method, StatusCode,
-    redirect::{Action, Attempt, Policy},
-};
+use reqwest::{Method, StatusCode};
 
 use super::{
     credentials::Credentials,
     error::Error,
     manifest::{self, Manifest, NOT_ONE_FILE},
-    session::{self, LONGEST_MANIFEST, Purpose, Session},
+    session::{LONGEST_MANIFEST, Purpose, Session},
     settings::Settings,
 };
 use crate::{
     api::boxes::ArtifactKind,
     plan::image::{Digest, Reference, Repository, Tag},
+    remote::network::cause,
 };
 
-/// The most redirects that are followed.
-const MOST_REDIRECTS: usize = 5;
 /// The most images whose platform is remembered.
 const MOST_KNOWN: usize = 4096;
-/// How long it may take to get a connection.
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// What a manifest says of its image or box.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +33,15 @@ pub struct Artifact {
     pub content: Digest,
     /// The size of its layers, in bytes.
     pub size: u64,
+}
+
+/// What a name is to lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// An image for a platform, such as `linux/amd64`.
+    Image(&'a str),
+    /// A machine box.
+    Box,
 }
 
 /// What became of a tag that was to be deleted.
@@ -58,7 +60,7 @@ pub enum Deletion {
 pub struct Registry {
     http: reqwest::Client,
     settings: Settings,
-    /// Images that stand for themselves, with a platform that they are for.
+    /// Images that stand for themselves, with a platform that they are for; boxes without one.
     known: Arc<Mutex<BTreeSet<(Digest, String)>>>,
 }
 
@@ -75,39 +77,31 @@ impl Registry {
     /// # Errors
     /// The settings cannot be used, or the system has no certificates to trust.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let builder = settings
-            .network
-            .client()?
-            .user_agent(concat!("imagechain/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::custom(redirect))
-            .connect_timeout(CONNECT)
-            // An address that leads elsewhere must not tell where somebody came from.
-            .referer(false);
-        let http = builder.build().map_err(|error| Error::Client(session::cause(&error)))?;
+        let http = settings.network.client()?.build().map_err(|error| Error::Client(cause(&error)))?;
         Ok(Self { http, settings, known: Arc::default() })
     }
 
-    /// The digest of the image that a name leads to. Where it leads to an index, that of the manifest for
-    /// the platform, such as `linux/amd64`; where it leads to one image, that must be for the platform.
+    /// The digest of the image or box that a name leads to. Where it leads to an index, that of the manifest for
+    /// the platform; where it leads to one image, that must be for the platform.
     ///
     /// # Errors
     /// There is none, or the registry does not give it.
     pub async fn resolve(
         &self,
         reference: &Reference,
-        platform: &str,
+        wanted: Wanted<'_>,
         credentials: &Credentials,
     ) -> Result<Digest, Error> {
         let at_home = Place { repository: &reference.repository, mirror: String::new() };
         let Some((repository, mirror)) = self.mirror(&reference.repository) else {
-            return self.resolve_at(&at_home, reference, platform, credentials).await;
+            return self.resolve_at(&at_home, reference, wanted, credentials).await;
         };
         let there = Place { repository: &repository, mirror };
-        let at_mirror = self.resolve_at(&there, reference, platform, credentials).await;
+        let at_mirror = self.resolve_at(&there, reference, wanted, credentials).await;
         if at_mirror.is_ok() {
             return at_mirror;
         }
-        match self.resolve_at(&at_home, reference, platform, credentials).await {
+        match self.resolve_at(&at_home, reference, wanted, credentials).await {
             // Behind a mirror, the registry itself is often out of reach: the mirror's answer says more.
             Err(Error::Unavailable { .. }) => at_mirror,
             answer => answer,
@@ -125,9 +119,10 @@ impl Registry {
         &self,
         place: &Place<'_>,
         reference: &Reference,
-        platform: &str,
+        wanted: Wanted<'_>,
         credentials: &Credentials,
     ) -> Result<Digest, Error> {
+        let platform = wanted.platform();
         // Messages name what is written, and the mirror beside it.
         let name = format!("{reference}{}", place.mirror);
         let session = self.session(place.repository, credentials, Purpose::Read)?;
@@ -141,10 +136,14 @@ impl Registry {
         }
         let found = session.manifest(reference.manifest()).await?.ok_or_else(absent)?;
         let digest = session.expect(found.digest, reference.digest.as_ref())?;
-        let config = match found.manifest {
-            Manifest::Image(parts) if parts.kind() == ArtifactKind::Box => return Err(Error::IsBox(name)),
-            Manifest::Image(parts) => parts.config.digest,
-            Manifest::Index(children) => {
+        let config = match (found.manifest, wanted) {
+            (Manifest::Image(parts), _) if parts.kind() != wanted.kind() => {
+                return Err(if wanted == Wanted::Box { Error::IsNoBox(name) } else { Error::IsBox(name) });
+            }
+            (Manifest::Image(_), Wanted::Box) => return Ok(self.know(digest, platform)),
+            (Manifest::Index(_), Wanted::Box) => return Err(Error::IsNoBox(name)),
+            (Manifest::Image(parts), Wanted::Image(_)) => parts.config.digest,
+            (Manifest::Index(children), Wanted::Image(_)) => {
                 let child = manifest::of_platform(&children, platform);
                 return child.ok_or_else(|| no_platform(manifest::platforms(&children)));
             }
@@ -262,14 +261,19 @@ impl Registry {
     }
 }
 
-/// Registries keep layers elsewhere. A request that leaves its host leaves its credentials there (reqwest).
-fn redirect(attempt: Attempt<'_>) -> Action {
-    let was_secure = attempt.previous().last().is_some_and(|from| from.scheme() == "https");
-    if attempt.previous().len() > MOST_REDIRECTS {
-        attempt.error("too many redirects")
-    } else if was_secure && attempt.url().scheme() != "https" {
-        attempt.error("a redirect to an address without TLS")
-    } else {
-        attempt.follow()
+impl Wanted<'_> {
+    const fn kind(self) -> ArtifactKind {
+        match self {
+            Self::Image(_) => ArtifactKind::Image,
+            Self::Box => ArtifactKind::Box,
+        }
+    }
+
+    /// The platform; empty for a box, whose manifest has none.
+    const fn platform(&self) -> &str {
+        match self {
+            Self::Image(platform) => platform,
+            Self::Box => "",
+        }
     }
 }

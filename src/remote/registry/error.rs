@@ -10,11 +10,12 @@ use crate::{
         credentials::ConfigError,
         image::{Digest, Repository, Tag},
     },
-    remote::{network::NetworkError, secret::SecretName},
+    remote::{
+        network::NetworkError,
+        secret::SecretName,
+        transfer::{Passing, file_trouble, is_full},
+    },
 };
-
-/// The longest that a registry can make us wait: what it says beyond that is cut.
-pub const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(5);
 
 /// An error, as a sentence for whoever must act. It never holds a credential, nor text of the registry
 /// beyond an error code.
@@ -87,8 +88,11 @@ pub enum Error {
         digest: Digest,
     },
     /// It is a machine box where an image is asked for.
-    #[error("{0} is a machine box and no container image: name an image")]
+    #[error("{0} is a machine box and no container image: name it in from.box.reference, or name an image")]
     IsBox(String),
+    /// It is something else where a machine box is asked for.
+    #[error("{0} is no machine box as links publish them: name a box, or, of an image, write from.image")]
+    IsNoBox(String),
     /// It is something else than the artifact that is asked for.
     #[error("{place} is no artifact of the type {expected}: name one that is")]
     OtherType {
@@ -154,7 +158,7 @@ pub enum Error {
         place: String,
         /// What happened.
         cause: String,
-        /// When it wants to be asked again; at most [`LONGEST_RETRY_AFTER`].
+        /// When it wants to be asked again; at most [`crate::remote::network::LONGEST_RETRY_AFTER`].
         retry_after: Option<Duration>,
     },
     /// It answers, but not as a registry does.
@@ -203,7 +207,9 @@ impl Error {
             Self::PushDenied { .. } | Self::Rejected { .. } => Reason::PushDenied,
             Self::NotFound(_) | Self::NoPlatform { .. } => Reason::BaseImageNotFound,
             Self::Untrusted { .. } => Reason::CertificateNotTrusted,
-            Self::Unsupported { .. } | Self::IsBox(_) | Self::OtherType { .. } => Reason::ImageUnsupported,
+            Self::Unsupported { .. } | Self::IsBox(_) | Self::IsNoBox(_) | Self::OtherType { .. } => {
+                Reason::ImageUnsupported
+            }
             Self::TooLarge { .. } => Reason::StorageLimitExceeded,
             Self::File { why, .. } if is_full(why) => Reason::DiskFull,
             Self::File { .. } => Reason::StageInterrupted,
@@ -233,13 +239,13 @@ impl Error {
     }
 }
 
-fn is_full(why: &io::Error) -> bool {
-    matches!(why.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// What to do about a file.
-fn file_trouble(why: &io::Error) -> String {
-    if is_full(why) { "the disk is full: free some, or need less".to_owned() } else { why.to_string() }
+impl Passing for Error {
+    fn passes(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after, .. } => Some(retry_after.unwrap_or_default()),
+            _ => None,
+        }
+    }
 }
 
 /// Who we were to a registry that refused us.

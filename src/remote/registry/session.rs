@@ -1,18 +1,18 @@
 //! Requests to one repository: who we are there, what an answer means, and how much of it is read.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http_auth::{ChallengeRef, parse_challenges};
 use reqwest::{
     Body, Method, Request, Response, StatusCode, Url,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE},
 };
 use serde::Deserialize;
 
 use super::{
     credentials::{Credentials, Identified},
-    error::{Error, Identity, LONGEST_RETRY_AFTER},
+    error::{Error, Identity},
     manifest::{self, Manifest, Unusable},
     settings::Settings,
 };
@@ -21,7 +21,7 @@ use crate::{
         credentials::{ConfigError, Login},
         image::{DOCKER_HUB, Digest, Repository, Tag},
     },
-    remote::network::distrust,
+    remote::network::{cause, distrust, retry_after},
 };
 
 /// The most of a manifest that is read, in bytes: what registries allow at least and most allow at most
@@ -394,15 +394,6 @@ fn limited(method: Method, url: Url, limit: Duration) -> Request {
     request
 }
 
-/// The innermost cause: the outer ones hold addresses, and those may hold secrets of the registry.
-pub(super) fn cause(error: &reqwest::Error) -> String {
-    let mut innermost: Option<&dyn std::error::Error> = error.source();
-    while let Some(next) = innermost.and_then(std::error::Error::source) {
-        innermost = Some(next);
-    }
-    innermost.map_or_else(|| "the connection was lost".to_owned(), ToString::to_string)
-}
-
 fn basic(login: &Login) -> String {
     format!("Basic {}", STANDARD.encode(format!("{}:{}", login.username, login.password)))
 }
@@ -413,15 +404,6 @@ fn error_code(body: &[u8]) -> Option<String> {
     let code = refusal.errors.into_iter().next()?.code;
     let is_code = code.len() <= 64 && code.bytes().all(|letter| letter.is_ascii_uppercase() || letter == b'_');
     is_code.then_some(code)
-}
-
-/// The form in seconds; the other, a date, says nothing without a clock.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let digits = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
-    // What is too large for a number is larger than the limit.
-    let seconds = digits.parse().unwrap_or(u64::MAX);
-    is_number.then(|| Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }
 
 fn said_digest(answer: &Response) -> Option<Digest> {
@@ -436,24 +418,6 @@ fn media_type(answer: &Response) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retry_after_is_seconds_and_bounded() {
-        for (text, expected) in [
-            ("7", Some(7)),
-            (" 0 ", Some(0)),
-            ("1000000000", Some(300)),
-            ("99999999999999999999999999", Some(300)),
-            ("-1", None),
-            ("", None),
-            ("soon", None),
-            ("Wed, 21 Oct 2026 07:28:00 GMT", None),
-        ] {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
-            assert_eq!(retry_after(&headers), expected.map(Duration::from_secs), "{text:?}");
-        }
-        assert_eq!(retry_after(&HeaderMap::new()), None);
-    }
 
     #[test]
     fn error_codes_are_those_of_the_specification() {

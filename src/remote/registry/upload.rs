@@ -9,7 +9,8 @@ use reqwest::{
     header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE},
 };
 
-use super::{error::Error, session::Session, source::Source, tries::Tries};
+use super::{error::Error, session::Session, source::Source};
+use crate::remote::transfer::Tries;
 
 /// The largest chunk that a registry can ask for, in bytes. Where it wants more, it gets all at once.
 const LARGEST_CHUNK: u64 = 64 << 20;

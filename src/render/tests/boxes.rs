@@ -182,3 +182,31 @@ fn the_job_tells_the_kind_of_the_parent() {
     fixture.inputs.parent_kind = ArtifactKind::Box;
     assert_eq!(job_of(&pod(&fixture.attempt())).parent.unwrap().kind, ArtifactKind::Box);
 }
+
+#[test]
+fn files_of_other_servers_are_fetched_to_where_placeholders_say() {
+    let file = |url: &str| json!({"url": url, "sha256": "0".repeat(64)});
+    let mut build = box_build();
+    build["from"] = json!({"box": file("https://boxes.example/debian.box")});
+    build["files"] = json!([{"name": "iso", "url": "https://files.example/a.iso", "sha256": "1".repeat(64)}]);
+    let variables = json!({"iso": "$(files.iso)", "disk": "$(parent.disk)", "box": "$(parent.box)"});
+    build["build"] = json!({"packer": {"template": "a.json", "variables": variables}});
+    let mut fixture = Fixture::new(&build, &box_profile());
+    fixture.inputs.parent = None;
+    fixture.inputs.parent_kind = ArtifactKind::Box;
+    let pod = pod(&fixture.attempt());
+    let job = job_of(&pod);
+    let fetched: Vec<_> = job.fetch.iter().map(|file| (file.url.as_str(), file.path.as_str())).collect();
+    assert_eq!(
+        fetched,
+        [("https://boxes.example/debian.box", "parent/box"), ("https://files.example/a.iso", "files/iso")]
+    );
+    let parent = job.parent.unwrap();
+    assert!(parent.is_fetched && parent.kind == ArtifactKind::Box && parent.credentials.is_none(), "{parent:?}");
+    let crate::plan::recipe::Build::Packer(packer) = job.steps.build else { panic!("by packer") };
+    let value = |name: &str| packer.variables.values[name].as_str();
+    assert_eq!(value("iso"), "/workspace/files/iso");
+    assert_eq!([value("disk"), value("box")], ["/workspace/parent/disk", "/workspace/parent/box"]);
+    // What is fetched may be as large as what is built, and takes as long.
+    assert_eq!(job.timeouts.source, job.timeouts.build);
+}

@@ -59,6 +59,7 @@ mod tests {
         let parent = Parent {
             kind: ArtifactKind::Image,
             reference: "docker.io/library/debian@sha256:0".to_owned(),
+            is_fetched: false,
             local_name: "imagechain.local/web:parent".to_owned(),
             layers: Layers::Inherited,
             credentials: None,

@@ -4,11 +4,9 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
-use tokio::{process::Command, task::spawn_blocking, time::Instant};
+use tokio::{process::Command, task::spawn_blocking};
 
 use super::{
     registry,
@@ -28,15 +26,12 @@ use crate::{
     remote::registry::{Pull, Push},
     runner::{
         context::Context,
-        log::Log,
         machine::{Boot, Bus, DiskFormat, Nic},
         process::{Tail, ending},
+        progress::Progress,
         report::local,
     },
 };
-
-/// How often it is said how far a transfer is.
-const PROGRESS: Duration = Duration::from_secs(15);
 
 /// The boxes of a build.
 pub(crate) struct Boxes<'c> {
@@ -164,8 +159,11 @@ impl<'c> Boxes<'c> {
         }
     }
 
-    /// Fetches the box that the build stands on.
+    /// Fetches the box that the build stands on, unless the stage `source` has done it.
     pub(crate) async fn pull(&self, parent: &Parent, path: &Path) -> Result<(), Failure> {
+        if parent.is_fetched {
+            return Ok(());
+        }
         let (repository, digest) = parts(&parent.reference)?;
         let _step = self.context.log.step(format!("pulling the box {}", parent.reference));
         let registry = registry::client(&self.context.job, parent.certificate_authority.as_deref())?;
@@ -178,7 +176,7 @@ impl<'c> Boxes<'c> {
             credentials: &credentials,
         };
         let progress = Progress::of(&self.context.log);
-        let pulled = registry.pull_artifact(&pull, path, &|done, all| progress.tell(done, all)).await;
+        let pulled = registry.pull_artifact(&pull, path, &|done, all| progress.tell(done, Some(all))).await;
         pulled.map(drop).map_err(|error| Failure::new(error.reason(), error.to_string()))
     }
 
@@ -210,7 +208,7 @@ impl<'c> Boxes<'c> {
         let _step = self.context.log.step(format!("pushing {place}"));
         let registry = registry::client(&self.context.job, staging.certificate_authority.as_deref())?;
         let progress = Progress::of(&self.context.log);
-        let pushed = registry.push_artifact(&push, &|done, all| progress.tell(done, all)).await;
+        let pushed = registry.push_artifact(&push, &|done, all| progress.tell(done, Some(all))).await;
         let pushed = pushed.map_err(|error| Failure::new(error.reason(), error.to_string()))?;
         if pushed.content.to_string() != tested {
             let message = format!("the box {} was pushed, and {tested} was tested: it is not used", pushed.content);
@@ -267,26 +265,6 @@ impl Disk {
     /// How it is stored.
     pub(crate) const fn format(&self) -> DiskFormat {
         self.format
-    }
-}
-
-/// Tells now and then how far a transfer is.
-struct Progress<'l> {
-    log: &'l Log,
-    told: Mutex<Instant>,
-}
-
-impl<'l> Progress<'l> {
-    fn of(log: &'l Log) -> Self {
-        Self { log, told: Mutex::new(Instant::now()) }
-    }
-
-    fn tell(&self, done: u64, all: u64) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.elapsed() >= PROGRESS {
-            *told = Instant::now();
-            self.log.say(format_args!("{} of {} MiB", done >> 20, all >> 20));
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The stage `source`: brings the program into the pod, and the files of the source into the workspace.
 
 mod confine;
+mod files;
 
 use std::{
     fs,
@@ -43,6 +44,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
             write(Path::new(list), &folder)?;
         }
     }
+    files::fetch(context).await?;
     let survey = confine::survey(&folder)?;
     tell(context, &survey);
     if root(context)?.is_dir() {

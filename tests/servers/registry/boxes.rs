@@ -19,7 +19,7 @@ use imagechain::{
         condition::Reason,
     },
     plan::image::{Digest, Hasher, Repository},
-    remote::registry::{Artifact, Credentials, Error, Pull, Pulled, Push, Pushed, Registry, Settings},
+    remote::registry::{Artifact, Credentials, Error, Pull, Pulled, Push, Pushed, Registry, Settings, Wanted},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -629,8 +629,35 @@ async fn a_box_is_no_image_to_build_on() {
     let pushed = boxed.push(registry(), "boxes/base").await.unwrap();
     for rest in ["boxes/base:1".to_owned(), format!("boxes/base@{}", pushed.digest)] {
         let name = reference(registry(), &rest);
-        let error = quick(registry()).resolve(&name, "linux/amd64", &nobody()).await.unwrap_err();
+        let error = quick(registry()).resolve(&name, Wanted::Image("linux/amd64"), &nobody()).await.unwrap_err();
         assert_eq!(error.reason(), Reason::ImageUnsupported, "{error}");
-        assert_eq!(error.to_string(), format!("{name} is a machine box and no container image: name an image"));
+        let sentence = "is a machine box and no container image: name it in from.box.reference, or name an image";
+        assert_eq!(error.to_string(), format!("{name} {sentence}"));
     }
+}
+
+#[tokio::test]
+async fn a_box_to_build_on_is_found_by_tag_and_digest() {
+    let boxed = Boxed::of(b"a box to build on".to_vec());
+    let pushed = boxed.push(registry(), "boxes/ground").await.unwrap();
+    let client = quick(registry());
+    // The second look by one client knows the manifest already.
+    for rest in ["boxes/ground:1".to_owned(), format!("boxes/ground@{}", pushed.digest), "boxes/ground:1".to_owned()] {
+        let name = reference(registry(), &rest);
+        assert_eq!(client.resolve(&name, Wanted::Box, &nobody()).await.unwrap(), pushed.digest);
+        let error = client.resolve(&name, Wanted::Image("linux/amd64"), &nobody()).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::ImageUnsupported, "{error}");
+    }
+    let pusher = pusher("boxes/no-ground");
+    let image = pusher.image(b"an image", "image").await;
+    pusher.index(&[(&image, "linux", "amd64")], "index").await;
+    for tag in ["image", "index"] {
+        let name = reference(registry(), &format!("boxes/no-ground:{tag}"));
+        let error = client.resolve(&name, Wanted::Box, &nobody()).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::ImageUnsupported, "{error}");
+        let sentence = "is no machine box as links publish them: name a box, or, of an image, write from.image";
+        assert_eq!(error.to_string(), format!("{name} {sentence}"));
+    }
+    let error = client.resolve(&reference(registry(), "boxes/ground:2"), Wanted::Box, &nobody()).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::BaseImageNotFound, "{error}");
 }

@@ -89,10 +89,19 @@ pub fn may_repeat(world: &World, chain: &ImageChain, spec: &ImageBuildSpec) {
             continue;
         }
         let live = &world.builds[&build.name].spec;
-        let same = of(&build.inputs) == of(inputs) && (&live.build, &live.verify) == (&spec.build, &spec.verify);
+        let steps = |spec: &ImageBuildSpec| (spec.build.clone(), spec.verify.clone(), checksums(spec));
+        let same = of(&build.inputs) == of(inputs) && steps(live) == steps(spec);
         let staged = world.staged.contains(of_reference(reference));
         assert!(!same || !staged, "S6: {} is verified and staged, and {link} is built again", build.name);
     }
+}
+
+/// Those of the files that a build's pod fetches: where they are decides nothing.
+fn checksums(spec: &ImageBuildSpec) -> Vec<(String, String)> {
+    let parent = spec.from.as_ref().and_then(|from| from.machine_box.as_ref()?.sha256.as_ref());
+    let parent = parent.map(|sha256| (String::new(), sha256.0.clone()));
+    let files = spec.files.iter().map(|file| (file.name.to_string(), file.sha256.0.clone()));
+    parent.into_iter().chain(files).collect()
 }
 
 /// Counts the conditions that change.

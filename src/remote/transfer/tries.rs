@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::error::Error;
+/// An error that may pass by itself.
+pub(in crate::remote) trait Passing {
+    /// How long the server asks to wait before it is asked again, at least; `None` where no repetition cures it.
+    fn passes(&self) -> Option<Duration>;
+}
 
 /// How often in a row a transfer goes on without having come further.
 const MOST: u32 = 5;
@@ -12,7 +16,7 @@ const MOST: u32 = 5;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What is left of the patience with one transfer.
-pub(super) struct Tries {
+pub(in crate::remote) struct Tries {
     left: u32,
     /// The most bytes that were ever through: what is sent again is no progress.
     furthest: u64,
@@ -22,25 +26,23 @@ pub(super) struct Tries {
 
 impl Tries {
     /// Of a transfer that begins; with the first pause.
-    pub(super) const fn new(first: Duration) -> Self {
+    pub(in crate::remote) const fn new(first: Duration) -> Self {
         Self { left: MOST, furthest: 0, first, pause: first }
     }
 
     /// So many bytes are through.
-    pub(super) fn reached(&mut self, bytes: u64) {
+    pub(in crate::remote) fn reached(&mut self, bytes: u64) {
         if bytes > self.furthest {
             *self = Self { furthest: bytes, ..Self::new(self.first) };
         }
     }
 
     /// Waits before the next try. An error that no repetition cures, or one too many, is given back at once.
-    #[expect(clippy::disallowed_methods, reason = "a stage may wait: boxes are moved in no reconcile")]
-    pub(super) async fn again(&mut self, error: Error) -> Result<(), Error> {
-        if self.left == 0 || !matches!(error, Error::Unavailable { .. }) {
-            return Err(error);
-        }
+    #[expect(clippy::disallowed_methods, reason = "a stage may wait: boxes and files are moved in no reconcile")]
+    pub(in crate::remote) async fn again<E: Passing>(&mut self, error: E) -> Result<(), E> {
+        let Some(asked) = error.passes().filter(|_| self.left > 0) else { return Err(error) };
         self.left -= 1;
-        sleep(self.pause.max(error.retry_after().unwrap_or_default())).await;
+        sleep(self.pause.max(asked)).await;
         self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
         Ok(())
     }
@@ -52,13 +54,21 @@ mod tests {
 
     use super::*;
 
-    fn cut(retry_after: Option<u64>) -> Error {
-        let retry_after = retry_after.map(Duration::from_secs);
-        Error::Unavailable { place: "r.example/a".to_owned(), cause: "fails".to_owned(), retry_after }
+    /// With the seconds that the server asks for, where it may pass.
+    struct Wrong(Option<u64>);
+
+    impl Passing for Wrong {
+        fn passes(&self) -> Option<Duration> {
+            self.0.map(Duration::from_secs)
+        }
+    }
+
+    fn cut(retry_after: Option<u64>) -> Wrong {
+        Wrong(Some(retry_after.unwrap_or_default()))
     }
 
     /// How many seconds a pause took; `None` where there is no further try.
-    async fn pause(tries: &mut Tries, error: Error) -> Option<u64> {
+    async fn pause(tries: &mut Tries, error: Wrong) -> Option<u64> {
         let before = Instant::now();
         tries.again(error).await.ok().map(|()| before.elapsed().as_secs())
     }
@@ -87,6 +97,6 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_no_repetition_cures_is_not_repeated() {
         let mut tries = Tries::new(Duration::from_secs(1));
-        assert_eq!(pause(&mut tries, Error::NotFound("a".to_owned())).await, None);
+        assert_eq!(pause(&mut tries, Wrong(None)).await, None);
     }
 }
