@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     future::pending,
-    io,
+    io, mem,
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -167,7 +167,10 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> io::Result<Answe
         Some(Fault::Short(bytes)) => {
             let (head, body) = forward(request, shared, &seen.path).await.into_parts();
             let body = body.collect().await.expect("a body").to_bytes();
-            Response::from_parts(head, Either::Right(Either::Right(Short(Some(body.slice(..bytes))))))
+            Response::from_parts(
+                head,
+                Either::Right(Either::Right(Short { rest: Some(body.slice(..bytes)), is_sent: false })),
+            )
         }
         Some(Fault::After(status)) => {
             forward(request, shared, &seen.path).await;
@@ -235,13 +238,27 @@ impl Body for Flood {
 }
 
 /// A body that ends before its `Content-Length`: the connection then ends with it.
-pub struct Short(Option<Bytes>);
+pub struct Short {
+    rest: Option<Bytes>,
+    is_sent: bool,
+}
 
 impl Body for Short {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(bytes) = self.rest.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        // Whoever waits for more sends what there is first.
+        if !mem::replace(&mut self.is_sent, true) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(None)
     }
 }
