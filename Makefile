@@ -203,6 +203,10 @@ test-demo: tested ## the demo and what goes wrong in a chain, on real pods; need
 test-demo-long: tested ## what is killed and deleted in mid-build, and the demo's own chain, changed and broken; needs the same
 	cd sandbox && PROGRAM=$(abspath $(tested)) go test -count=1 -timeout 90m -v -run '^TestDemoLong$$' ./demotest
 
+.PHONY: test-installer
+test-installer: tested ## Debian's own installer under qemu, to a box that is booted, tested and published: an hour without KVM; needs the same
+	cd sandbox && PROGRAM=$(abspath $(tested)) go test -count=1 -timeout 5h -v -run '^TestInstaller$$' ./demotest
+
 # The line is run in a virtual machine: its waits are as long as that is slow.
 .PHONY: test-cgroup2
 test-cgroup2: tested ## the demo's first links, a hog and a fork bomb on a node with cgroup v2, in qemu: some hours without KVM; needs root

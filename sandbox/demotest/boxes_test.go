@@ -38,7 +38,7 @@ func testBoxes(t *testing.T, c *testCluster) {
 	if web.Verification[0].Tests != twin.Verification[0].Tests {
 		t.Errorf("%d tests ran on the machine, and %d on its twin", web.Verification[0].Tests, twin.Verification[0].Tests)
 	}
-	c.fetches(t, box.Artifact.ContentDigest)
+	c.fetches(t, "takelage/box", box.Artifact.ContentDigest)
 }
 
 // fetch is a pod of a user who has Vagrant, as Debian packages it.
@@ -58,11 +58,11 @@ spec:
 `
 
 // fetches lets Vagrant add the published box: by its checksum, and by another one, which it refuses.
-func (c *testCluster) fetches(t *testing.T, digest string) {
+func (c *testCluster) fetches(t *testing.T, repository, digest string) {
 	t.Helper()
 	_, checksum, _ := strings.Cut(digest, ":")
 	builder := strings.TrimSpace(c.kubectl(t, "get", "buildprofile", "machines", "-o", "jsonpath={.spec.images.builder}"))
-	url := "http://" + c.demonstration.Registry + "/v2/takelage/box/blobs/" + digest
+	url := "http://" + c.demonstration.Registry + "/v2/" + repository + "/blobs/" + digest
 	for name, test := range map[string]struct{ checksum, phase, says string }{
 		"fetches":        {checksum, "Succeeded", "Successfully added box 'demo/box' (v0) for 'libvirt'!"},
 		"fetches-others": {strings.Repeat("0", 64), "Failed", "checksum of the downloaded box did not match"},

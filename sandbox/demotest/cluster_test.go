@@ -223,9 +223,15 @@ func (c *testCluster) builds(t *testing.T, chain string) []string {
 // await waits until a chain is as wanted, and returns it.
 func (c *testCluster) await(t *testing.T, name, what string, wanted func(demo.Chain) bool) demo.Chain {
 	t.Helper()
+	return c.awaitWithin(t, waits, name, what, wanted)
+}
+
+// awaitWithin is await with another bound.
+func (c *testCluster) awaitWithin(t *testing.T, within time.Duration, name, what string, wanted func(demo.Chain) bool) demo.Chain {
+	t.Helper()
 	var chain demo.Chain
 	var complaint string
-	ctx, cancel := context.WithTimeout(t.Context(), waits)
+	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	// A watch ends when the API server does, or when that has enough of it. A watch of a minute is enough: once, one of
 	// ten showed nothing of what had happened since it began, and the next shows the state as it is.

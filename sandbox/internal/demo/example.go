@@ -11,24 +11,26 @@ import (
 
 // ApplyExample brings the example's files to the git server, and its objects to the cluster.
 func (d Demo) ApplyExample(ctx context.Context) error {
+	if err := d.ApplyTenant(ctx); err != nil {
+		return err
+	}
+	return d.step("applying the chain takelage", func() error { return d.applyFile(ctx, "chain.yaml") })
+}
+
+// ApplyTenant brings the example's files to the git server, and its namespace to the cluster.
+func (d Demo) ApplyTenant(ctx context.Context) error {
 	if err := d.pushExample(ctx); err != nil {
 		return err
 	}
-	return d.step("applying the chain takelage", func() error {
-		folder := filepath.Join(d.Checkout, "examples", "takelage")
-		access, err := os.ReadFile(filepath.Join(folder, "tenant.yaml"))
-		if err != nil {
-			return err
-		}
-		if err := apply(ctx, access); err != nil {
-			return err
-		}
-		chain, err := os.ReadFile(filepath.Join(folder, "chain.yaml"))
-		if err != nil {
-			return err
-		}
-		return apply(ctx, []byte(d.fill(string(chain))))
-	})
+	return d.applyFile(ctx, "tenant.yaml")
+}
+
+func (d Demo) applyFile(ctx context.Context, name string) error {
+	written, err := os.ReadFile(filepath.Join(d.Checkout, "examples", "takelage", name))
+	if err != nil {
+		return err
+	}
+	return apply(ctx, []byte(d.fill(string(written))))
 }
 
 // fill puts this registry and this git server in place of the example's.

@@ -41,6 +41,12 @@ var (
 		{"qemu-system-x86", "qemu-system-x86_64"},
 		{"qemu-utils", "qemu-img"},
 	}
+	// ToPackInstaller are those that the image of an installer is made with.
+	ToPackInstaller = []Package{
+		{"isolinux", "/usr/lib/ISOLINUX/isolinux.bin"},
+		{"syslinux-common", "/usr/lib/syslinux/modules/bios/ldlinux.c32"},
+		{"xorriso", "xorriso"},
+	}
 	// ToVirtualize are those of a virtual machine with a sandbox in it.
 	ToVirtualize = []Package{
 		{"e2fsprogs", "mke2fs"},

@@ -1,0 +1,85 @@
+package demotest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"imagechain.dev/sandbox/internal/demo"
+	"imagechain.dev/sandbox/internal/installer"
+	"imagechain.dev/sandbox/internal/patience"
+)
+
+// installs bounds the wait for an installation. Measured without KVM on two cores: docs/testing.md.
+var installs = patience.Of(4 * time.Hour)
+
+// TestInstaller lets Debian's own installer make a box. CI has no time for it.
+func TestInstaller(t *testing.T) {
+	runAll(t, []step{
+		{"the operator", testOperator},
+		{"an installer", testInstaller},
+		{"each attempt had one pod", testOnePodPerAttempt},
+	})
+}
+
+// testOperator installs the operator, and makes the tenant without its chain.
+func testOperator(t *testing.T, c *testCluster) {
+	if err := c.demonstration.Install(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.demonstration.ApplyTenant(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testInstaller makes a box of the image of an installer, boots it for its tests, and lets Vagrant fetch it.
+func testInstaller(t *testing.T, c *testCluster) {
+	c.useProfileOf(t, "machines", c.demonstration.Registry, "", "cpu: 2, memory: 2Gi, storage: 12Gi, requests: {cpu: 500m}", "engine: None", "hypervisor: Qemu")
+	url, sum := c.serveInstaller(t)
+	written, err := os.ReadFile(filepath.Join(checkout, "examples", "takelage", "installer.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.apply(t, strings.NewReplacer("https://git.example", c.demonstration.GitServer, "registry.example", c.demonstration.Registry, "ISO_URL", url, "ISO_SHA256", sum).Replace(string(written)))
+	chain := c.awaitWithin(t, installs, "installer", "debian is published", demo.Chain.Done)
+	box := c.build(t, chain.Link("debian").Published.Build).Status
+	if len(box.Verification) != 1 || !box.Verification[0].Passed || box.Verification[0].Tests == 0 {
+		t.Errorf("the box did not pass its tests: %+v", box.Verification)
+	}
+	c.fetches(t, "takelage/debian", box.Artifact.ContentDigest)
+}
+
+// serveInstaller makes the image of the installer. A registry serves files by their SHA-256.
+func (c *testCluster) serveInstaller(t *testing.T) (url, sum string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "installer.iso")
+	if err := installer.Make(t.Context(), path, c.demonstration.Printer); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	repository, err := name.NewRepository(c.demonstration.Registry+"/installers/debian", name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layer := static.NewLayer(content, types.MediaType("application/octet-stream"))
+	// No proxy: the registry is on this machine.
+	if err := remote.WriteLayer(repository, layer, remote.WithContext(t.Context()), remote.WithTransport(&http.Transport{})); err != nil {
+		t.Fatal(err)
+	}
+	made := sha256.Sum256(content)
+	sum = hex.EncodeToString(made[:])
+	return "http://" + c.demonstration.Registry + "/v2/installers/debian/blobs/sha256:" + sum, sum
+}
