@@ -3,6 +3,8 @@ package demotest
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"imagechain.dev/sandbox/internal/demo"
+	"imagechain.dev/sandbox/internal/images"
 	"imagechain.dev/sandbox/internal/installer"
 	"imagechain.dev/sandbox/internal/patience"
 )
@@ -45,12 +48,14 @@ func testOperator(t *testing.T, c *testCluster) {
 // testInstaller makes a box of the image of an installer, boots it for its tests, and lets Vagrant fetch it.
 func testInstaller(t *testing.T, c *testCluster) {
 	c.useProfileOf(t, "machines", c.demonstration.Registry, "", "cpu: 2, memory: 2Gi, storage: 12Gi, requests: {cpu: 500m}", "engine: None", "hypervisor: Qemu")
-	url, sum := c.serveInstaller(t)
+	made := c.makeInstaller(t)
+	url, sum := c.pushInstaller(t, made.Image)
+	mirror := c.serveParts(t, made)
 	written, err := os.ReadFile(filepath.Join(checkout, "examples", "takelage", "installer.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.apply(t, strings.NewReplacer("https://git.example", c.demonstration.GitServer, "registry.example", c.demonstration.Registry, "ISO_URL", url, "ISO_SHA256", sum).Replace(string(written)))
+	c.apply(t, strings.NewReplacer("https://git.example", c.demonstration.GitServer, "registry.example", c.demonstration.Registry, "ISO_URL", url, "ISO_SHA256", sum).Replace(withMirror(string(written), mirror)))
 	chain := c.awaitWithin(t, installs, "installer", "debian is published", demo.Chain.Done)
 	box := c.build(t, chain.Link("debian").Published.Build).Status
 	if len(box.Verification) != 1 || !box.Verification[0].Passed || box.Verification[0].Tests == 0 {
@@ -59,13 +64,48 @@ func testInstaller(t *testing.T, c *testCluster) {
 	c.fetches(t, "takelage/debian", box.Artifact.ContentDigest)
 }
 
-// serveInstaller makes the image of the installer. A registry serves files by their SHA-256.
-func (c *testCluster) serveInstaller(t *testing.T) (url, sum string) {
+func (c *testCluster) makeInstaller(t *testing.T) installer.Installer {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "installer.iso")
-	if err := installer.Make(t.Context(), path, c.demonstration.Printer); err != nil {
+	mirror, err := images.FindMirror()
+	if err != nil {
 		t.Fatal(err)
 	}
+	made, err := installer.Make(t.Context(), mirror.Packages, t.TempDir(), c.demonstration.Printer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+// serveParts serves what the installer fetches, on the host's end of the link to the node, and returns host and port.
+func (c *testCluster) serveParts(t *testing.T, made installer.Installer) string {
+	t.Helper()
+	if c.sandbox == nil {
+		t.Fatal("the installer's parts are served to a sandbox alone: leave KUBECONFIG and REGISTRY out")
+	}
+	handler, err := made.Handler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(c.sandbox.HostIP(), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: waits}
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	return listener.Addr().String()
+}
+
+// withMirror is the chain with that mirror, whose suite of parts nobody has signed.
+func withMirror(chain, mirror string) string {
+	options := "mirror/udeb/suite=" + installer.Suite + " debian-installer/allow_unauthenticated=true"
+	return strings.Replace(chain, "checksum: ISO_SHA256", fmt.Sprintf("checksum: ISO_SHA256, mirror: %q, options: %q", mirror, options), 1)
+}
+
+// pushInstaller puts the image of the installer into the registry, which serves files by their SHA-256.
+func (c *testCluster) pushInstaller(t *testing.T, path string) (url, sum string) {
+	t.Helper()
 	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

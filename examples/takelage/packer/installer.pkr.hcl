@@ -16,6 +16,12 @@ variable "mirror" {
   default     = "deb.debian.org"
 }
 
+variable "options" {
+  type        = string
+  description = "Further options of the boot command."
+  default     = ""
+}
+
 source "qemu" "debian" {
   iso_url        = var.iso
   iso_checksum   = "sha256:${var.checksum}"
@@ -27,7 +33,7 @@ source "qemu" "debian" {
   # The installer shows on the serial console what it does, as text.
   boot_command = [
     "install auto=true priority=critical url=http://{{ .HTTPIP }}:{{ .HTTPPort }}/preseed.cfg ",
-    "mirror/http/hostname=${var.mirror} DEBIAN_FRONTEND=text TERM=dumb console=ttyS0,115200n8<enter>",
+    "mirror/http/hostname=${var.mirror} DEBIAN_FRONTEND=text TERM=dumb console=ttyS0,115200n8 ${var.options}<enter>",
   ]
   ssh_username     = "vagrant"
   ssh_password     = "vagrant"

@@ -1,5 +1,5 @@
-// Package installer makes the image of Debian's network installer, of Debian's own packages. It boots from a BIOS, asks
-// for a boot command, and knows the label `install`.
+// Package installer makes the image of Debian's network installer of Debian's own packages, and serves what it fetches. It
+// boots from a BIOS, asks for a boot command, and knows the label `install`.
 package installer
 
 import (
@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -18,38 +17,140 @@ import (
 	"imagechain.dev/sandbox/internal/progress"
 )
 
-const menu = `default install
+const (
+	release = "trixie"
+	// netboot is the package with the installer's kernel, and kernels is where it is in there.
+	netboot = "debian-installer-13-netboot-amd64"
+	kernels = "usr/lib/debian-installer/images/13/amd64/text/debian-installer/amd64"
+	// needed is a part of each kernel without which nothing can be installed.
+	needed = "ext4-modules-"
+
+	menu = `default install
 prompt 1
 timeout 0
 label install
   kernel /install/linux
   append initrd=/install/initrd.gz
 `
+)
 
-// Make writes the image to a file.
-func Make(ctx context.Context, path string, printer *progress.Printer) error {
+// Installer is an installer whose parts an archive has.
+type Installer struct {
+	// Image is the path of its image.
+	Image      string
+	archive    archive
+	components []byte
+}
+
+// Make makes the image in a folder, of what the archive at a URL has.
+func Make(ctx context.Context, url, folder string, printer *progress.Printer) (Installer, error) {
 	if err := host.EnsurePackages(printer, host.ToPackInstaller); err != nil {
-		return err
+		return Installer{}, err
 	}
 	step := printer.Start("making the image of Debian's network installer")
-	if err := assemble(ctx, path); err != nil {
+	made, err := assemble(ctx, archive(url), folder)
+	if err != nil {
 		step.End("failed")
-		return err
+		return Installer{}, err
 	}
 	step.End("done")
+	return made, nil
+}
+
+func assemble(ctx context.Context, from archive, folder string) (Installer, error) {
+	packages, err := from.index(ctx, "dists/"+release+"/main/binary-amd64/Packages.gz")
+	if err != nil {
+		return Installer{}, err
+	}
+	index, err := from.index(ctx, "dists/"+release+"/main/debian-installer/binary-amd64/Packages.gz")
+	if err != nil {
+		return Installer{}, err
+	}
+	kernel, own, err := from.fetch(ctx, folder, packages, index)
+	if err != nil {
+		return Installer{}, err
+	}
+	components, err := from.components(ctx, index, own)
+	if err != nil {
+		return Installer{}, err
+	}
+	image, err := pack(ctx, folder, kernel)
+	return Installer{Image: image, archive: from, components: components}, err
+}
+
+var pointRelease = regexp.MustCompile(`^(.*\+deb\d+u)(\d+)(_all\.deb)$`)
+
+// fetch unpacks the newest installer whose kernel's parts the archive has. It returns the folder with the kernel, and what
+// the installer is made of.
+func (a archive) fetch(ctx context.Context, folder string, packages, index []stanza) (string, []stanza, error) {
+	for _, name := range versions(packages) {
+		there, err := a.has(ctx, name)
+		if err != nil {
+			return "", nil, err
+		}
+		if !there {
+			continue
+		}
+		unpacked := filepath.Join(folder, filepath.Base(name)+".d")
+		if err := a.unpack(ctx, name, unpacked); err != nil {
+			return "", nil, err
+		}
+		kernel := filepath.Join(unpacked, kernels)
+		own, err := installed(filepath.Join(kernel, "initrd.gz"))
+		if err != nil {
+			return "", nil, err
+		}
+		if fits, err := a.hasKernel(ctx, index, own); fits || err != nil {
+			return kernel, own, err
+		}
+	}
+	return "", nil, fmt.Errorf("%s has no package %s whose kernel it has the parts of", a, netboot)
+}
+
+// versions are the files of the installer's packages, the newest first: archives keep some of earlier point releases.
+func versions(packages []stanza) []string {
+	for _, each := range packages {
+		if each.field("Package") != netboot {
+			continue
+		}
+		all := []string{each.field("Filename")}
+		if match := pointRelease.FindStringSubmatch(all[0]); match != nil {
+			last, _ := strconv.Atoi(match[2])
+			for point := last - 1; point > 0; point-- {
+				all = append(all, fmt.Sprintf("%s%d%s", match[1], point, match[3]))
+			}
+		}
+		return all
+	}
 	return nil
 }
 
-func assemble(ctx context.Context, path string) error {
-	folder, err := os.MkdirTemp("", "imagechain-installer-")
+func (a archive) hasKernel(ctx context.Context, index, own []stanza) (bool, error) {
+	fitting := fits(index, own)
+	for _, part := range index {
+		if strings.HasPrefix(part.field("Package"), needed) {
+			found, err := a.component(ctx, part, fitting)
+			return found != nil, err
+		}
+	}
+	return false, errors.New("the index of the archive has no parts of kernels")
+}
+
+func (a archive) unpack(ctx context.Context, name, folder string) error {
+	content, err := a.get(ctx, name)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(folder)
-	kernel, err := fetch(ctx, folder)
-	if err != nil {
+	file := folder + ".deb"
+	if err := os.WriteFile(file, content, 0o644); err != nil {
 		return err
 	}
+	defer os.Remove(file)
+	return run(ctx, "dpkg-deb", "--extract", file, folder)
+}
+
+// pack makes the image.
+func pack(ctx context.Context, folder, kernel string) (string, error) {
 	tree := filepath.Join(folder, "tree")
 	for from, to := range map[string]string{
 		filepath.Join(kernel, "linux"):               "install/linux",
@@ -58,60 +159,15 @@ func assemble(ctx context.Context, path string) error {
 		"/usr/lib/syslinux/modules/bios/ldlinux.c32": "isolinux/ldlinux.c32",
 	} {
 		if err := copyFile(from, filepath.Join(tree, to)); err != nil {
-			return err
+			return "", err
 		}
 	}
 	if err := os.WriteFile(filepath.Join(tree, "isolinux", "isolinux.cfg"), []byte(menu), 0o644); err != nil {
-		return err
+		return "", err
 	}
-	return run(ctx, folder, "xorriso", "-as", "mkisofs", "-quiet", "-o", path, "-V", "DEBIAN",
+	image := filepath.Join(folder, "installer.iso")
+	return image, run(ctx, "xorriso", "-as", "mkisofs", "-quiet", "-o", image, "-V", "DEBIAN",
 		"-b", "isolinux/isolinux.bin", "-c", "isolinux/boot.cat", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", tree)
-}
-
-// fetch unpacks Debian's package of the installer, and returns the folder with its kernel.
-func fetch(ctx context.Context, folder string) (string, error) {
-	names, err := exec.CommandContext(ctx, "apt-cache", "pkgnames", "debian-installer-").Output()
-	if err != nil {
-		return "", fmt.Errorf("apt-cache pkgnames: %w", err)
-	}
-	release, err := newest(string(names))
-	if err != nil {
-		return "", err
-	}
-	// The folder is root's, whom apt would not fetch as.
-	if err := run(ctx, folder, "apt-get", "download", "--quiet", "--option=APT::Sandbox::User=root", packageOf(release)); err != nil {
-		return "", err
-	}
-	found, err := filepath.Glob(filepath.Join(folder, "*.deb"))
-	if err != nil || len(found) != 1 {
-		return "", fmt.Errorf("apt-get download left %d packages, and one is expected", len(found))
-	}
-	if err := run(ctx, folder, "dpkg-deb", "--extract", found[0], "package"); err != nil {
-		return "", err
-	}
-	return filepath.Join(folder, "package/usr/lib/debian-installer/images", strconv.Itoa(release), "amd64/text/debian-installer/amd64"), nil
-}
-
-func packageOf(release int) string { return fmt.Sprintf("debian-installer-%d-netboot-amd64", release) }
-
-var ofNetboot = regexp.MustCompile(`^debian-installer-(\d+)-netboot-amd64$`)
-
-// newest is the newest release among the packages' names, one in each line.
-func newest(names string) (int, error) {
-	var releases []int
-	for name := range strings.Lines(names) {
-		if match := ofNetboot.FindStringSubmatch(strings.TrimSpace(name)); match != nil {
-			release, err := strconv.Atoi(match[1])
-			if err != nil {
-				return 0, err
-			}
-			releases = append(releases, release)
-		}
-	}
-	if len(releases) == 0 {
-		return 0, errors.New("this machine's apt knows no package debian-installer-…-netboot-amd64: it needs the sources of a Debian")
-	}
-	return slices.Max(releases), nil
 }
 
 func copyFile(from, to string) error {
@@ -125,9 +181,8 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, content, 0o644)
 }
 
-func run(ctx context.Context, folder, name string, arguments ...string) error {
+func run(ctx context.Context, name string, arguments ...string) error {
 	command := exec.CommandContext(ctx, name, arguments...)
-	command.Dir = folder
 	if text, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", strings.Join(command.Args, " "), err, text)
 	}
