@@ -39,6 +39,43 @@ func testBoxes(t *testing.T, c *testCluster) {
 		t.Errorf("%d tests ran on the machine, and %d on its twin", web.Verification[0].Tests, twin.Verification[0].Tests)
 	}
 	c.fetches(t, "takelage/box", box.Artifact.ContentDigest)
+	c.standsOnOthers(t, box.Artifact.ContentDigest, c.build(t, c.chain(t, "boxes").Link("disk").Published.Build).Status.Artifact.ContentDigest)
+}
+
+// others is a chain on boxes that none of its links has made: one by its URL, one by its tag. A file that is fetched beside
+// them is checked, too.
+const others = `
+apiVersion: imagechain.dev/v1alpha1
+kind: ImageChain
+metadata: {name: others, namespace: takelage}
+spec:
+  profiles: [machines]
+  source: {inline: {files: {README: none}}}
+  links:
+  - name: by-url
+    from: {box: {url: "URL", sha256: SUM}}
+    build: {box: {format: Raw}}
+    publish: {box: {repository: REGISTRY/takelage/others, tags: [by-url]}}
+  - name: by-tag
+    from: {box: {reference: "REGISTRY/takelage/box:latest"}}
+    files: [{name: box, url: "URL", sha256: SUM}]
+    build: {box: {format: Raw}}
+    publish: {box: {repository: REGISTRY/takelage/others, tags: [by-tag]}}
+`
+
+// standsOnOthers makes the disk of the published box once more, of its file and of its tag: each byte is the same.
+func (c *testCluster) standsOnOthers(t *testing.T, box, disk string) {
+	t.Helper()
+	sum := strings.TrimPrefix(box, "sha256:")
+	url := "http://" + c.demonstration.Registry + "/v2/takelage/box/blobs/" + box
+	c.apply(t, strings.NewReplacer("URL", url, "SUM", sum).Replace(others))
+	chain := c.awaitDone(t, "others")
+	for _, link := range []string{"by-url", "by-tag"} {
+		made := c.build(t, chain.Link(link).Published.Build).Status.Artifact.ContentDigest
+		if made != disk {
+			t.Errorf("%s has made the disk %s, and the link of the chain %s", link, made, disk)
+		}
+	}
 }
 
 // fetch is a pod of a user who has Vagrant, as Debian packages it.

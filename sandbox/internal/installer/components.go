@@ -37,11 +37,14 @@ func (a archive) components(ctx context.Context, index, own []stanza) ([]byte, e
 	}
 	group.Wait()
 	var text bytes.Buffer
+	// An index may have the parts of several kernels, which become those of one.
+	names := map[string]bool{}
 	for i, part := range found {
 		if failures[i] != nil {
 			return nil, failures[i]
 		}
-		if part != nil {
+		if part != nil && !names[part.field("Package")] {
+			names[part.field("Package")] = true
 			fmt.Fprintln(&text, part)
 		}
 	}
@@ -50,11 +53,11 @@ func (a archive) components(ctx context.Context, index, own []stanza) ([]byte, e
 
 // component is a part as the archive has it; nil where it does not.
 func (a archive) component(ctx context.Context, part stanza, fitting fit) (stanza, error) {
-	for i, name := range fitting.candidates(part) {
+	for _, name := range fitting.candidates(part) {
 		switch there, err := a.has(ctx, name); {
 		case err != nil:
 			return nil, err
-		case there && i == 0 && name == part.field("Filename"):
+		case there && name == part.field("Filename"):
 			return part, nil
 		case there:
 			return a.describe(ctx, name)
