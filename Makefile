@@ -201,7 +201,7 @@ test-demo: tested ## the demo and what goes wrong in a chain, on real pods; need
 
 .PHONY: test-demo-long
 test-demo-long: tested ## what is killed and deleted in mid-build, and the demo's own chain, changed and broken; needs the same
-	cd sandbox && PROGRAM=$(abspath $(tested)) go test -count=1 -timeout 90m -v -run '^TestDemoLong$$' ./demotest
+	cd sandbox && PROGRAM=$(abspath $(tested)) go test -count=1 -timeout 150m -v -run '^TestDemoLong$$' ./demotest
 
 # The line is run in a virtual machine: its waits are as long as that is slow.
 .PHONY: test-cgroup2
