@@ -201,7 +201,7 @@ test-demo: tested ## the demo and what goes wrong in a chain, on real pods; need
 
 .PHONY: test-demo-long
 test-demo-long: tested ## what is killed and deleted in mid-build, and the demo's own chain, changed and broken; needs the same
-	cd sandbox && PROGRAM=$(abspath $(tested)) go test -count=1 -timeout 90m -v -run '^TestDemoLong$$' ./demotest
+	cd sandbox && PROGRAM=$(abspath $(tested)) go test -count=1 -timeout 150m -v -run '^TestDemoLong$$' ./demotest
 
 .PHONY: test-installer
 test-installer: tested ## Debian's own installer under qemu, to a box that is booted, tested and published: an hour without KVM; needs the same

@@ -1,5 +1,6 @@
 //! A controller that is killed, or lied to, at any of its writes: nothing is done twice, nothing is forgotten,
-//! and all ends as if nothing had happened. Three that work at once do everything once.
+//! and all ends as if nothing had happened: what was tested is published, image or box. Three that work at once do
+//! everything once.
 //!
 //! The program, the chart's rights and gates, the API server and the registry are real; the kubelet is played.
 
@@ -21,14 +22,14 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use imagechain::api::chain::ImageChain;
+use imagechain::api::{boxes::ArtifactKind, chain::ImageChain};
 use kube::{Client, runtime::wait::await_condition};
 use serde_json::{Value, json};
 use support::{
     chart::{BUILDS, NAME, SYSTEM},
     cluster::{Cluster, last_of},
     crash::{Mode, Plan, Registry, Run, Write},
-    end::{difference, end_of},
+    end::{difference, end_of, wrong},
     intercept::Front,
     oracle::broken,
     servers::Servers,
@@ -36,8 +37,14 @@ use support::{
 };
 use tokio::time::timeout;
 
-/// The links of the workload, each on the one before it.
-const LINKS: [&str; 3] = ["one", "two", "three"];
+/// The links of the workload, each on the one before it, with what they make. One chain has every kind of step between
+/// two of them: an image of an image, a box of an image, a box of a box.
+const LINKS: [(&str, ArtifactKind); 4] = [
+    ("one", ArtifactKind::Image),
+    ("two", ArtifactKind::Image),
+    ("box", ArtifactKind::Box),
+    ("disk", ArtifactKind::Box),
+];
 /// So many runs at once keep two cores busy: most of the time of one is spent waiting.
 const AT_ONCE: usize = 12;
 /// No proof of anything: a run that takes longer hangs.
@@ -95,7 +102,7 @@ impl Bench {
         let tenant = Tenant { stage: &self.cluster, admin: self.cluster.chart.admin.clone(), namespace };
         tenant.make(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": tenant.namespace}})).await;
         run.start(&front);
-        tenant.make(&tenant.chain(&LINKS)).await;
+        tenant.make(&workload(&tenant)).await;
         let told = |what: &str| format!("{what}\n{}\n{}", lines(&run.writes()), last_of(&run.log()));
         wait(&tenant, "c", |chain| is(chain, "Ready", "True", None) && is(chain, "UpToDate", "True", None))
             .await
@@ -117,9 +124,19 @@ impl Bench {
         broken.extend(
             run.secrets().into_iter().filter(|name| !name.starts_with(BUILDS)).map(|name| format!("S13: reads {name}")),
         );
-        let end = end_of(&tenant, &LINKS).await;
+        broken.extend(wrong(&tenant, &LINKS).await);
+        let end = end_of(&tenant, &LINKS.map(|(link, _)| link)).await;
         Ok(Ended { writes, broken, end })
     }
+}
+
+/// The chain of [`LINKS`].
+fn workload(tenant: &Tenant<'_>) -> Value {
+    let of = |wanted| LINKS.into_iter().filter(move |(_, kind)| *kind == wanted).map(|(link, _)| link);
+    let images: Vec<&str> = of(ArtifactKind::Image).collect();
+    let steps = [json!({}), json!({"format": "Raw"})];
+    let boxes: Vec<(&str, Value)> = of(ArtifactKind::Box).zip(steps).collect();
+    tenant.chain_to_boxes(&images, &boxes)
 }
 
 /// Everybody may use all profiles.

@@ -13,7 +13,7 @@ import (
 // lets packer and ansible make a web server of it, with the tests of its docker twin.
 func testBoxes(t *testing.T, c *testCluster) {
 	c.useProfile(t, "small", c.demonstration.Registry, "")
-	c.useProfileOf(t, "machines", c.demonstration.Registry, "", "cpu: 1500m, memory: 2Gi, storage: 8Gi, requests: {cpu: 500m}", "engine: None", "hypervisor: Qemu")
+	c.useMachines(t)
 	written, err := os.ReadFile(filepath.Join(checkout, "examples", "takelage", "boxes.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -23,7 +23,9 @@ func testBoxes(t *testing.T, c *testCluster) {
 	for _, link := range []string{"machine", "box", "disk", "web"} {
 		c.await(t, "boxes", link+" is verified", func(chain demo.Chain) bool { return chain.Link(link).State == "Ready" })
 	}
-	box := c.build(t, c.awaitDone(t, "boxes").Link("box").Published.Build).Status
+	done := c.awaitDone(t, "boxes")
+	c.publishedIsTested(t, done)
+	box := c.build(t, done.Link("box").Published.Build).Status
 	if box.Artifact.Kind != "Box" || box.Artifact.ImageID != "" {
 		t.Errorf("the artifact is no box: %+v", box.Artifact)
 	}
@@ -76,6 +78,12 @@ func (c *testCluster) standsOnOthers(t *testing.T, box, disk string) {
 			t.Errorf("%s has made the disk %s, and the link of the chain %s", link, made, disk)
 		}
 	}
+}
+
+// useMachines gives the tenant a profile that makes boxes.
+func (c *testCluster) useMachines(t *testing.T) {
+	t.Helper()
+	c.useProfileOf(t, "machines", c.demonstration.Registry, "", "cpu: 1500m, memory: 2Gi, storage: 8Gi, requests: {cpu: 500m}", "engine: None", "hypervisor: Qemu")
 }
 
 // fetch is a pod of a user who has Vagrant, as Debian packages it.

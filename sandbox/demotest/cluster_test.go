@@ -326,10 +326,13 @@ func digest(t *testing.T, repository string) string {
 	return command(t, "", "crane", "digest", "--insecure", repository+":latest")
 }
 
-// publishedIsTested compares what the registry serves for each link with what its tests were run on.
+// publishedIsTested compares what the registry serves for each link that publishes with what its tests were run on.
 func (c *testCluster) publishedIsTested(t *testing.T, chain demo.Chain) {
 	t.Helper()
 	for _, each := range chain.Spec.Links {
+		if each.Publish == nil {
+			continue
+		}
 		link := chain.Link(each.Name)
 		if link.Published == nil {
 			t.Errorf("%s is not published", each.Name)
@@ -343,21 +346,33 @@ func (c *testCluster) publishedIsTested(t *testing.T, chain demo.Chain) {
 		if found := digest(t, link.Published.Repository); found != made.Status.Artifact.Digest {
 			t.Errorf("%s: the tag leads to %s, and %s was tested", each.Name, found, made.Status.Artifact.Digest)
 		}
-		if found := configDigest(t, link.Published.Repository); found != made.Status.Artifact.ImageID {
-			t.Errorf("%s: the published configuration is %q, the tested image %q", each.Name, found, made.Status.Artifact.ImageID)
+		if found, tested := contentDigest(t, link.Published.Repository), made.Status.Artifact.Content(); found != tested {
+			t.Errorf("%s: the published content is %q, the tested one %q", each.Name, found, tested)
 		}
 	}
 }
 
-// configDigest is the ID of the image behind the tag `latest`.
-func configDigest(t *testing.T, repository string) string {
+// contentDigest is what the product behind the tag `latest` is known by: of an image its configuration, of a box its one
+// file.
+func contentDigest(t *testing.T, repository string) string {
 	t.Helper()
-	var manifest struct{ Config struct{ Digest string } }
+	type part struct{ Digest string }
+	var manifest struct {
+		ArtifactType string
+		Config       part
+		Layers       []part
+	}
 	text := command(t, "", "crane", "manifest", "--insecure", repository+":latest")
 	if err := json.Unmarshal([]byte(text), &manifest); err != nil {
 		t.Fatal(err)
 	}
-	return manifest.Config.Digest
+	if manifest.ArtifactType != "application/vnd.imagechain.box.v1" {
+		return manifest.Config.Digest
+	}
+	if len(manifest.Layers) != 1 {
+		t.Fatalf("a box of other than one file: %s", text)
+	}
+	return manifest.Layers[0].Digest
 }
 
 // repository is a clone of one on the git server.

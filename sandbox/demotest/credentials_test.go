@@ -80,7 +80,7 @@ func testCredentials(t *testing.T, c *testCluster) {
 	git := c.newGuard(t, c.demonstration.GitServer, map[string]user{"git": {gitCanary, "/"}})
 	// Who may stage cannot publish.
 	registry := c.newGuard(t, "http://"+c.demonstration.Registry, map[string]user{
-		"staging": {stagingCanary, "/v2/small/staging/"},
+		"staging": {stagingCanary, "/v2/" + staging + "/"},
 		"publish": {publishCanary, "/v2/guarded/image/"},
 	})
 	c.useProfile(t, "guarded", registry, "staging")

@@ -4,6 +4,7 @@
 package demotest
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -41,6 +42,9 @@ func TestDemoLong(t *testing.T) {
 		{"a failing task", testFailingTask},
 		{"a failing test", testFailingTest},
 		{"everything once more", testEverything},
+		{"boxes", testBoxes},
+		{"faults of boxes", testFaultsOfBoxes},
+		{"a changed role", testChangedRole},
 		{"each attempt had one pod", testOnePodPerAttempt},
 	})
 }
@@ -100,6 +104,53 @@ func testChangedPlaybook(t *testing.T, c *testCluster) {
 	if text := c.demo(t); !strings.Contains(text, "«Built anew»") {
 		t.Error("the page is still the earlier one")
 	}
+}
+
+// testChangedRole changes a role that the image `web` and the box of the same playbook use. Both are built again, with what
+// stands on them, and nothing else of their chains.
+func testChangedRole(t *testing.T, c *testCluster) {
+	const file, old, changed = "ansible/roles/web/templates/index.html.j2", "<p>{{ web_links", "<p>by a changed role: {{ web_links"
+	chains := []string{"takelage", "boxes"}
+	known, before := map[string][]string{}, map[string]string{}
+	for _, chain := range chains {
+		known[chain], before[chain] = c.builds(t, chain), c.chain(t, chain).Link("web").Published.Build
+	}
+	clone := c.clone(t, "takelage")
+	clone.replace(t, file, old, changed)
+	clone.push(t, "main")
+	var made []string
+	for _, chain := range chains {
+		after := c.await(t, chain, "another web is published", func(seen demo.Chain) bool {
+			return seen.Done() && seen.Link("web").Published.Build != before[chain]
+		})
+		c.publishedIsTested(t, after)
+		for _, name := range c.builds(t, chain) {
+			if !slices.Contains(known[chain], name) {
+				made = append(made, c.cause(t, name))
+			}
+		}
+	}
+	slices.Sort(made)
+	if wanted := []string{"boxes/web: SourceChanged", "takelage/dev: ParentChanged", "takelage/web: SourceChanged"}; !slices.Equal(made, wanted) {
+		t.Errorf("these were built: %v, not %v", made, wanted)
+	}
+	c.demo(t)
+	if page := c.kubectl(t, "get", "--raw", "/api/v1/namespaces/takelage-demo/pods/web:80/proxy/"); !strings.Contains(page, "by a changed role") {
+		t.Errorf("the page of the image is the earlier one:\n%s", page)
+	}
+	c.apply(t, bootedChain("shown", "web", `ssh -F "$IMAGECHAIN_SSH_CONFIG" box grep -F '"by a changed role"' /srv/web/index.html`))
+	c.publishedIsTested(t, c.awaitDone(t, "shown"))
+}
+
+// cause is whose a build is, and why it was made.
+func (c *testCluster) cause(t *testing.T, name string) string {
+	t.Helper()
+	spec := c.build(t, name).Spec
+	var causes []string
+	for _, each := range spec.Causes {
+		causes = append(causes, each.Type)
+	}
+	return fmt.Sprintf("%s/%s: %s", spec.ChainRef.Name, spec.ChainRef.Link, strings.Join(causes, ", "))
 }
 
 func (c *testCluster) hasCause(t *testing.T, name, cause string) {

@@ -3,9 +3,11 @@ package demotest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -41,11 +43,19 @@ func (g *gate) chain() string {
 	return strings.NewReplacer("TEMPLATE", quoted(template(g.line())), "SIMPLE", quoted(template("true"))).Replace(gated)
 }
 
+// victim is a link of a chain that waits at a gate, in the middle of its build.
+type victim struct {
+	gate        *gate
+	chain, link string
+	// program is one that runs in its pod meanwhile.
+	program string
+}
+
 // fault is what befalls the middle of a build.
 type fault struct {
 	name   string
 	happen func(*testing.T, *testCluster, string)
-	// attempts are the reasons of those that the build of the first link loses by it.
+	// attempts are the reasons of those that the build of the victim loses by it.
 	attempts []string
 }
 
@@ -53,44 +63,51 @@ var faults = []fault{
 	{"an upgrade of the operator", upgrade, nil},
 	{"the operator that leads", killLeader, nil},
 	{"the kubelet", killKubelet, nil},
-	{"the engine", killEngine, []string{"EngineRestarted"}},
+	{"the engine", killProgram("dockerd"), []string{"EngineRestarted"}},
 	{"the machine", killMachine, []string{"NodeLost"}},
 }
 
-// testFaults runs a chain undisturbed, and then once for each fault: it ends in the same way.
 func testFaults(t *testing.T, c *testCluster) {
 	if c.sandbox == nil {
 		t.Skip("only a sandbox may be killed")
 	}
 	gate := c.newGate(t)
 	c.useProfile(t, "small", c.demonstration.Registry, "")
-	c.apply(t, gate.chain())
-	gate.await(t)()
-	c.publishedIsTested(t, c.awaitDone(t, "gated"))
+	c.disturb(t, victim{gate, "gated", "first", "dockerd"}, gate.chain(), faults)
+}
+
+// disturb runs a chain undisturbed, and then once for each fault: it ends in the same way.
+func (c *testCluster) disturb(t *testing.T, v victim, chain string, faults []fault) {
+	t.Helper()
+	c.apply(t, chain)
+	v.gate.await(t)()
+	c.publishedIsTested(t, c.awaitDone(t, v.chain))
 	for _, fault := range faults {
-		if !t.Run(fault.name, func(t *testing.T) { c.survives(t, gate, fault) }) {
+		if !t.Run(fault.name, func(t *testing.T) { c.survives(t, v, fault) }) {
 			return
 		}
 	}
 }
 
-func (c *testCluster) survives(t *testing.T, gate *gate, fault fault) {
+func (c *testCluster) survives(t *testing.T, v victim, fault fault) {
 	t.Helper()
-	gate.set(false)
+	v.gate.set(false)
 	// The address of the gate is another one in each run: so is the token.
-	token := strings.ReplaceAll(fault.name, " ", "-") + "-" + gate.listener.Addr().String()
-	c.request(t, "gated", token)
-	release := gate.await(t)
-	running := c.chain(t, "gated").Link("first")
+	token := strings.ReplaceAll(fault.name, " ", "-") + "-" + v.gate.listener.Addr().String()
+	c.request(t, v.chain, token)
+	release := v.gate.await(t)
+	running := c.chain(t, v.chain).Link(v.link)
 	before := c.attempts(t, running.Build)
-	fault.happen(t, c, before[len(before)-1].Pod)
+	pod := before[len(before)-1].Pod
+	c.isOnNode(t, v, pod)
+	fault.happen(t, c, pod)
 	if found := digest(t, running.Published.Repository); found != running.Published.Digest {
 		t.Errorf("the tag was moved to %s, and nothing was tested", found)
 	}
 	release()
-	done := c.awaitRequest(t, "gated", token)
+	done := c.awaitRequest(t, v.chain, token)
 	c.publishedIsTested(t, done)
-	if published := done.Link("first").Published.Build; published != running.Build {
+	if published := done.Link(v.link).Published.Build; published != running.Build {
 		t.Errorf("the build that was disturbed is %s, and %s is published", running.Build, published)
 	}
 	var lost []string
@@ -102,6 +119,70 @@ func (c *testCluster) survives(t *testing.T, gate *gate, fault fault) {
 	if fmt.Sprint(lost) != fmt.Sprint(fault.attempts) {
 		t.Errorf("the build lost attempts by %v, not by %v: %+v", lost, fault.attempts, c.attempts(t, running.Build))
 	}
+	c.stagedOnce(t, running.Build)
+	c.nothingIsLeft(t, running.Build)
+}
+
+// isOnNode finds what must be gone later.
+func (c *testCluster) isOnNode(t *testing.T, v victim, pod string) {
+	t.Helper()
+	uid := c.podUID(t, pod)
+	if _, err := os.Stat(c.podFolder(uid)); err != nil {
+		t.Errorf("the files of the pod %s are not where they are looked for: %v", pod, err)
+	}
+	is := func(process observe.Process) bool { return process.Name == v.program }
+	if found := processesOf(t, uid); !slices.ContainsFunc(found, is) {
+		t.Errorf("no %s runs in the pod %s: %+v", v.program, pod, found)
+	}
+}
+
+// stagedOnce wants each attempt of a build that ended well to have staged its product under its own name, and no other
+// attempt anything.
+func (c *testCluster) stagedOnce(t *testing.T, build string) {
+	t.Helper()
+	repository := c.demonstration.Registry + "/" + staging
+	var wanted, found []string
+	for _, attempt := range c.attempts(t, build) {
+		if attempt.Outcome == "Succeeded" {
+			wanted = append(wanted, attempt.Pod+" "+c.build(t, build).Status.Artifact.Digest)
+		}
+	}
+	for _, tag := range strings.Fields(command(t, "", "crane", "ls", "--insecure", repository)) {
+		if strings.HasPrefix(tag, build+"-") {
+			found = append(found, tag+" "+command(t, "", "crane", "digest", "--insecure", repository+":"+tag))
+		}
+	}
+	if len(wanted) != 1 || !slices.Equal(found, wanted) {
+		t.Errorf("%v is staged of %s, not %v", found, build, wanted)
+	}
+}
+
+// nothingIsLeft wants the pods of a build that is done to leave no process on the node, and no file once they are
+// deleted. Nobody tells of either: the node is looked at.
+func (c *testCluster) nothingIsLeft(t *testing.T, build string) {
+	t.Helper()
+	for _, attempt := range c.attempts(t, build) {
+		if attempt.PodUID == "" {
+			t.Fatalf("nobody knows the pod of the attempt: %+v", attempt)
+		}
+		c.eventually(t, "the end of all processes of the pod "+attempt.Pod, func() (bool, string) {
+			left := processesOf(t, attempt.PodUID)
+			return len(left) == 0, fmt.Sprintf("%+v", left)
+		})
+		c.kubectl(t, "delete", "pod", attempt.Pod, "-n", builds, "--ignore-not-found", "--timeout=60s")
+		c.eventually(t, "the end of all files of the pod "+attempt.Pod, func() (bool, string) {
+			_, err := os.Stat(c.podFolder(attempt.PodUID))
+			return errors.Is(err, os.ErrNotExist), fmt.Sprint(c.podFolder(attempt.PodUID), err)
+		})
+	}
+}
+
+// podFolder is where the kubelet keeps the volumes of a pod.
+func (c *testCluster) podFolder(uid string) string { return c.sandbox.Path("kubelet", "pods", uid) }
+
+func (c *testCluster) podUID(t *testing.T, pod string) string {
+	t.Helper()
+	return c.kubectl(t, "get", "pod", pod, "-n", builds, "-o", "jsonpath={.metadata.uid}")
 }
 
 func (c *testCluster) attempts(t *testing.T, build string) []demo.Attempt {
@@ -148,15 +229,15 @@ func killLeader(t *testing.T, c *testCluster, _ string) {
 	t.Fatalf("the leader %q is none of %+v", leader, pods)
 }
 
-func killEngine(t *testing.T, c *testCluster, pod string) {
-	c.killIn(t, c.kubectl(t, "get", "pod", pod, "-n", builds, "-o", "jsonpath={.metadata.uid}"), "dockerd")
+// killProgram kills the programs of a name in the pod of the build.
+func killProgram(name string) func(*testing.T, *testCluster, string) {
+	return func(t *testing.T, c *testCluster, pod string) { c.killIn(t, c.podUID(t, pod), name) }
 }
 
 func killKubelet(t *testing.T, c *testCluster, _ string) {
 	kubelets := 0
 	for _, process := range processes(t) {
-		if process.Name == "kubelet" && process.Is(c.sandbox.Name()) {
-			kill(t, process)
+		if process.Name == "kubelet" && process.Is(c.sandbox.Name()) && kill(t, process) {
 			kubelets++
 		}
 	}
@@ -181,9 +262,8 @@ func killMachine(t *testing.T, c *testCluster, _ string) {
 func (c *testCluster) killIn(t *testing.T, pod, name string) {
 	t.Helper()
 	killed := 0
-	for _, process := range processes(t) {
-		if process.Name == name && strings.Contains(process.Groups, "pod"+pod) {
-			kill(t, process)
+	for _, process := range processesOf(t, pod) {
+		if process.Name == name && kill(t, process) {
 			killed++
 		}
 	}
@@ -192,11 +272,14 @@ func (c *testCluster) killIn(t *testing.T, pod, name string) {
 	}
 }
 
-func kill(t *testing.T, process observe.Process) {
+// kill tells whether it has killed a process: some end with another one of their name.
+func kill(t *testing.T, process observe.Process) bool {
 	t.Helper()
-	if err := syscall.Kill(process.ID, syscall.SIGKILL); err != nil {
+	err := syscall.Kill(process.ID, syscall.SIGKILL)
+	if err != nil && !errors.Is(err, syscall.ESRCH) {
 		t.Fatalf("%+v: %v", process, err)
 	}
+	return err == nil
 }
 
 // shortLived is a tenant who goes.

@@ -142,6 +142,14 @@ func wantNothingNew(t *testing.T, before, after observe.Snapshot) {
 	}
 }
 
+// processesOf are those that run in a pod.
+func processesOf(t *testing.T, pod string) []observe.Process {
+	t.Helper()
+	return slices.DeleteFunc(processes(t), func(process observe.Process) bool {
+		return !strings.Contains(process.Groups, "pod"+pod)
+	})
+}
+
 func processes(t *testing.T) []observe.Process {
 	t.Helper()
 	found, err := observe.Processes()

@@ -14,6 +14,9 @@ import (
 	"imagechain.dev/sandbox/internal/patience"
 )
 
+// staging is where all profiles of these tests stage, in their registry.
+const staging = "small/staging"
+
 // useProfile lets the chart make a profile, since the gates know the chart's alone, and gives it to the tenant. Of a
 // small one several builds fit on the node at once. Its staging repository is in the given registry, and asks for
 // the Secret unless that is empty.
@@ -49,10 +52,10 @@ profiles:
     allowedNamespaces: {matchLabels: {imagechain.dev/tenant: "true"}}
     resources: {%s}
     registry:
-      staging: {repository: %s/small/staging%s}
+      staging: {repository: %s/%s%s}
       insecure: [%s]
       mirrors: [{registry: docker.io, mirror: %q}]
-%s`, name, builder, builds, resources, registry, secret, strings.Join(slices.Compact([]string{quoted(registry), quoted(c.demonstration.Registry)}), ", "), c.demonstration.Registry, lines(fields))
+%s`, name, builder, builds, resources, registry, staging, secret, strings.Join(slices.Compact([]string{quoted(registry), quoted(c.demonstration.Registry)}), ", "), c.demonstration.Registry, lines(fields))
 	c.helm.Lock()
 	defer c.helm.Unlock()
 	upgrade := exec.Command("helm", "upgrade", "imagechain", filepath.Join(checkout, "charts", "imagechain"),

@@ -74,11 +74,12 @@ pub fn placement(pod: &Pod) -> Placement {
     Placement::Open
 }
 
-/// Says how much memory the container may have that needed more: the kubelet does not. A stage that reports what the
-/// engine ended has said all of that.
+/// Says how much memory the container may have that needed more: the kubelet does not. A stage that reports that, of what
+/// the engine ended, has said all of it.
 fn with_limit(seen: State, pod: &Pod, reports: &[Report]) -> State {
     let has_said = |container: Container| {
-        reports.iter().any(|report| report.stage.container() == container && report.failure.is_some())
+        let mut failures = reports.iter().filter_map(|report| Some((report.stage, report.failure.as_ref()?.reason)));
+        failures.any(|(stage, reason)| stage.container() == container && reason == Reason::OutOfMemory)
     };
     let (container, found) = match seen {
         State::Failed(Failure { container: Some(container), reason: Reason::OutOfMemory, ref message, .. })

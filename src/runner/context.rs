@@ -27,6 +27,27 @@ impl Context {
         let log = Log::hiding(secrets(&job, places));
         Ok(Self { job, places: places.clone(), log, processes: Processes::default() })
     }
+
+    /// That of a test, with all its places below a folder, and the programs of this machine.
+    #[cfg(test)]
+    pub(super) fn below(folder: &std::path::Path) -> Self {
+        let job = serde_json::json!({
+            "format": 2, "build": "web", "attempt": 1,
+            "source": {"files": "/f"}, "revision": "1", "files": "",
+            "steps": {
+                "build": {"packer": {
+                    "template": "a.json", "variables": {}, "variableFiles": [], "only": [], "except": [],
+                }},
+                "verify": [],
+            },
+            "engine": "Docker", "image": "imagechain.local/web:1",
+            "staging": {"repository": "r.example/a", "tag": "1"},
+            "registry": {"platform": "linux/amd64", "mirrors": {}, "insecure": []},
+            "timeouts": {"source": 60, "build": 60, "verify": 60, "publish": 60},
+        });
+        let job = Job::parse(&job.to_string()).unwrap();
+        Self { job, places: Places::below(folder), log: Log::default(), processes: Processes::default() }
+    }
 }
 
 /// The values that must not be shown, of those that this container sees.

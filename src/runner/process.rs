@@ -303,6 +303,20 @@ impl Tail {
     }
 }
 
+/// The failure that a program was killed, where it was: the stage has to know that it has not done so itself. Where a
+/// container needed more memory than it may have, the kubelet says so, and its word comes before that of the stage.
+pub(super) fn killed(program: &str, status: ExitStatus) -> Option<Failure> {
+    use std::os::unix::process::ExitStatusExt;
+    let is_killed = status.signal() == Some(Signal::KILL.as_raw());
+    is_killed.then(|| {
+        let message = format!(
+            "{program} was killed ({}), nobody says by whom; the node may have been short of memory",
+            ending(status)
+        );
+        Failure::new(Reason::StageInterrupted, message)
+    })
+}
+
 /// How a program ended, for people.
 pub(super) fn ending(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
@@ -413,6 +427,20 @@ mod tests {
         let refused = Processes::default().run(Command::new("packer-not-there"), &mut |_| {}).await.unwrap_err();
         assert_eq!(refused.reason, Reason::BuilderUnsuitable);
         assert!(refused.message.starts_with("packer-not-there not found in the builder image"), "{}", refused.message);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_was_killed_has_not_failed() {
+        let told = async |script: &str| {
+            let status = Processes::default().run(shell(script), &mut |_| {}).await.unwrap();
+            killed("packer", status).map(|failure| (failure.reason, failure.message))
+        };
+        let (reason, message) = told("kill -KILL $$").await.unwrap();
+        assert_eq!(reason, Reason::StageInterrupted);
+        assert!(message.starts_with("packer was killed (signal 9), nobody says by whom"), "{message}");
+        for other in ["exit 1", "exit 137", "kill -TERM $$"] {
+            assert_eq!(told(other).await, None, "{other}");
+        }
     }
 
     #[test]

@@ -27,6 +27,9 @@ use super::{
     servers::Servers,
 };
 
+/// The staging repository of all profiles, in the registry.
+pub const STAGING: &str = "staging/builds";
+
 /// The node on which the pods of some profiles are placed, for their sake alone: it has a taint of this name.
 pub const NODE: &str = "queue";
 
@@ -109,7 +112,7 @@ impl Cluster {
             let mut spec = json!({
                 "images": {"builder": format!("{registry}/builder@{}", digest('a'))},
                 "executionNamespace": BUILDS,
-                "registry": {"staging": {"repository": format!("{registry}/staging/builds")}, "insecure": [registry]},
+                "registry": {"staging": {"repository": format!("{registry}/{STAGING}")}, "insecure": [registry]},
             });
             spec.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
             spec
@@ -120,6 +123,7 @@ impl Cluster {
                 "docker": profile(json!({})),
                 "narrow": profile(json!({"maxConcurrentBuilds": 1})),
                 "company": profile(json!({})),
+                "machines": profile(json!({"engine": "None", "hypervisor": "Qemu"})),
                 "four": profile(json!({"maxConcurrentBuilds": 4})),
                 "queued": profile(on_one_node(json!({"cpu": "1800m", "memory": "4Gi", "storage": "10Gi"}))),
                 "huge": profile(on_one_node(json!({"cpu": "16"}))),

@@ -1,17 +1,23 @@
-//! Images of a few bytes, pushed to a real registry.
+//! Images and boxes of a few bytes, pushed to a real registry.
 
-use imagechain::plan::image::Digest;
+use std::collections::BTreeSet;
+
+use imagechain::{
+    api::boxes::{BOX_ARTIFACT, BOX_CONFIG, BoxConfig, BoxFormat},
+    plan::image::Digest,
+};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 pub const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// A manifest as it was pushed.
 #[derive(Clone, Debug)]
 pub struct Pushed {
     pub digest: Digest,
-    /// The digest of the configuration; of an index none.
+    /// The digest of the configuration of an image; of all else none.
     pub image: Option<Digest>,
     pub body: Vec<u8>,
     pub media_type: &'static str,
@@ -65,6 +71,17 @@ impl Pusher {
         Pushed { image, ..self.manifest(&manifest, IMAGE, Some(tag)).await }
     }
 
+    /// Pushes a box of one file, as a build pod does.
+    pub async fn machine_box(&self, file: &[u8], tag: &str) -> Pushed {
+        let (format, architecture) = (BoxFormat::Raw, "amd64".to_owned());
+        let config = BoxConfig { format, provider: None, architecture, virtual_size: 1 << 20 };
+        let config = self.blob_of(&serde_json::to_vec(&config).expect("JSON"), BOX_CONFIG).await;
+        let layer = self.blob_of(file, format.media_type()).await;
+        let manifest = json!({"schemaVersion": 2, "mediaType": IMAGE, "artifactType": BOX_ARTIFACT, "config": config,
+            "layers": [layer]});
+        self.manifest(&manifest, IMAGE, Some(tag)).await
+    }
+
     /// Pushes an index of images by platform, such as `("linux", "amd64")`.
     pub async fn index(&self, images: &[(&Pushed, &str, &str)], tag: &str) -> Pushed {
         let manifest = |(pushed, os, architecture): &(&Pushed, &str, &str)| {
@@ -104,22 +121,39 @@ impl Pusher {
     }
 
     pub async fn blob(&self, content: &[u8]) -> Value {
+        self.blob_of(content, LAYER).await
+    }
+
+    async fn blob_of(&self, content: &[u8], media_type: &str) -> Value {
         let digest = Digest::of(content).to_string();
         let opened =
             self.request(Method::POST, &format!("{}/blobs/uploads/", self.base)).send().await.expect("an answer");
         let location = opened.headers()["location"].to_str().expect("an address").to_owned();
         let put = self.request(Method::PUT, &format!("{location}&digest={digest}")).body(content.to_vec());
         assert_eq!(put.send().await.expect("an answer").status(), StatusCode::CREATED);
-        json!({"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": content.len()})
+        json!({"mediaType": media_type, "digest": digest, "size": content.len()})
     }
 
     /// The digest that a tag or digest leads to.
     pub async fn digest(&self, name: &str) -> Option<Digest> {
+        self.read(name).await.map(|body| Digest::of(&body))
+    }
+
+    /// The manifest that a tag or digest leads to.
+    pub async fn read(&self, name: &str) -> Option<Vec<u8>> {
         let request = self.request(Method::GET, &format!("{}/manifests/{name}", self.base));
         let answer = request.header("Accept", format!("{IMAGE}, {INDEX}")).send().await.expect("an answer");
         let status = answer.status();
         let body = answer.bytes().await.expect("a body");
-        (status == StatusCode::OK).then(|| Digest::of(&body))
+        (status == StatusCode::OK).then(|| body.to_vec())
+    }
+
+    /// The tags that there are.
+    pub async fn tags(&self) -> BTreeSet<String> {
+        let answer = self.request(Method::GET, &format!("{}/tags/list", self.base)).send().await.expect("an answer");
+        let body: Value = serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");
+        let tags = body["tags"].as_array().expect("a list").iter();
+        tags.map(|tag| tag.as_str().expect("a text").to_owned()).collect()
     }
 
     /// Deletes a manifest.

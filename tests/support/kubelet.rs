@@ -1,5 +1,5 @@
-//! A scripted kubelet: it plays what build pods do by writing their statuses, and pushes the images that they
-//! would push.
+//! A scripted kubelet: it plays what build pods do by writing their statuses, and pushes the images and boxes that
+//! they would push.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,10 +11,11 @@ use futures::StreamExt;
 use imagechain::{
     api::{
         ATTEMPT_LABEL, JOB_ANNOTATION,
+        boxes::ArtifactKind,
         build::{Stage, Verification},
         condition::Reason,
     },
-    plan::observed::Report,
+    plan::{image::Digest, observed::Report},
 };
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
@@ -146,7 +147,9 @@ struct Work {
     staging: (String, String, String),
     /// How many test steps there are.
     steps: usize,
-    /// What the image is a function of, as of a build that can be repeated.
+    /// What it makes: a pod that boots machines makes a box.
+    kind: ArtifactKind,
+    /// What the product is a function of, as of a build that can be repeated. It is the file of a box.
     content: String,
 }
 
@@ -163,21 +166,27 @@ impl Work {
             attempt: pod.labels()[ATTEMPT_LABEL].parse().expect("a number"),
             staging: (registry.to_owned(), repository.to_owned(), tag),
             steps: steps.expect("steps").len(),
+            kind: if job.get("machine").is_some() { ArtifactKind::Box } else { ArtifactKind::Image },
             content: json!(made_from.map(|pointer| job.pointer(pointer))).to_string(),
         })
     }
 
     /// What the stages report where all goes well, as far as they are known without a push.
     fn reports(&self) -> [Report; 4] {
-        let image = Some(image_id(self.content.as_bytes()).to_string());
-        let of = |stage| Report { content: image.clone(), ..report(stage) };
+        let digest = match self.kind {
+            ArtifactKind::Image => image_id(self.content.as_bytes()),
+            ArtifactKind::Box => Digest::of(self.content.as_bytes()),
+        };
+        let content = Some(digest.to_string());
+        let of = |stage| Report { content: content.clone(), ..report(stage) };
         let step = |number: usize| Verification {
             step: format!("{number} test"),
             passed: true,
             tests: Some(1),
             failures: Some(0),
             seconds: 1,
-            image_ran: Some(true),
+            // Of a machine nobody can tell.
+            image_ran: self.kind.is_image().then_some(true),
         };
         let verify = Report { verification: (1..=self.steps).map(step).collect(), ..of(Stage::Verify) };
         [report(Stage::Source), of(Stage::Build), verify, of(Stage::Publish)]
@@ -190,10 +199,14 @@ impl Work {
         status("Running", &ended.chain([(stage, None)]).collect::<Vec<_>>())
     }
 
-    /// Pushes the image, and reports it.
+    /// Pushes the product, and reports it.
     async fn succeeded(&self) -> Value {
         let (registry, repository, tag) = &self.staging;
-        let pushed = Pusher::new(registry, repository, None).image(self.content.as_bytes(), tag).await;
+        let target = Pusher::new(registry, repository, None);
+        let pushed = match self.kind {
+            ArtifactKind::Image => target.image(self.content.as_bytes(), tag).await,
+            ArtifactKind::Box => target.machine_box(self.content.as_bytes(), tag).await,
+        };
         let [source, build, verify, publish] = self.reports();
         let publish = Report {
             repository: Some(format!("{registry}/{repository}")),

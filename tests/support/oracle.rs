@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use imagechain::{
     api::{
         ATTEMPT_LABEL, BUILD_LABEL, BUILD_UID_LABEL, SUPERSEDED,
+        boxes::{ArtifactContent, ArtifactKind, BOX_ARTIFACT},
         build::{ImageBuild, ImageBuildStatus, Outcome},
         chain::ImageChain,
     },
@@ -201,19 +202,28 @@ impl Oracle {
         self.must(goes_along, "a Secret that does not go with its pod");
     }
 
-    /// S4: the tag goes to what a build of the link has verified, by its image ID.
+    /// S4: the tag goes to what a build of the link has verified, by its content.
     fn tag_moved(&mut self, write: &Write) {
         let digest = Digest::of(&write.bytes).to_string();
         let manifest: Value = serde_json::from_slice(&write.bytes).unwrap_or_default();
-        let image = manifest.pointer("/config/digest").and_then(Value::as_str).unwrap_or_default();
+        let content = content_of(&manifest);
         let link = write.name.split('/').next().unwrap_or_default();
         let verified = write.builds.iter().any(|build| {
             let made = result(build).and_then(|status| status.artifact.as_ref());
             build.spec.chain_ref.as_ref().is_some_and(|of| of.link.0 == link)
-                && made.is_some_and(|made| made.digest.0 == digest && made.content.digest() == image)
+                && made.is_some_and(|made| made.digest.0 == digest && made.content == content)
         });
         self.must(verified, format!("S4: {digest} was not verified before"));
     }
+}
+
+/// What a manifest is known by: an image by its configuration, a box by its one file.
+pub fn content_of(manifest: &Value) -> ArtifactContent {
+    let (kind, pointer) = match manifest.get("artifactType").and_then(Value::as_str) {
+        Some(BOX_ARTIFACT) => (ArtifactKind::Box, "/layers/0/digest"),
+        _ => (ArtifactKind::Image, "/config/digest"),
+    };
+    ArtifactContent::new(kind, manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default())
 }
 
 fn is_open(build: &ImageBuild) -> bool {

@@ -23,6 +23,9 @@ use super::{
 /// No proof of anything: what takes longer hangs.
 pub const HANGS: Duration = Duration::from_mins(4);
 
+/// The tags of all links.
+pub const TAGS: [&str; 2] = ["1", "latest"];
+
 /// A tenant with a namespace of their own.
 pub struct Tenant<'s> {
     pub stage: &'s Cluster,
@@ -65,7 +68,7 @@ impl<'s> Tenant<'s> {
             "name": name, "from": from,
             "build": {"packer": {"template": format!("{name}/a.json")}},
             "verify": [{"command": {"arguments": ["true"], "directory": name}}],
-            "publish": {"image": {"repository": format!("{registry}/{}/{name}", self.namespace), "tags": ["1", "latest"]}},
+            "publish": {"image": {"repository": format!("{registry}/{}/{name}", self.namespace), "tags": TAGS}},
         })
     }
 
@@ -86,6 +89,21 @@ impl<'s> Tenant<'s> {
             "metadata": {"name": "c", "namespace": self.namespace},
             "spec": {"profiles": ["docker"], "source": {"inline": {"files": files}}, "links": links},
         })
+    }
+
+    /// A chain `c` of images, and of boxes that stand on them, each made by its step `build.box`.
+    pub fn chain_to_boxes(&self, images: &[&str], boxes: &[(&str, Value)]) -> Value {
+        let names: Vec<&str> = images.iter().copied().chain(boxes.iter().map(|(name, _)| *name)).collect();
+        let mut chain = self.chain(&names);
+        chain["spec"]["profiles"] = json!(["docker", "machines"]);
+        for (index, (_, step)) in boxes.iter().enumerate() {
+            let link = &mut chain["spec"]["links"][images.len() + index];
+            let tags = link["publish"]["image"].take();
+            link["profile"] = json!("machines");
+            link["build"] = json!({"box": step});
+            link["publish"] = json!({"box": tags});
+        }
+        chain
     }
 
     /// Applies an RFC 7386 patch to the chain.
@@ -190,11 +208,14 @@ impl<'s> Tenant<'s> {
         self.wait(api, name, "gone", |object: Option<&K>| object.is_none()).await;
     }
 
+    /// Where a link is published.
+    pub fn repository(&self, link: &str) -> Pusher {
+        Pusher::new(&self.stage.registry, &format!("{}/{link}", self.namespace), None)
+    }
+
     /// The digest that a published tag leads to.
     pub async fn published(&self, link: &str, tag: &str) -> Option<String> {
-        let repository = format!("{}/{link}", self.namespace);
-        let digest = Pusher::new(&self.stage.registry, &repository, None).digest(tag).await;
-        digest.map(|digest| digest.to_string())
+        self.repository(link).digest(tag).await.map(|digest| digest.to_string())
     }
 
     /// The digest that the last build of a link has staged.

@@ -12,7 +12,11 @@ type Chain struct {
 		Generation int64
 	}
 	Spec struct {
-		Links []struct{ Name string }
+		Links []struct {
+			Name string
+			// Publish is nil where nothing is published.
+			Publish map[string]any
+		}
 	}
 	Status struct {
 		ObservedGeneration int64
@@ -51,7 +55,7 @@ type Build struct {
 		Conditions   []Condition
 		Stages       []Stage
 		Attempts     []Attempt
-		Artifact     *struct{ Digest, Kind, ImageID, ContentDigest string }
+		Artifact     *Artifact
 		Verification []struct {
 			Step            string
 			Passed          bool
@@ -61,11 +65,22 @@ type Build struct {
 	}
 }
 
+// Artifact is what a build has made.
+type Artifact struct{ Digest, Kind, ImageID, ContentDigest string }
+
+// Content is what was tested, wherever it is: of an image its ID, of a box the digest of its file.
+func (a Artifact) Content() string {
+	if a.Kind == "Box" {
+		return a.ContentDigest
+	}
+	return a.ImageID
+}
+
 // Attempt is one pod of a build.
 type Attempt struct {
-	Number                      int
-	Pod, Outcome, Reason, Class string
-	Message                     string
+	Number                              int
+	Pod, PodUID, Outcome, Reason, Class string
+	Message                             string
 }
 
 // Stage is when a container of the build pod ran.

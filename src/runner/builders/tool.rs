@@ -8,7 +8,7 @@ use crate::{
     runner::{
         context::Context,
         environment, network,
-        process::{Tail, ending},
+        process::{Tail, ending, killed},
     },
 };
 
@@ -35,6 +35,9 @@ pub(super) async fn run(
     let status = context.processes.run(command, &mut lines).await?;
     if status.success() {
         return Ok(());
+    }
+    if let Some(failure) = killed(program, status) {
+        return Err(failure);
     }
     let message = format!("{program} ended with {}: {}", ending(status), truncate_middle(&tail.last(4), 600));
     Err(Failure::new(Reason::BuildFailed, message))

@@ -31,6 +31,25 @@ pub(crate) struct Boot {
     pub(crate) shows_console: bool,
 }
 
+#[cfg(test)]
+impl Boot {
+    /// A machine with an empty disk, all of whose files are below a folder.
+    pub(crate) fn empty(folder: &Path) -> Self {
+        let disk = folder.join("empty.raw");
+        std::fs::File::create(&disk).unwrap().set_len(1 << 20).unwrap();
+        Self {
+            disk,
+            format: DiskFormat::Raw,
+            memory: 64,
+            processors: 1,
+            bus: Bus::Virtio,
+            nic: Nic::Virtio,
+            folder: folder.join("machine"),
+            shows_console: true,
+        }
+    }
+}
+
 /// How a disk is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DiskFormat {
@@ -105,6 +124,8 @@ pub(super) struct Files {
     pub(super) output: PathBuf,
     /// What the screen of the guest shows.
     pub(super) picture: PathBuf,
+    /// Is there when somebody has killed qemu that a program of the user had started: how it ended.
+    pub(super) death: PathBuf,
 }
 
 impl Files {
@@ -118,6 +139,7 @@ impl Files {
             socket: file("qmp.sock"),
             output: file("qemu.log"),
             picture: file("screen.png"),
+            death: file("death"),
         }
     }
 }

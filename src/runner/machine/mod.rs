@@ -13,6 +13,7 @@ mod qmp;
 mod screen;
 mod ssh;
 mod started;
+mod supervise;
 #[cfg(test)]
 mod tests;
 mod wrapper;
@@ -100,11 +101,12 @@ impl<'c> Machine<'c> {
     }
 
     /// A failure with what explains it: that the machine has ended, or what its screen shows, and the last lines of its
-    /// console.
+    /// console. Where it was killed, that is what has failed.
     pub(super) async fn explained(&mut self, failure: Failure) -> Failure {
         let (mut first, mut screen) = (failure.message.trim_end_matches('.').to_owned(), None);
         match self.end().await {
             Some(ended) if ended.message == failure.message => {}
+            Some(ended) if ended.reason != Reason::VerificationFailed => return ended,
             Some(ended) => first = format!("{first}. {}", ended.message),
             None => screen = screen::look(&mut self.qemu.qmp, &Files::of(&self.folder).picture).await,
         }

@@ -3,7 +3,6 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::ExitStatus,
     time::Duration,
@@ -20,7 +19,7 @@ use crate::{
     api::condition::Reason,
     plan::{failure::Failure, text::truncate_middle},
     runner::{
-        process::{Beside, Processes, Tail, ending},
+        process::{Beside, Processes, Tail, ending, killed},
         report::{local, read_bounded},
     },
 };
@@ -135,9 +134,11 @@ async fn broken(program: &mut Beside<'_>, output: &Path, error: io::Error) -> Fa
 
 /// Says how qemu ended that nobody asked to.
 fn unasked(status: ExitStatus, output: &Path) -> Failure {
-    let words = words(output);
-    let starved = status.signal() == Some(9) || words.contains("annot allocate memory");
-    let ended = ending(status);
+    if let Some(failure) = killed("qemu", status) {
+        return failure;
+    }
+    let (words, ended) = (words(output), ending(status));
+    let starved = words.contains("annot allocate memory");
     match (starved, status.success()) {
         (true, _) => Failure::new(
             Reason::OutOfMemory,
@@ -162,6 +163,8 @@ fn words(output: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
 
     #[test]
@@ -178,11 +181,13 @@ mod tests {
         );
         let bad = told(1 << 8, "qemu-system-x86_64: no such device\n");
         assert_eq!(bad.message, "qemu ended with exit code 1: qemu-system-x86_64: no such device");
+        // For lack of memory or not, the kubelet knows.
         let killed = told(9, "");
-        assert_eq!(killed.reason, Reason::OutOfMemory);
-        assert!(killed.message.starts_with("qemu ended with signal 9. A machine needs"), "{}", killed.message);
+        assert_eq!(killed.reason, Reason::StageInterrupted);
+        assert!(killed.message.starts_with("qemu was killed (signal 9)"), "{}", killed.message);
         // As qemu 7.2 writes it.
         let starved = told(1 << 8, "qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory\n");
         assert_eq!(starved.reason, Reason::OutOfMemory);
+        assert!(starved.message.contains(". A machine needs its own memory"), "{}", starved.message);
     }
 }

@@ -8,13 +8,16 @@ use std::{
     fs,
     future::Future,
     io,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
+    process::ExitStatus,
     time::Duration,
 };
 
 use tokio::{
     net::UnixStream,
     process::Command,
+    sync::Notify,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
@@ -30,7 +33,7 @@ use super::{
 use crate::{
     api::build::Stage,
     plan::{failure::Failure, text::truncate_middle},
-    runner::{context::Context, log::Log, report::local},
+    runner::{context::Context, log::Log, process::killed, report::local},
 };
 
 /// How often it is looked for machines, and whether they have printed more: nobody is told of either.
@@ -54,6 +57,8 @@ pub(crate) struct Started<'c> {
     before: usize,
     accelerator: Accelerator,
     seen: RefCell<Vec<Seen>>,
+    /// Is told that a machine was killed.
+    killed: Notify,
 }
 
 /// A machine, and what was seen of it.
@@ -82,7 +87,7 @@ impl<'c> Started<'c> {
             .map_err(failed)?;
         let path = wrapper::path(&programs, &places.path).map_err(failed)?;
         let before = (1..=wrapper::MOST).take_while(|number| machines.join(number.to_string()).exists()).count();
-        Ok(Self { context, path, machines, before, accelerator, seen: RefCell::default() })
+        Ok(Self { context, path, machines, before, accelerator, seen: RefCell::default(), killed: Notify::new() })
     }
 
     /// Lets a program find the wrapper.
@@ -126,12 +131,28 @@ impl<'c> Started<'c> {
                 .say(format_args!("a machine starts, its command line adjusted: {changes} ({accelerator})"));
             seen.push(machine);
         }
+        if seen.iter().any(Seen::is_killed) {
+            self.killed.notify_one();
+        }
         for (number, machine) in seen.iter().enumerate() {
             // With one machine, as most builds have, no number tells more.
             let name = if number == 0 { String::new() } else { format!(" {}", number + 1) };
             machine.output.new_lines(|line| self.context.log.line(&format!("qemu{name}: {line}")));
             machine.console.new_lines(|line| self.context.log.line(&format!("console{name}: {line}")));
         }
+    }
+
+    /// Ends when a machine was killed. Packer does not notice, and would try for minutes to reach it.
+    pub(crate) async fn forsaken(&self) {
+        self.killed.notified().await;
+    }
+
+    /// The failure that a machine was killed.
+    pub(crate) fn killed(&self) -> Option<Failure> {
+        let seen = self.seen.borrow();
+        let death = fs::read_to_string(&seen.iter().find(|machine| machine.is_killed())?.files.death);
+        let status = ExitStatus::from_raw(death.ok()?.parse().ok()?);
+        killed("qemu", status)
     }
 
     /// Looks at the screen of the last machine.
@@ -158,6 +179,10 @@ impl<'c> Started<'c> {
 }
 
 impl Seen {
+    fn is_killed(&self) -> bool {
+        self.files.death.exists()
+    }
+
     /// A machine that has begun, by its folder, and what is otherwise than its program said.
     fn begin(folder: &Path) -> Option<(Self, String)> {
         let files = Files::of(folder);

@@ -7,43 +7,14 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::{accelerator::Accelerator, screen::Screen, *};
-use crate::{
-    api::build::Stage,
-    plan::job::Job,
-    runner::{log::Log, places::Places},
-};
+use crate::api::build::Stage;
 
 fn context(folder: &TempDir) -> Context {
-    let job = json!({
-        "format": 2, "build": "web", "attempt": 1,
-        "source": {"files": "/f"}, "revision": "1", "files": "",
-        "steps": {
-            "build": {"packer": {"template": "a.json", "variables": {}, "variableFiles": [], "only": [], "except": []}},
-            "verify": [],
-        },
-        "engine": "Docker", "image": "imagechain.local/web:1", "staging": {"repository": "r.example/a", "tag": "1"},
-        "registry": {"platform": "linux/amd64", "mirrors": {}, "insecure": []},
-        "timeouts": {"source": 60, "build": 60, "verify": 60, "publish": 60},
-    });
-    let job = Job::parse(&job.to_string()).unwrap();
-    let places = Places::below(folder.path());
-    Context { job, places, log: Log::default(), processes: Processes::default() }
+    Context::below(folder.path())
 }
 
-/// A machine with an empty disk.
 fn empty(folder: &TempDir) -> Boot {
-    let disk = folder.path().join("empty.raw");
-    fs::File::create(&disk).unwrap().set_len(1 << 20).unwrap();
-    Boot {
-        disk,
-        format: DiskFormat::Raw,
-        memory: 64,
-        processors: 1,
-        bus: Bus::Virtio,
-        nic: Nic::Virtio,
-        folder: folder.path().join("machine"),
-        shows_console: true,
-    }
+    Boot::empty(folder.path())
 }
 
 /// What a machine without KVM shows when it has looked for something to boot. Where all processors are busy, that takes
@@ -103,6 +74,18 @@ async fn two_machines_have_two_ports_and_end_with_their_stage() {
 }
 
 #[tokio::test]
+async fn a_machine_that_was_killed_has_failed_no_test() {
+    let folder = tempfile::tempdir().unwrap();
+    let (context, boot) = (context(&folder), empty(&folder));
+    let mut machine = Machine::boot(&context, &boot).await.unwrap();
+    context.processes.kill();
+    let reached = machine.ready(&Login::vagrant(), Instant::now() + Duration::from_mins(1)).await.unwrap_err();
+    assert_eq!(reached.reason, Reason::StageInterrupted, "{}", reached.message);
+    let tests = Failure::new(Reason::TestsFailed, "1 of 2 tests failed");
+    assert_eq!(machine.explained(tests).await, reached);
+}
+
+#[tokio::test]
 async fn a_disk_that_is_none_is_told_in_the_words_of_qemu() {
     let folder = tempfile::tempdir().unwrap();
     let context = context(&folder);
@@ -156,7 +139,7 @@ async fn what_a_machine_of_another_program_shows_is_told() {
     let arguments =
         ["-m", "64", "-machine", "pc,accel=kvm", "-display", "gtk", "-net", "none"].map(str::to_owned).into();
     let call = wrapper::Hypervisor { machines, programs, kvm: false, memory: 64, path, arguments };
-    let mut qemu = Command::from(wrapper::command(&call).unwrap()).kill_on_drop(true).spawn().unwrap();
+    let mut qemu = Command::from(wrapper::machine(&call).unwrap().command).kill_on_drop(true).spawn().unwrap();
     let shown = async {
         loop {
             tokio::time::interval(Duration::from_millis(100)).tick().await;
@@ -191,7 +174,7 @@ async fn why_a_machine_of_another_program_does_not_start_is_told() {
         path: context.places.path.clone(),
         arguments,
     };
-    let mut qemu = Command::from(wrapper::command(&call).unwrap());
+    let mut qemu = Command::from(wrapper::machine(&call).unwrap().command);
     let status = started.during(qemu.status()).await.unwrap();
     let told = started.evidence(&context.log, false);
     assert!(!status.success() && told.starts_with("Qemu said: ") && told.contains("no-such-device"), "{told}");

@@ -1,5 +1,5 @@
 //! Qemu as programs of the user find it: a script of the same name is first in their PATH, and starts this program,
-//! which adjusts the command line and becomes the real qemu.
+//! which adjusts the command line, runs the real qemu and ends as it does.
 
 use std::{
     env::{join_paths, split_paths},
@@ -13,6 +13,7 @@ use std::{
 use super::{
     adjust::{Adjusted, Here, adjust, is_question},
     command::{Files, QEMU},
+    supervise,
 };
 
 /// The most machines that one stage starts.
@@ -35,33 +36,43 @@ pub struct Hypervisor {
     pub arguments: Vec<String>,
 }
 
-/// Becomes the real qemu. It comes back only where that cannot be.
+/// Runs the real qemu, and ends as it does.
 #[must_use]
 pub fn call(hypervisor: &Hypervisor) -> ExitCode {
-    let error = become_qemu(hypervisor);
-    // Programs show it as they show what qemu says.
-    eprintln!("{QEMU}: {error}");
-    ExitCode::FAILURE
+    run(hypervisor).unwrap_or_else(|error| {
+        // Programs show it as they show what qemu says.
+        eprintln!("{QEMU}: {error}");
+        ExitCode::FAILURE
+    })
 }
 
-fn become_qemu(hypervisor: &Hypervisor) -> io::Error {
-    match command(hypervisor) {
-        Ok(mut command) => command.exec(),
-        Err(error) => error,
+fn run(hypervisor: &Hypervisor) -> io::Result<ExitCode> {
+    if is_question(&hypervisor.arguments) {
+        return Err(found(hypervisor)?.args(&hypervisor.arguments).exec());
     }
+    let Machine { command, files } = machine(hypervisor)?;
+    supervise::run(command, &files.death)
 }
 
-/// The real qemu as it is to be.
-pub(super) fn command(hypervisor: &Hypervisor) -> io::Result<Command> {
+/// A machine that is to be started.
+pub(super) struct Machine {
+    /// The real qemu as it is to be.
+    pub(super) command: Command,
+    files: Files,
+}
+
+/// A machine of its own, as it is asked for.
+pub(super) fn machine(hypervisor: &Hypervisor) -> io::Result<Machine> {
+    let mut command = found(hypervisor)?;
+    let files = Files::of(&folder(&hypervisor.machines)?);
+    adjusted(hypervisor, &files, &mut command)?;
+    Ok(Machine { command, files })
+}
+
+fn found(hypervisor: &Hypervisor) -> io::Result<Command> {
     let missing =
         "not found in the builder image: install it there, or name another image in the profile (images.builder)";
-    let mut command = Command::new(real(hypervisor).ok_or_else(|| io::Error::other(missing))?);
-    if is_question(&hypervisor.arguments) {
-        command.args(&hypervisor.arguments);
-    } else {
-        adjusted(hypervisor, &mut command)?;
-    }
-    Ok(command)
+    real(hypervisor).map(Command::new).ok_or_else(|| io::Error::other(missing))
 }
 
 /// The first qemu that is not the script.
@@ -70,8 +81,7 @@ fn real(hypervisor: &Hypervisor) -> Option<PathBuf> {
     folders.map(|folder| folder.join(QEMU)).find(|file| file.is_file())
 }
 
-fn adjusted(hypervisor: &Hypervisor, command: &mut Command) -> io::Result<()> {
-    let files = Files::of(&folder(&hypervisor.machines)?);
+fn adjusted(hypervisor: &Hypervisor, files: &Files, command: &mut Command) -> io::Result<()> {
     let here = Here { kvm: hypervisor.kvm, memory: hypervisor.memory, console: &files.console, socket: &files.socket };
     let Adjusted { arguments, changes } = adjust(&hypervisor.arguments, &here);
     for change in &changes {
@@ -157,7 +167,7 @@ mod tests {
         assert_eq!(real(&hypervisor), Some(real_one.join(QEMU)));
         hypervisor.path = arguments.into_os_string();
         assert_eq!(real(&hypervisor), None);
-        assert!(become_qemu(&hypervisor).to_string().contains("not found in the builder image"));
+        assert!(run(&hypervisor).unwrap_err().to_string().contains("not found in the builder image"));
     }
 
     #[test]
@@ -172,8 +182,10 @@ mod tests {
             arguments: ["-display", "gtk"].map(str::to_owned).into(),
         };
         for number in ["1", "2"] {
-            adjusted(&hypervisor, &mut Command::new(QEMU)).unwrap();
-            let changes = fs::read_to_string(Files::of(&machines.path().join(number)).changes).unwrap();
+            let files = Files::of(&folder(machines.path()).unwrap());
+            assert_eq!(files.changes, machines.path().join(number).join("changes"));
+            adjusted(&hypervisor, &files, &mut Command::new(QEMU)).unwrap();
+            let changes = fs::read_to_string(files.changes).unwrap();
             assert!(changes.starts_with("-display gtk -> none"), "{changes}");
         }
     }

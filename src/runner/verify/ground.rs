@@ -6,7 +6,7 @@ use tokio::{process::Command, time::Instant};
 
 use super::output::Output;
 use crate::{
-    api::build::Stage,
+    api::{build::Stage, condition::Reason},
     plan::{
         failure::Failure,
         recipe::{Login as Written, steps::secret_login},
@@ -176,11 +176,13 @@ impl Stand<'_> {
                 (failure, ran)
             }
             Self::Machine { mut machine, .. } => {
-                let failure = match failure {
-                    Some(failure) if output.lost_contact || machine.end().await.is_some() => {
+                let failure = match (failure, machine.end().await) {
+                    (Some(failure), ended) if output.lost_contact || ended.is_some() => {
                         Some(machine.explained(failure).await)
                     }
-                    other => other,
+                    // Who passes beside a machine that was killed has not tested it.
+                    (None, Some(ended)) if ended.reason != Reason::VerificationFailed => Some(ended),
+                    (failure, _) => failure,
                 };
                 machine.stop(Duration::ZERO).await;
                 // It was booted: no test need have reached it.
@@ -195,4 +197,37 @@ impl Stand<'_> {
 fn lost(containers: &Containers, output: &Output, target: Option<&Target<'_>>) -> Option<String> {
     let target = target.map(Target::name);
     containers.ended(|container| output.lost_contact || Some(container.name.as_str()) == target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::machine::Boot;
+
+    /// What a step ends with whose machine has an empty disk.
+    async fn ended(failure: Option<Failure>, is_killed: bool) -> Option<Failure> {
+        let folder = tempfile::tempdir().unwrap();
+        let context = Context::below(folder.path());
+        let mut machine = Box::new(Machine::boot(&context, &Boot::empty(folder.path())).await.unwrap());
+        let access = Access { port: 22, config: folder.path().join("config"), environment: vec![] };
+        let others = Started::prepare(&context, Stage::Verify).await.unwrap();
+        if is_killed {
+            context.processes.kill();
+            // It hears of the end.
+            machine.ready(&Login::vagrant(), Instant::now() + Duration::from_mins(1)).await.unwrap_err();
+        }
+        let stand = Stand::Machine { machine, access, others };
+        stand.end(&context, &Output::default(), failure).await.0
+    }
+
+    #[tokio::test]
+    async fn whatever_a_test_says_beside_a_machine_that_was_killed_does_not_count() {
+        let failed = || Failure::new(Reason::TestsFailed, "1 of 2 tests failed");
+        assert_eq!(ended(None, false).await, None);
+        assert_eq!(ended(Some(failed()), false).await, Some(failed()));
+        for said in [None, Some(failed())] {
+            let told = ended(said, true).await.unwrap();
+            assert_eq!(told.reason, Reason::StageInterrupted, "{}", told.message);
+        }
+    }
 }

@@ -9,15 +9,10 @@ use super::is_done;
 use crate::support::{
     chart::eventually,
     cluster::shared,
-    images::Pusher,
     tenant::{Tenant, is, message},
 };
 
 impl Tenant<'_> {
-    fn repository(&self, link: &str) -> Pusher {
-        Pusher::new(&self.stage.registry, &format!("{}/{link}", self.namespace), None)
-    }
-
     /// Waits for an event, which is told after the status was written.
     async fn told(&self, reason: Reason, what: &str) {
         eventually("it is told", async || {

@@ -1,6 +1,6 @@
 //! What packer works with: the container engine, or machines that it starts.
 
-use std::future::{Future, pending};
+use std::future::Future;
 
 use tokio::process::Command;
 
@@ -36,9 +36,8 @@ pub(super) enum Ground<'g> {
 }
 
 /// What explains a failure besides what packer says.
-#[derive(Default)]
 pub(super) struct Explained {
-    /// The failure itself, where it is known: the kernel ended a container for lack of memory.
+    /// The failure itself, where it is known: the kernel ended a container for lack of memory, or a machine was killed.
     pub(super) failure: Option<Failure>,
     /// Which containers ended by themselves that packer needed, and how.
     pub(super) ended: Option<String>,
@@ -93,12 +92,11 @@ impl<'g> Ground<'g> {
         }
     }
 
-    /// Ends when packer works in a container that has ended, and does not see it.
+    /// Ends when packer works in a container that has ended, or in a machine that was killed, and does not see it.
     pub(super) async fn forsaken(&self) {
         match self {
             Self::Engine { watch, .. } => watch.forsaken().await,
-            // Packer has a time limit of its own for a machine that does not answer.
-            Self::Machines(_) => pending().await,
+            Self::Machines(started) => started.forsaken().await,
         }
     }
 
@@ -112,9 +110,13 @@ impl<'g> Ground<'g> {
 
     /// What explains that packer has failed.
     pub(super) async fn explain(&self) -> Explained {
-        let Self::Engine { watch, .. } = self else { return Explained::default() };
-        let Seen { containers, out_of_memory } = watch.finish(true).await;
-        Explained { failure: out_of_memory, ended: containers.ended(|container| container.needed) }
+        match self {
+            Self::Engine { watch, .. } => {
+                let Seen { containers, out_of_memory } = watch.finish(true).await;
+                Explained { failure: out_of_memory, ended: containers.ended(|container| container.needed) }
+            }
+            Self::Machines(started) => Explained { failure: started.killed(), ended: None },
+        }
     }
 
     /// What the machine shows that packer worked with, as sentences; empty where there was none. `lost`: packer has not

@@ -1,6 +1,6 @@
 //! The program packer of the builder image, and what it answers.
 
-use std::{path::Path, process::ExitStatus};
+use std::{cell::Cell, path::Path, process::ExitStatus};
 
 use futures::future::join;
 use tokio::{
@@ -17,7 +17,11 @@ use super::{
 use crate::{
     api::condition::Reason,
     plan::{failure::Failure, text::truncate_middle},
-    runner::{context::Context, environment, process::Tail},
+    runner::{
+        context::Context,
+        environment,
+        process::{Tail, killed},
+    },
 };
 
 /// How many of packer's last lines explain a failure that nothing else does.
@@ -54,7 +58,7 @@ impl Program<'_> {
     }
 
     /// Runs packer, shows what it says to people, and keeps what explains its end. `begun` is called when packer has
-    /// read its template. It is ended where its container has, since it would try for minutes to reach that.
+    /// read its template. It is ended where its container or machine has, since it would try for minutes to reach that.
     pub(super) async fn show(
         &self,
         folder: &Path,
@@ -100,8 +104,16 @@ impl Program<'_> {
             outcome.add(line);
         };
         let command = self.command(folder, arguments);
-        let status = self.context.processes.run_until(command, &mut lines, self.ground.forsaken()).await?;
-        Ok(Ran { outcome, tail, status, lack: None })
+        let is_stopped = Cell::new(false);
+        let stop = async {
+            self.ground.forsaken().await;
+            is_stopped.set(true);
+        };
+        let status = self.context.processes.run_until(command, &mut lines, stop).await?;
+        match killed("packer", status) {
+            Some(failure) if !is_stopped.get() => Err(failure),
+            _ => Ok(Ran { outcome, tail, status, lack: None }),
+        }
     }
 
     /// Its version.
@@ -155,5 +167,49 @@ impl Ran {
     pub(super) fn complaint(&self) -> String {
         let errors = self.outcome.complaint();
         if errors.trim().is_empty() { self.tail.last(LINES) } else { truncate_middle(&errors, 800) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+    use crate::{api::build::Stage, runner::machine::Started};
+
+    /// What becomes of a packer whose place a shell has. It is told where its machine has a folder, as `$0`.
+    async fn ran(script: &str) -> (Result<ExitStatus, Failure>, Option<Failure>) {
+        let folder = tempfile::tempdir().unwrap();
+        symlink("/bin/sh", folder.path().join("packer")).unwrap();
+        let mut context = Context::below(folder.path());
+        context.places.path = format!("{}:{}", folder.path().display(), context.places.path.display()).into();
+        let ground = Ground::Machines(Started::prepare(&context, Stage::Build).await.unwrap());
+        let machine = context.places.workspace.join("machines-build/1");
+        fs::create_dir_all(context.places.temporary()).unwrap();
+        let program = Program { context: &context, ground };
+        let arguments = ["-c".to_owned(), script.to_owned(), machine.display().to_string()];
+        let ran = program.ground.during(program.show(folder.path(), &arguments, &mut || {})).await;
+        (ran.map(|ran| ran.status), program.ground.explain().await.failure)
+    }
+
+    #[tokio::test]
+    async fn packer_that_was_killed_has_not_failed() {
+        let (killed, machine) = ran("kill -KILL $$").await;
+        let killed = killed.unwrap_err();
+        assert_eq!((killed.reason, machine), (Reason::StageInterrupted, None));
+        assert!(killed.message.starts_with("packer was killed (signal 9)"), "{}", killed.message);
+        let (failed, machine) = ran("exit 1").await;
+        assert_eq!((failed.unwrap().code(), machine), (Some(1), None));
+    }
+
+    /// Packer itself would wait until its time is up.
+    #[tokio::test]
+    async fn packer_is_ended_when_its_machine_was_killed() {
+        let script = r#"mkdir "$0"; echo changes >"$0/changes"; printf 9 >"$0/death"; exec sleep 1000"#;
+        let (ended, machine) = ran(script).await;
+        assert!(!ended.unwrap().success());
+        let machine = machine.unwrap();
+        assert_eq!(machine.reason, Reason::StageInterrupted);
+        assert!(machine.message.starts_with("qemu was killed (signal 9)"), "{}", machine.message);
     }
 }
