@@ -17,6 +17,7 @@ mod manifest;
 mod promote;
 mod session;
 mod settings;
+mod shown;
 mod source;
 mod tries;
 mod upload;
@@ -28,4 +29,5 @@ pub use self::{
     error::{Error, Identity, LONGEST_RETRY_AFTER},
     promote::{Promoted, Promotion},
     settings::Settings,
+    shown::{BoxFile, Content, Stored},
 };
