@@ -25,6 +25,7 @@ use crate::{
 const PAGE: &str = "tags/list?n=1000";
 /// The most pages that are asked for.
 const MOST_PAGES: usize = 64;
+const IN_VAIN: &str = "does not answer in time";
 const TOO_MANY: &str = "gives more than 64 pages of tags: delete old ones";
 
 /// What a manifest is of.
@@ -106,10 +107,15 @@ impl Registry {
     ) -> Result<Content, Error> {
         let mut session = self.session(repository, credentials, Purpose::Read)?;
         let blob = Blob { media_type: String::new(), digest: stored.file.clone(), size: stored.size };
-        let answer = open(&mut session, &blob, bytes.clone()).await?;
+        let idle = session.settings().request;
+        // The limit of a transfer is that of all of it: somebody waits for the first byte.
+        let Ok(opened) = timeout(idle, open(&mut session, &blob, bytes.clone())).await else {
+            return Err(session.unavailable(IN_VAIN.to_owned(), None));
+        };
+        let answer = opened?;
         // Not every registry gives a part.
         let skip = if answer.status() == StatusCode::OK { bytes.start } else { 0 };
-        let (left, idle) = (bytes.end.saturating_sub(bytes.start), session.settings().request);
+        let left = bytes.end.saturating_sub(bytes.start);
         Ok(Content { answer, skip, left, idle, place: repository.to_string() })
     }
 }
