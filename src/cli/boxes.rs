@@ -73,7 +73,8 @@ pub(super) fn run(flags: &Flags) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (signal, server) = (supervisor::next_signal()?, boxes::start(flags.settings()?).await?);
-        tracing::info!(address = %server.address()?, repositories = ?flags.repositories, "the catalog of boxes begins");
+        let shown: Vec<_> = flags.repositories.iter().map(ToString::to_string).collect();
+        tracing::info!(address = %server.address()?, repositories = shown.join(", "), "the catalog of boxes begins");
         server.run_until(signal, DRAIN).await
     })
 }

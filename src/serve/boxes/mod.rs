@@ -5,7 +5,7 @@ mod refusal;
 mod service;
 mod shelf;
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 pub use service::Boxes;
 
@@ -15,9 +15,6 @@ use crate::{
     remote::registry::{Registry, Settings as RegistrySettings},
 };
 use shelf::Shelf;
-
-/// How long a download may take.
-pub const DOWNLOADED_WITHIN: Duration = Duration::from_hours(6);
 
 /// What is shown, and how.
 #[derive(Clone, Debug)]
@@ -43,7 +40,7 @@ pub struct Settings {
 /// The port is taken, or the settings cannot be used.
 pub async fn start(settings: Settings) -> io::Result<Listener<Boxes>> {
     let Settings { listen, prefixes, url, registries, credentials, downloads } = settings;
-    let registries = RegistrySettings { transfer: DOWNLOADED_WITHIN, ..registries };
+    let registries = RegistrySettings { transfer: service::DOWNLOADED_WITHIN, ..registries };
     let registry = Registry::new(registries).map_err(io::Error::other)?;
     let shelf = Shelf::new(registry, credentials);
     shelf.credentials().map_err(io::Error::other)?;

@@ -8,7 +8,6 @@ use hyper::body::{Bytes, Incoming};
 use tokio::sync::Semaphore;
 
 use super::{
-    DOWNLOADED_WITHIN,
     file::{Asked, Stream, stream},
     refusal::Refusal,
     shelf::Shelf,
@@ -22,6 +21,8 @@ use crate::{
     },
 };
 
+/// How long a download may take.
+pub(super) const DOWNLOADED_WITHIN: Duration = Duration::from_hours(6);
 /// Whether the process answers: no registry is asked for that.
 const HEALTH: &str = "/healthz";
 const FORM: &str = "there is /REGISTRY/REPOSITORY, as in /registry.example/team-a/box";

@@ -377,7 +377,7 @@ async fn all_pages_of_tags_are_read_from_the_same_place() {
 #[tokio::test]
 async fn trouble_of_a_registry_is_told_as_such() {
     let path = "catalog/trouble/box";
-    let digest = Boxed::libvirt(path).push("1.0.0", &vec![7; 100_000]).await;
+    let digest = Boxed::libvirt(path).push("1.0.0", &vec![7; 1_000_000]).await;
     for (fault, sentence) in [
         (Box::new(|| Fault::status(500)) as super::Make, "the registry answers 500"),
         (Box::new(|| Fault::status(403)), "--registry-config"),
@@ -399,7 +399,8 @@ async fn trouble_of_a_registry_is_told_as_such() {
     // One that ends in the middle of a file: the connection ends before its length, so nobody takes it for whole.
     let faults = Faults::before(registry(), |seen| {
         let is_file = seen.method == "GET" && seen.path.contains("/blobs/");
-        (is_file && ALL_KNOWN.load(Ordering::Relaxed)).then_some(Fault::Short(50_000))
+        (is_file && ALL_KNOWN.load(Ordering::Relaxed))
+            .then(|| Fault::Flood(vec![("content-length", "1000000".to_owned())], 700_000))
     })
     .await;
     let host = faults.address();
@@ -407,7 +408,7 @@ async fn trouble_of_a_registry_is_told_as_such() {
     shown.metadata(&format!("/{host}/{path}")).await;
     ALL_KNOWN.store(true, Ordering::Relaxed);
     let cut = shown.get(&file(&host, path, &digest)).await;
-    assert_eq!(header(&cut, "content-length"), "100000");
+    assert_eq!(header(&cut, "content-length"), "1000000");
     cut.bytes().await.expect_err("it is not whole");
 }
 
@@ -539,7 +540,7 @@ async fn the_program_shows_boxes_until_it_is_told_to_end() {
     // The log stays open: the program writes to it.
     let (line, _log) = line.await.unwrap().unwrap();
     let line: Value = serde_json::from_str(&line).unwrap();
-    let address = line["fields"]["address"].as_str().expect("its address").parse().unwrap();
+    let address = line["address"].as_str().expect("its address").parse().unwrap();
     let shown = Shown { address, serving: tokio::spawn(async {}), http: plain_client() };
     let place = format!("/{}/{path}", registry());
     assert_eq!(shown.versions(&place).await, [("1.0.0".to_owned(), vec!["libvirt".to_owned()])]);
