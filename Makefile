@@ -109,7 +109,7 @@ crds: ## write the custom resource definitions from the types
 .PHONY: charts
 charts: crds ## write the chart of the definitions from them, and lint both charts
 	@for file in crds/*.yaml; do \
-	    { echo '# Made by make charts.'; sed 's|^metadata:$$|metadata:\n  annotations:\n    helm.sh/resource-policy: keep|' $$file; } \
+	    { echo '# Made by make charts.'; sed 's|^metadata:$$|metadata:\n  annotations:\n    helm.sh/resource-policy: keep|; s|{{|{{"{{"}}|g' $$file; } \
 	    >charts/imagechain-crds/templates/$${file##*/}; \
 	done
 	@$(MAKE) --no-print-directory charts-lint

@@ -48,6 +48,15 @@ const LAYERS: &[Layer] = &[
     },
     // Files of boxes: no cluster, no registry.
     Layer { name: "boxes", may_use: Only(&["api"]), pure: false, infallible: false },
+    // What Vagrant is told of them.
+    Layer { name: "catalog", may_use: Only(&["api", "plan::image"]), pure: true, infallible: false },
+    // Requests of others: no cluster.
+    Layer {
+        name: "serve",
+        may_use: Only(&["api", "catalog", "plan::image", "remote"]),
+        pure: false,
+        infallible: false,
+    },
     Layer { name: "view", may_use: Only(&["api", "plan"]), pure: true, infallible: false },
     Layer {
         name: "runner",

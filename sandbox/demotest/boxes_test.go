@@ -1,8 +1,10 @@
 package demotest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,7 +27,9 @@ func testBoxes(t *testing.T, c *testCluster) {
 	}
 	done := c.awaitDone(t, "boxes")
 	c.publishedIsTested(t, done)
-	box := c.build(t, done.Link("box").Published.Build).Status
+	published := done.Link("box").Published
+	made := c.build(t, published.Build)
+	box := made.Status
 	if box.Artifact.Kind != "Box" || box.Artifact.ImageID != "" {
 		t.Errorf("the artifact is no box: %+v", box.Artifact)
 	}
@@ -40,7 +44,11 @@ func testBoxes(t *testing.T, c *testCluster) {
 	if web.Verification[0].Tests != twin.Verification[0].Tests {
 		t.Errorf("%d tests ran on the machine, and %d on its twin", web.Verification[0].Tests, twin.Verification[0].Tests)
 	}
-	c.fetches(t, "takelage/box", box.Artifact.ContentDigest)
+	// The version has the time at which its build was made.
+	if expected := []string{fmt.Sprintf("1.0.%d", made.Metadata.CreationTimestamp.Unix()), "latest"}; !slices.Equal(published.Tags, expected) {
+		t.Errorf("the tags are %v, not %v", published.Tags, expected)
+	}
+	c.fetches(t, box.Artifact.ContentDigest, published)
 	c.standsOnOthers(t, box.Artifact.ContentDigest, c.build(t, c.chain(t, "boxes").Link("disk").Published.Build).Status.Artifact.ContentDigest)
 }
 
@@ -99,20 +107,37 @@ spec:
     image: BUILDER
     securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
     env: [{name: HOME, value: /tmp}]
-    command: [vagrant, box, add, --name, demo/box, --provider, libvirt, --checksum-type, sha256, --checksum, "CHECKSUM", "URL"]
+    command: [vagrant, box, add, --provider, libvirt, ARGUMENTS]
 `
 
-// fetches lets Vagrant add the published box: by its checksum, and by another one, which it refuses.
-func (c *testCluster) fetches(t *testing.T, repository, digest string) {
+// fetches lets Vagrant add the published box: from the registry by its checksum, and by another one, which it refuses;
+// and from the catalog, which tells versions and checksums itself.
+func (c *testCluster) fetches(t *testing.T, digest string, published *demo.Published) {
 	t.Helper()
 	_, checksum, _ := strings.Cut(digest, ":")
 	builder := strings.TrimSpace(c.kubectl(t, "get", "buildprofile", "machines", "-o", "jsonpath={.spec.images.builder}"))
-	url := "http://" + c.demonstration.Registry + "/v2/" + repository + "/blobs/" + digest
-	for name, test := range map[string]struct{ checksum, phase, says string }{
-		"fetches":        {checksum, "Succeeded", "Successfully added box 'demo/box' (v0) for 'libvirt'!"},
-		"fetches-others": {strings.Repeat("0", 64), "Failed", "checksum of the downloaded box did not match"},
+	_, path, _ := strings.Cut(published.Repository, "/")
+	file := "http://" + c.demonstration.Registry + "/v2/" + path + "/blobs/" + digest
+	version, catalog := published.Tags[0], c.catalog(t)+"/"+published.Repository
+	checked := func(checksum string) []string {
+		return []string{"--name", "demo/box", "--checksum-type", "sha256", "--checksum", checksum, file}
+	}
+	added := "Successfully added box '" + path + "' (v" + version + ") for 'libvirt'!"
+	for name, test := range map[string]struct {
+		arguments   []string
+		phase, says string
+	}{
+		"fetches":            {checked(checksum), "Succeeded", "Successfully added box 'demo/box' (v0) for 'libvirt'!"},
+		"fetches-others":     {checked(strings.Repeat("0", 64)), "Failed", "checksum of the downloaded box did not match"},
+		"fetches-newest":     {[]string{catalog}, "Succeeded", added},
+		"fetches-version":    {[]string{"--box-version", version, catalog}, "Succeeded", added},
+		"fetches-no-version": {[]string{"--box-version", "0.9", catalog}, "Failed", "has no available version that matches the constraints you requested"},
 	} {
-		c.apply(t, strings.NewReplacer("NAME", name, "BUILDER", builder, "CHECKSUM", test.checksum, "URL", url).Replace(fetch))
+		arguments := make([]string, 0, len(test.arguments))
+		for _, argument := range test.arguments {
+			arguments = append(arguments, quoted(argument))
+		}
+		c.apply(t, strings.NewReplacer("NAME", name, "BUILDER", builder, "ARGUMENTS", strings.Join(arguments, ", ")).Replace(fetch))
 		t.Cleanup(func() { c.kubectl(t, "delete", "pod", name, "-n", namespace) })
 		c.kubectl(t, "wait", "--for=jsonpath={.status.phase}="+test.phase, "--timeout="+waits.String(), "pod/"+name, "-n", namespace)
 		said := c.kubectl(t, "logs", name, "-n", namespace)
@@ -120,4 +145,12 @@ func (c *testCluster) fetches(t *testing.T, repository, digest string) {
 			t.Errorf("vagrant does not say %q:\n%s", test.says, said)
 		}
 	}
+}
+
+// catalog lets the chart show the tenant's boxes, and returns the URL of that.
+func (c *testCluster) catalog(t *testing.T) string {
+	t.Helper()
+	registry := c.demonstration.Registry
+	c.change(t, fmt.Sprintf("boxes: {enabled: true, repositories: [%s], insecureRegistries: [%s]}\n", quoted(registry+"/takelage"), quoted(registry)))
+	return "http://imagechain-boxes.imagechain-system"
 }

@@ -57,11 +57,12 @@ func testInstaller(t *testing.T, c *testCluster) {
 	}
 	c.apply(t, strings.NewReplacer("https://git.example", c.demonstration.GitServer, "registry.example", c.demonstration.Registry, "ISO_URL", url, "ISO_SHA256", sum).Replace(withMirror(string(written), mirror)))
 	chain := c.awaitWithin(t, installs, "installer", "debian is published", demo.Chain.Done)
-	box := c.build(t, chain.Link("debian").Published.Build).Status
+	published := chain.Link("debian").Published
+	box := c.build(t, published.Build).Status
 	if len(box.Verification) != 1 || !box.Verification[0].Passed || box.Verification[0].Tests == 0 {
 		t.Errorf("the box did not pass its tests: %+v", box.Verification)
 	}
-	c.fetches(t, "takelage/debian", box.Artifact.ContentDigest)
+	c.fetches(t, box.Artifact.ContentDigest, published)
 }
 
 func (c *testCluster) makeInstaller(t *testing.T) installer.Installer {

@@ -56,12 +56,7 @@ profiles:
       insecure: [%s]
       mirrors: [{registry: docker.io, mirror: %q}]
 %s`, name, builder, builds, resources, registry, staging, secret, strings.Join(slices.Compact([]string{quoted(registry), quoted(c.demonstration.Registry)}), ", "), c.demonstration.Registry, lines(fields))
-	c.helm.Lock()
-	defer c.helm.Unlock()
-	upgrade := exec.Command("helm", "upgrade", "imagechain", filepath.Join(checkout, "charts", "imagechain"),
-		"--namespace=imagechain-system", "--reuse-values", "--wait", "--timeout="+patience.Of(5*time.Minute).String(), "--values=-")
-	upgrade.Stdin = strings.NewReader(values)
-	run(t, upgrade)
+	c.change(t, values)
 	c.apply(t, fmt.Sprintf(`
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -69,6 +64,17 @@ metadata: {name: takelage-%[1]s}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: imagechain-use-%[1]s}
 subjects: [{kind: ServiceAccount, name: default, namespace: takelage}]
 `, name))
+}
+
+// change adds to the values of the chart, and waits until what it makes of them is ready.
+func (c *testCluster) change(t *testing.T, values string) {
+	t.Helper()
+	c.helm.Lock()
+	defer c.helm.Unlock()
+	upgrade := exec.Command("helm", "upgrade", "imagechain", filepath.Join(checkout, "charts", "imagechain"),
+		"--namespace=imagechain-system", "--reuse-values", "--wait", "--timeout="+patience.Of(5*time.Minute).String(), "--values=-")
+	upgrade.Stdin = strings.NewReader(values)
+	run(t, upgrade)
 }
 
 // lines are fields of a profile, as they stand in the values of the chart.

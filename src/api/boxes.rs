@@ -108,6 +108,9 @@ impl BoxFormat {
 }
 
 impl BoxProvider {
+    /// Every provider.
+    pub const ALL: [Self; 2] = [Self::Libvirt, Self::VirtualBox];
+
     /// Its name in `metadata.json`, and on Vagrant's command line.
     #[must_use]
     pub const fn name(self) -> &'static str {

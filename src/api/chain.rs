@@ -295,6 +295,9 @@ pub struct Verified {
     pub content: ArtifactContent,
     /// The build that made it.
     pub build: ObjectName,
+    /// When that build was made: `{{timestamp}}` in tags.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<Time>,
 }
 
 /// What the published tags of a link lead to.
@@ -314,6 +317,9 @@ pub struct Published {
     pub recipe: String,
     /// The build that made it.
     pub build: ObjectName,
+    /// When that build was made: `{{timestamp}}` in the tags.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<Time>,
     /// When they were moved there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Time>,

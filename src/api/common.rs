@@ -164,7 +164,15 @@ checked_string!(
     /// A tag: letters, digits, `_`, `.` and `-`.
     Tag, 1..=128;
     "self.matches('^[a-zA-Z0-9_][a-zA-Z0-9._-]*$')"
-        => "must be a tag: up to 128 letters, digits, _ . -, neither . nor - first; tags hold no placeholders",
+        => "must be a tag: up to 128 letters, digits, _ . -, neither . nor - first",
+);
+
+checked_string!(
+    /// A tag: letters, digits, `_`, `.` and `-`. It may hold `{{timestamp}}` once, as in `0.1.{{timestamp}}`: the time at
+    /// which the `ImageBuild` was made, in seconds since 1970, so that each build has a tag of its own.
+    TagTemplate, 1..=131;
+    "self.matches('^([a-zA-Z0-9_][a-zA-Z0-9._-]*)?([{][{]timestamp[}][}][a-zA-Z0-9._-]*)?$') && (size(self) <= 128 || self.contains('{'))"
+        => "must be a tag: up to 128 letters, digits, _ . -, neither . nor - first; {{timestamp}} once at most, for the ten digits of the time of the build; tags hold no other placeholders",
 );
 
 checked_string!(

@@ -1,17 +1,13 @@
 //! `imagechain controller`: flags and environment in, settings out.
 
-use std::{env, fs, io, net::SocketAddr, path::PathBuf};
+use std::{env, io, net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
-use crate::{
-    plan::network::Proxy,
-    remote::network::Network,
-    runtime::{
-        client::{self, Cluster},
-        controller::{self, Settings},
-        telemetry::{self, Format},
-    },
+use super::flags::{Logs, Servers};
+use crate::runtime::{
+    client::{self, Cluster},
+    controller::{self, Settings},
 };
 
 /// How the controller runs. In a pod of the chart nothing needs to be said.
@@ -38,24 +34,10 @@ pub(super) struct Flags {
     /// Where /livez, /readyz and /metrics are.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
-    /// How logs look: text or json.
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    log_format: Format,
-    /// Which logs there are, for example info,imagechain=debug.
-    #[arg(long, env = "RUST_LOG", value_name = "FILTER", default_value = "info")]
-    log: String,
-    /// The proxy by which look-ups ask for http, where their profile names none.
-    #[arg(long, env = "IMAGECHAIN_HTTP_PROXY", value_name = "URL")]
-    http_proxy: Option<String>,
-    /// The proxy by which look-ups ask for https, where their profile names none.
-    #[arg(long, env = "IMAGECHAIN_HTTPS_PROXY", value_name = "URL")]
-    https_proxy: Option<String>,
-    /// What is asked for directly, separated by commas.
-    #[arg(long, env = "IMAGECHAIN_NO_PROXY", value_name = "LIST", value_delimiter = ',')]
-    no_proxy: Vec<String>,
-    /// Certificates, as PEM, that look-ups trust besides those of the system and of their profile.
-    #[arg(long, env = "IMAGECHAIN_CERTIFICATE_AUTHORITY", value_name = "FILE")]
-    certificate_authority: Option<PathBuf>,
+    #[command(flatten)]
+    logs: Logs,
+    #[command(flatten)]
+    servers: Servers,
     /// How many objects of each kind are looked at at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 16)]
     workers: u16,
@@ -71,17 +53,7 @@ impl Flags {
             listen: self.listen,
             workers: usize::from(self.workers.max(1)),
             scratch: env::temp_dir(),
-            network: self.network()?,
-        })
-    }
-
-    fn network(&self) -> io::Result<Network> {
-        let unreadable = |path: &PathBuf, error| io::Error::other(format!("{}: {error}", path.display()));
-        let read = |path: &PathBuf| fs::read_to_string(path).map_err(|error| unreadable(path, error));
-        let no_proxy = self.no_proxy.iter().filter(|each| !each.is_empty()).cloned().collect();
-        Ok(Network {
-            authority: self.certificate_authority.as_ref().map(read).transpose()?,
-            proxy: Proxy { http: self.http_proxy.clone(), https: self.https_proxy.clone(), no_proxy },
+            network: self.servers.network()?,
         })
     }
 
@@ -97,7 +69,7 @@ impl Flags {
 
 /// Runs the controller until a signal comes.
 pub(super) fn run(flags: &Flags) -> io::Result<bool> {
-    telemetry::start(flags.log_format, &flags.log).map_err(io::Error::other)?;
+    flags.logs.start()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(controller::run(flags.settings()?));
     ended.map(|()| true).map_err(io::Error::other)
@@ -108,6 +80,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::{plan::network::Proxy, remote::network::Network};
 
     #[derive(Parser)]
     struct Line {

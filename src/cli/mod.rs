@@ -1,7 +1,9 @@
 //! The one binary: flags in, exit code out.
 
+mod boxes;
 mod controller;
 mod definitions;
+mod flags;
 mod grant;
 mod logs;
 mod manifest;
@@ -65,6 +67,10 @@ enum Command {
     },
     /// Show what the stages of a build print, of the pod that is at work or that is still kept.
     Logs(logs::Flags),
+    /// Show boxes that were published to Vagrant, by plain HTTP: versions and files, as `vagrant box add` reads them.
+    ///
+    /// `GET /REGISTRY/REPOSITORY` is the metadata of a box, of those tags of the repository that are versions.
+    Boxes(boxes::Flags),
     /// Print the kubectl commands that let the operator read the Secrets and `ConfigMap`s that chains name.
     Grant(grant::Flags),
 }
@@ -87,6 +93,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
                 plan::Answer::Work => 2,
             })
         }
+        Command::Boxes(flags) => boxes::run(flags).map(|()| 0),
         Command::Logs(flags) => logs::run(flags).map(|()| 0),
         Command::Grant(flags) => grant::run(flags, &mut io::stdout().lock()).map(|()| 0),
     };

@@ -158,6 +158,13 @@ pub enum ImageError {
     /// The tag is malformed.
     #[error("«{0}» is not a tag (up to 128 letters, digits, _ . -, neither . nor - first){hint}", hint = hint(.0))]
     Tag(String),
+    /// A tag is malformed that is written as the place of what is published.
+    #[error(
+        "«{0}» is not a tag (up to 128 letters, digits, _ . -, neither . nor - first; {{{{timestamp}}}} once at most, for \
+         the ten digits of the time of the build){hint}",
+        hint = hint_of_written(.0)
+    )]
+    WrittenTag(String),
     /// The digest is malformed.
     #[error("is not the name of an image: «{0}» is not a digest (sha256: and 64 hexadecimal digits)")]
     Digest(String),
@@ -175,6 +182,15 @@ pub enum ImageError {
 /// What to say of a placeholder where none is filled.
 fn hint(text: &str) -> &'static str {
     if text.contains("$(") { ": tags hold no placeholders" } else { "" }
+}
+
+/// The same where the time of the build is filled in.
+fn hint_of_written(text: &str) -> &'static str {
+    match text {
+        _ if text.contains("$(") => ": tags hold no other placeholders",
+        _ if text.contains("{{") => ": of packer's words, tags hold {{timestamp}} alone, without spaces",
+        _ => "",
+    }
 }
 
 impl FromStr for Digest {

@@ -17,6 +17,7 @@ mod manifest;
 mod promote;
 mod session;
 mod settings;
+mod shown;
 mod source;
 mod upload;
 
@@ -27,4 +28,5 @@ pub use self::{
     error::{Error, Identity},
     promote::{Promoted, Promotion},
     settings::Settings,
+    shown::{BoxFile, Content, Stored},
 };

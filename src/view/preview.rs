@@ -1,6 +1,6 @@
 //! What would happen to each link of a chain, for somebody who asks before it does.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::{
         condition::Reason,
     },
     plan::{
-        chain::{Action, Plan, Scene, decide},
+        chain::{Action, Correction, Plan, Scene, decide},
         recipe::{Destination, Origin},
         valid::{ValidChain, ValidLink},
     },
@@ -127,12 +127,12 @@ fn step(scene: &Scene<'_>, plan: &Plan, link: &ValidLink, status: &LinkStatus, b
         LinkState::Ready => match below {
             Some((name, Verdict::Build | Verdict::Running)) => after(name),
             _ if scene.written.drift == DriftPolicy::Correct && drifted(status) => {
-                Step { message: destination(link), ..blank(Verdict::Publish) }
+                Step { message: destination(plan, link), ..blank(Verdict::Publish) }
             }
             _ => blank(Verdict::UpToDate),
         },
         LinkState::Publishing if status.reason == Some(Reason::Promoting) => {
-            Step { reason: None, message: destination(link), ..blank(Verdict::Publish) }
+            Step { reason: None, message: destination(plan, link), ..blank(Verdict::Publish) }
         }
         LinkState::Building => blank(Verdict::Running),
         LinkState::Blocked if status.reason == Some(Reason::WaitingForParent) => match below {
@@ -169,9 +169,22 @@ fn drifted(status: &LinkStatus) -> bool {
     status.published.as_ref().is_some_and(|published| !published.drifted.is_empty())
 }
 
-/// Where a link is published, in words.
-fn destination(link: &ValidLink) -> Option<String> {
-    let Destination::Tags(publish) = link.recipe.publish.as_ref()?;
+/// Where a link is published, in words: with the time of its build where that is known.
+fn destination(plan: &Plan, link: &ValidLink) -> Option<String> {
+    let promotion = plan.actions.iter().find_map(|action| match action {
+        Action::Promote(promotion) | Action::PutBack(Correction { promotion, .. }) => {
+            (promotion.link == link.name).then_some(promotion)
+        }
+        _ => None,
+    });
+    match promotion {
+        Some(promotion) => Some(place(&promotion.destination)),
+        None => link.recipe.publish.as_ref().map(place),
+    }
+}
+
+fn place<T: fmt::Display>(destination: &Destination<T>) -> String {
+    let Destination::Tags(publish) = destination;
     let tags: Vec<_> = publish.tags.iter().map(ToString::to_string).collect();
-    Some(format!("{}:{}", publish.repository, tags.join(", ")))
+    format!("{}:{}", publish.repository, tags.join(", "))
 }

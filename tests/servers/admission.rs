@@ -289,7 +289,7 @@ fn accepted() -> Vec<(&'static str, Value)> {
             {"pytest": {"directory": "tests"}},
             {"command": {"arguments": ["goss", "validate"]}},
         ],
-        "publish": {"image": {"repository": "registry.example:5000/team-a/web", "tags": ["1.4.2", "latest"], "secretRef": {"name": "push"}}},
+        "publish": {"image": {"repository": "registry.example:5000/team-a/web", "tags": ["1.4.2", "0.1.{{timestamp}}", "latest"], "secretRef": {"name": "push"}}},
         "timeouts": {"pending": "10m", "build": "1h30m", "verify": "90s"},
         "retry": {"infrastructure": 3, "build": 1},
     });
@@ -523,7 +523,15 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         ("an absolute template", with(chain(), template, json!("/abs")), "leave the / in front out"),
         ("a template outside", with(chain(), template, json!("../a")), "none of its parts may be empty, . or .."),
         ("a template with a backslash", with(chain(), template, json!("a\\b")), "must not hold a backslash"),
-        ("a tag with a placeholder", publish("tags", json!(["$(source.revision)"])), "tags hold no placeholders"),
+        ("a time twice", publish("tags", json!(["{{timestamp}}.{{timestamp}}"])), "{{timestamp}} once at most"),
+        ("another of packer's words", publish("tags", json!(["1.{{isotime}}"])), "tags hold no other placeholders"),
+        (
+            "a time that makes it too long",
+            publish("tags", json!([format!("{}{{{{timestamp}}}}", "a".repeat(119))])),
+            "131",
+        ),
+        ("129 letters", publish("tags", json!(["a".repeat(129)])), "up to 128 letters"),
+        ("a tag with a placeholder", publish("tags", json!(["$(source.revision)"])), "tags hold no other placeholders"),
         (
             "a repository with a tag",
             publish("repository", json!("r.example/a:1")),

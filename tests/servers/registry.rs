@@ -1,6 +1,7 @@
 //! Registries: look-ups and promotions against a real one, and against one that fails.
 
 mod boxes;
+mod catalog;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -16,3 +16,4 @@ mod lack;
 mod model;
 mod plan;
 mod random;
+mod versions;

@@ -384,7 +384,8 @@ fn is_put_back(world: &World) {
             let (Some(published), Some(publish)) = (&link.published, &spec.publish) else { continue };
             let image = publish.image.as_ref().unwrap();
             // Other tags wait for an image of the present inputs, and an image that is gone for one that is made anew.
-            let is_its_own = image.tags == published.tags && others.is_empty();
+            let same = image.tags.iter().map(|tag| &tag.0).eq(published.tags.iter().map(|tag| &tag.0));
+            let is_its_own = same && others.is_empty();
             if !is_its_own || !world.staged.contains(&published.digest.0) {
                 continue;
             }

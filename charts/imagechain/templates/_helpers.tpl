@@ -26,9 +26,61 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "imagechain.labels" -}}
 {{ include "imagechain.selector" . }}
+{{ include "imagechain.release" . }}
+{{- end }}
+
+{{/* The catalog of boxes is no controller: what selects those must not find it. */}}
+{{- define "imagechain.boxesSelector" -}}
+app.kubernetes.io/name: imagechain-boxes
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "imagechain.boxesLabels" -}}
+{{ include "imagechain.boxesSelector" . }}
+{{ include "imagechain.release" . }}
+{{- end }}
+
+{{- define "imagechain.release" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "imagechain.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "imagechain.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* How the program reaches servers, and what it costs. */}}
+{{- define "imagechain.network" -}}
+# glibc gives threads heaps of their own otherwise, and keeps what each had at its busiest.
+- name: MALLOC_ARENA_MAX
+  value: "1"
+{{- with .Values.network.proxy.http }}
+- name: IMAGECHAIN_HTTP_PROXY
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.network.proxy.https }}
+- name: IMAGECHAIN_HTTPS_PROXY
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.network.proxy.noProxy }}
+- name: IMAGECHAIN_NO_PROXY
+  value: {{ join "," . | quote }}
+{{- end }}
+{{- if .Values.network.certificateAuthority }}
+- name: IMAGECHAIN_CERTIFICATE_AUTHORITY
+  value: /etc/imagechain/ca.crt
+{{- end }}
 {{- end }}
 
 {{/* The names of all profiles that may get pods, as JSON. */}}

@@ -46,8 +46,11 @@ type Published struct {
 
 // Build is what is read of an ImageBuild.
 type Build struct {
-	Metadata struct{ Name, UID string }
-	Spec     struct {
+	Metadata struct {
+		Name, UID         string
+		CreationTimestamp time.Time
+	}
+	Spec struct {
 		ChainRef struct{ Name, Link string }
 		Causes   []struct{ Type string }
 	}

@@ -13,7 +13,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{Duration, ImageReference, Label, ObjectName, Repository, SecretReference, Tag};
+use super::common::{Duration, ImageReference, Label, ObjectName, Repository, SecretReference, TagTemplate};
 pub use box_step::BoxStep;
 pub use command::Command;
 pub use environment::Environment;
@@ -147,10 +147,11 @@ pub struct Publish {
 pub struct PublishTags {
     /// The repository.
     pub repository: Repository,
-    /// The tags; all of them lead to the same digest.
+    /// The tags; all of them lead to the same digest. One with `{{timestamp}}` is another for each build: those of earlier
+    /// builds stay where they lead.
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
-    pub tags: Vec<Tag>,
+    pub tags: Vec<TagTemplate>,
     /// A Secret with the right to push, of the types that `from.secretRef` has. Where the profile has a staging
     /// repository, the operator alone reads it; without one, build pods get it too.
     #[serde(default, skip_serializing_if = "Option::is_none")]

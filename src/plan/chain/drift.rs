@@ -14,7 +14,7 @@ use super::{
     link::verified,
     planner::Planner,
     scene::{Correction, Promotion, Scene, verified_of},
-    view::{View, is_at},
+    view::{View, place_of},
 };
 use crate::{
     api::{
@@ -22,6 +22,7 @@ use crate::{
         common::{Digest, Tag},
     },
     plan::{
+        image,
         lookup::{Found, Stray, Subject},
         recipe::Destination,
         resolve::of_reference,
@@ -33,15 +34,14 @@ impl<'a> Planner<'_, 'a> {
     /// Compares where the published tags of a link lead with where they were moved, as far as that is known.
     pub(super) fn look_at_tags(&mut self, view: &mut View<'a>) {
         let Some(previous) = self.previous(&view.link.name).and_then(|each| each.published.as_ref()) else { return };
-        let Some(destination) = view.link.recipe.publish.as_ref().filter(|wanted| is_at(wanted, previous)) else {
-            return;
-        };
+        let wanted = view.link.recipe.publish.as_ref();
+        let Some(destination) = wanted.and_then(|wanted| place_of(wanted, previous)) else { return };
         // Tags that are about to be moved, or were moved in this pass, are nobody else's doing.
         let stands = |now: &Published| now.at == previous.at && now.digest == previous.digest;
         if view.state == LinkState::Publishing || !view.published.as_ref().is_some_and(stands) {
             return;
         }
-        let subject = subject(&view.link.profile, destination, previous);
+        let subject = subject(&view.link.profile, &destination, previous);
         let moved = previous.at.as_ref().map_or(Timestamp::MIN, |at| at.0);
         let seen = self.knowledge.strays(&subject, moved, !self.remembers);
         let seen = seen.map(|(strays, at)| strays.iter().map(|stray| drifted(stray, at, &previous.drifted)).collect());
@@ -95,7 +95,7 @@ impl<'a> Planner<'_, 'a> {
             staged: image.reference.to_string(),
             kind: image.content.kind,
             content: image.content.digest().to_owned(),
-            destination: view.link.recipe.publish.clone()?,
+            destination: place_of(view.link.recipe.publish.as_ref()?, published)?,
         })
     }
 }
@@ -105,7 +105,7 @@ fn is_there(view: &View<'_>, promotion: &Promotion) -> bool {
     view.current.as_ref().is_some_and(|current| current.reference.0 == promotion.staged)
 }
 
-fn subject(profile: &str, destination: &Destination, published: &Published) -> Subject {
+fn subject(profile: &str, destination: &Destination<image::Tag>, published: &Published) -> Subject {
     let Destination::Tags(publish) = destination;
     Subject::Tags {
         repository: publish.repository.to_string(),

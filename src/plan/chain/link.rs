@@ -21,6 +21,7 @@ use crate::{
     },
     plan::{
         build::POD_PENDING,
+        image,
         key::fingerprint,
         lack::Lack,
         lookup::{Found, Subject},
@@ -60,14 +61,15 @@ impl View<'_> {
     }
 
     fn wanted_promotion(&self) -> Option<Promotion> {
-        let (destination, verified) = (self.link.recipe.publish.as_ref()?, self.current.as_ref()?);
+        let verified = self.current.as_ref()?;
+        let destination = self.link.recipe.publish.as_ref()?.filled(made(verified))?;
         Some(Promotion {
             link: self.link.name.clone(),
             profile: self.link.profile.clone(),
             staged: verified.reference.to_string(),
             kind: verified.content.kind,
             content: verified.content.digest().to_owned(),
-            destination: destination.clone(),
+            destination,
         })
     }
 }
@@ -163,7 +165,9 @@ impl<'a> Planner<'_, 'a> {
         let destination = link.recipe.publish.as_ref()?;
         let Destination::Tags(publish) = destination;
         let own = destination.outputs().into_iter().filter(|output| !self.scene.taken.contains_key(output));
-        let own: BTreeSet<String> = own.map(|OutputKey::Tag(_, tag)| tag.to_string()).collect();
+        let created = old.created.as_ref().map(|created| created.0);
+        let own: BTreeSet<String> =
+            own.filter_map(|OutputKey::Tag(_, tag)| Some(tag.filled(created)?.to_string())).collect();
         let tags: Vec<Tag> = old.tags.iter().filter(|tag| own.contains(&tag.0)).cloned().collect();
         let drifted = old.drifted.iter().filter(|each| own.contains(&each.tag.0)).cloned().collect();
         let same = old.repository.0 == publish.repository.to_string();
@@ -220,6 +224,9 @@ impl<'a> Planner<'_, 'a> {
         let build = self.scene.builds.get(&name);
         let known = view.verified.clone().filter(|last| last.key == inputs.key);
         let known = known.filter(|last| !self.is_missed(&last.reference.0, None));
+        // Where nobody knows the time that its tags hold, it is built again.
+        let publish = view.link.recipe.publish.as_ref();
+        let known = known.filter(|last| publish.is_none_or(|publish| publish.filled(made(last)).is_some()));
         view.wanted = Some(Wanted { name, inputs });
         match (build.map(|build| &build.state), build, known) {
             (Some(BuildState::Open { reason, message, stalled }), Some(build), _) => {
@@ -331,17 +338,15 @@ impl<'a> Planner<'_, 'a> {
     fn publish(&self, view: &mut View<'a>, current: Option<Verified>) -> Result<Judgement, Hold> {
         view.verified.clone_from(&current);
         view.current = current;
-        let Some((destination, wanted)) = view.link.recipe.publish.as_ref().zip(view.wanted_promotion()) else {
-            return Ok(Judgement::Ready);
-        };
-        let Destination::Tags(publish) = destination;
+        let Some(wanted) = view.wanted_promotion() else { return Ok(Judgement::Ready) };
+        let Destination::Tags(publish) = &wanted.destination;
         if !wanted.staged.starts_with(&format!("{}/", publish.repository.registry)) {
             let message =
                 format!("its image is staged on another registry than {}: request a rebuild", publish.repository);
             return Err(Hold::new(LinkState::Stalled, Reason::StagingNotMountable, message));
         }
         let digest = resolve::of_reference(&wanted.staged).to_owned();
-        if view.published.as_ref().is_some_and(|old| old.digest.0 == digest && is_at(destination, old)) {
+        if view.published.as_ref().is_some_and(|old| old.digest.0 == digest && is_at(&wanted.destination, old)) {
             let recipe = view.recipe.clone();
             view.published = view.published.take().map(|published| Published { recipe, ..published });
             return Ok(Judgement::Ready);
@@ -363,13 +368,14 @@ impl<'a> Planner<'_, 'a> {
     }
 }
 
-fn publication(view: &View<'_>, publish: &RegistryTags, digest: String, now: Timestamp) -> Published {
+fn publication(view: &View<'_>, publish: &RegistryTags<image::Tag>, digest: String, now: Timestamp) -> Published {
     Published {
         repository: Repository(publish.repository.to_string()),
         tags: publish.tags.iter().map(|tag| Tag(tag.to_string())).collect(),
         digest: Digest(digest),
         recipe: view.recipe.clone(),
         build: view.current.as_ref().map(|current| current.build.clone()).unwrap_or_default(),
+        created: view.current.as_ref().and_then(|current| current.created.clone()),
         at: Some(Time(now)),
         drifted: Vec::new(),
     }
@@ -384,7 +390,13 @@ pub(super) fn verified(build: &BuildFacts, recipe: &str) -> Option<Verified> {
         reference: ImageReference(product.reference.clone()),
         content: ArtifactContent::new(product.kind, &product.content),
         build: build.name.as_str().into(),
+        created: Some(Time(build.created)),
     })
+}
+
+/// When the build of an image was made.
+fn made(image: &Verified) -> Option<Timestamp> {
+    image.created.as_ref().map(|created| created.0)
 }
 
 /// What went wrong, and how to try again where a change of the chain is not what helps.

@@ -10,10 +10,13 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::{
-    api::{chain::ImageChain, common},
+    api::{
+        chain::{ImageChain, Published},
+        recipe::{Publish, PublishTags},
+    },
     plan::{
-        image::{Repository, Tag},
-        recipe::OutputKey,
+        image::Repository,
+        recipe::{OutputKey, TagTemplate},
     },
 };
 
@@ -38,11 +41,11 @@ impl Claim {
     /// What a chain claims; what is no name of a tag is no claim.
     #[must_use]
     pub fn of(chain: &ImageChain) -> Self {
-        let images = chain.spec.links.iter().filter_map(|link| link.publish.as_ref()?.image.as_ref());
-        let tags: BTreeSet<_> = images.flat_map(|image| names(&image.repository.0, &image.tags)).collect();
+        let publish = chain.spec.links.iter().filter_map(|link| link.publish.as_ref());
+        let tags: BTreeSet<_> = publish.flat_map(written).flat_map(names).collect();
         let links = chain.status.iter().flat_map(|status| &status.links);
         let published = links.filter_map(|link| link.published.as_ref());
-        let held: BTreeSet<_> = published.flat_map(|each| names(&each.repository.0, &each.tags)).collect();
+        let held: BTreeSet<_> = published.flat_map(led).collect();
         Self {
             namespace: chain.namespace().unwrap_or_default(),
             name: chain.name_any(),
@@ -92,9 +95,22 @@ impl fmt::Display for Owner {
     }
 }
 
-fn names<'t>(repository: &str, tags: &'t [common::Tag]) -> impl Iterator<Item = OutputKey> + use<'t> {
-    let repository = repository.parse::<Repository>().ok();
-    tags.iter().filter_map(move |tag| Some(OutputKey::Tag(repository.clone()?, tag.0.parse::<Tag>().ok()?)))
+/// The tags of images and of boxes alike: of one tag, nobody else may be the owner.
+fn written(publish: &Publish) -> impl Iterator<Item = &PublishTags> {
+    publish.image.iter().chain(&publish.machine_box)
+}
+
+fn names(tags: &PublishTags) -> impl Iterator<Item = OutputKey> {
+    let repository = tags.repository.0.parse::<Repository>().ok();
+    tags.tags.iter().filter_map(move |tag| Some(OutputKey::Tag(repository.clone()?, tag.0.parse().ok()?)))
+}
+
+/// All that may be written where this was published.
+fn led(published: &Published) -> impl Iterator<Item = OutputKey> {
+    let created = published.created.as_ref().map(|created| created.0);
+    let repository = published.repository.0.parse::<Repository>().ok();
+    let written = published.tags.iter().flat_map(move |tag| TagTemplate::of(&tag.0, created));
+    written.filter_map(move |written| Some(OutputKey::Tag(repository.clone()?, written)))
 }
 
 /// The tags of a claim that belong to other chains, of any namespace, and to which.
@@ -111,6 +127,8 @@ pub fn taken<'c>(own: &Claim, others: impl IntoIterator<Item = &'c Claim>) -> BT
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn claim(created: i64, uid: &str, tags: &[&str]) -> Claim {
@@ -136,6 +154,32 @@ mod tests {
         assert_eq!(told(&[&old, &held]), "the ImageChain «chain-b», which has published it", "not who only wants it");
         held.namespace = "team-b".to_owned();
         assert_eq!(told(&[&held, &old]), "an ImageChain of the namespace «team-b», which has published it");
+    }
+
+    #[test]
+    fn tags_of_boxes_and_those_with_a_time_are_claimed_and_held() {
+        let tags = json!({"repository": "r.example/vm", "tags": ["0.1.{{timestamp}}", "latest"]});
+        let link = |publish: Value| json!({"name": "vm", "build": {"packer": {"template": "t"}}, "publish": publish});
+        let chain = |publish: Value, created: &str, published: &[&str]| -> ImageChain {
+            let published = json!({"repository": "r.example/vm", "tags": published, "digest": "d", "recipe": "r",
+                "build": "vm-1", "created": created});
+            serde_json::from_value(json!({
+                "apiVersion": "imagechain.dev/v1alpha1", "kind": "ImageChain", "metadata": {"name": "shop"},
+                "spec": {"profiles": ["p"], "links": [link(publish)]},
+                "status": {"links": [{"name": "vm", "state": "Ready", "published": published}]},
+            }))
+            .unwrap()
+        };
+        let held = |publish: Value, published: &[&str]| -> Vec<String> {
+            let claim = Claim::of(&chain(publish, "2026-11-28T12:00:00Z", published));
+            assert_eq!(claim.tags.len(), 2);
+            claim.held.iter().map(ToString::to_string).collect()
+        };
+        let both = ["r.example/vm:0.1.{{timestamp}}", "r.example/vm:latest"];
+        for kind in ["image", "box"] {
+            assert_eq!(held(json!({kind: tags}), &["0.1.1795867200", "latest"]), both, "{kind}");
+            assert_eq!(held(json!({kind: tags}), &["0.1.1", "latest"]), ["r.example/vm:latest"], "of another build");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::{
         chain::{ImageChain, ImageChainSpec, ImageChainStatus},
     },
     plan::{
+        image::Tag,
         lookup::{Answer, Subject},
         recipe::{Destination, OutputKey},
         resolve::{ConfigMapFact, ProfileFact},
@@ -136,7 +137,7 @@ pub struct Promotion {
     /// [`Product::content`]: crate::plan::product::Product::content
     pub content: String,
     /// Where it is to be published.
-    pub destination: Destination,
+    pub destination: Destination<Tag>,
 }
 
 /// Tags that are to be put back, and on what that rests.

@@ -12,6 +12,7 @@ use crate::{
         condition::{Class, Reason},
     },
     plan::{
+        image::Tag,
         lookup::{Answer, Known},
         recipe::Destination,
         valid::ValidLink,
@@ -147,14 +148,20 @@ impl View<'_> {
             Some(publish) => self
                 .published
                 .as_ref()
-                .is_some_and(|published| published.recipe == self.recipe && is_at(publish, published)),
+                .is_some_and(|published| published.recipe == self.recipe && place_of(publish, published).is_some()),
             None => self.verified.as_ref().is_some_and(|verified| verified.recipe == self.recipe),
         }
     }
 }
 
-/// Whether a publication is the one that is asked for, whatever image it is of.
-pub(super) fn is_at(destination: &Destination, published: &Published) -> bool {
+/// Where a link is published now, if that is where it is asked for, whatever image it is of.
+pub(super) fn place_of(wanted: &Destination, published: &Published) -> Option<Destination<Tag>> {
+    let filled = wanted.filled(published.created.as_ref().map(|created| created.0));
+    filled.filter(|filled| is_at(filled, published))
+}
+
+/// Whether a publication is at these tags.
+pub(super) fn is_at(destination: &Destination<Tag>, published: &Published) -> bool {
     let Destination::Tags(publish) = destination;
     let tags: BTreeSet<String> = published.tags.iter().map(ToString::to_string).collect();
     published.repository.0 == publish.repository.to_string()

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use super::fields::Fields;
+use k8s_openapi::jiff::Timestamp;
+
+use super::{fields::Fields, tag::TagTemplate};
 use crate::{
     api::{boxes::ArtifactKind, recipe as api},
     plan::{
@@ -11,22 +13,22 @@ use crate::{
     },
 };
 
-/// Where a product is published.
+/// Where a product is published: as it is written, or, with `T` = [`Tag`], for one build.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Destination {
+pub enum Destination<T = TagTemplate> {
     /// Tags of a repository.
-    Tags(RegistryTags),
+    Tags(RegistryTags<T>),
 }
 
 /// Tags of a repository.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RegistryTags {
+pub struct RegistryTags<T = TagTemplate> {
     /// The kind of what they lead to.
     pub kind: ArtifactKind,
     /// The repository.
     pub repository: Repository,
     /// The tags: at least one.
-    pub tags: BTreeSet<Tag>,
+    pub tags: BTreeSet<T>,
     /// The Secret with the right to push.
     pub secret: Option<String>,
 }
@@ -34,14 +36,24 @@ pub struct RegistryTags {
 /// Something that one link at most may publish.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OutputKey {
-    /// A tag of a repository.
-    Tag(Repository, Tag),
+    /// A tag of a repository, as it is written: one with a time in it is one and the same for all builds.
+    Tag(Repository, TagTemplate),
 }
 
 impl fmt::Display for OutputKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tag(repository, tag) => write!(formatter, "{repository}:{tag}"),
+        }
+    }
+}
+
+impl<T> Destination<T> {
+    /// The Secret with the right to publish there.
+    #[must_use]
+    pub fn secret(&self) -> Option<&str> {
+        match self {
+            Self::Tags(tags) => tags.secret.as_deref(),
         }
     }
 }
@@ -68,12 +80,13 @@ impl Destination {
         valid.filter(|_| problems.is_empty())
     }
 
-    /// The Secret with the right to publish there.
+    /// The same for a build that was made then; `None` where a tag holds a time that nobody knows.
     #[must_use]
-    pub fn secret(&self) -> Option<&str> {
-        match self {
-            Self::Tags(tags) => tags.secret.as_deref(),
-        }
+    pub fn filled(&self, created: Option<Timestamp>) -> Option<Destination<Tag>> {
+        let Self::Tags(RegistryTags { kind, repository, tags, secret }) = self;
+        let (kind, repository, secret) = (*kind, repository.clone(), secret.clone());
+        let tags = tags.iter().map(|tag| tag.filled(created)).collect::<Option<_>>()?;
+        Some(Destination::Tags(RegistryTags { kind, repository, tags, secret }))
     }
 
     /// What is published, each by itself, in the order of the tags.
@@ -95,7 +108,7 @@ impl RegistryTags {
         }
         let mut tags = BTreeSet::new();
         for (index, tag) in written.tags.iter().enumerate() {
-            tags.extend(fields.parse::<Tag>(&format!("tags[{index}]"), &tag.0));
+            tags.extend(fields.parse::<TagTemplate>(&format!("tags[{index}]"), &tag.0));
         }
         let secret = written.secret_ref.as_ref().map(|secret| secret.name.to_string());
         Some(Self { kind, repository: repository?, tags, secret })
@@ -124,6 +137,25 @@ mod tests {
             let outputs: Vec<_> = found.outputs().iter().map(ToString::to_string).collect();
             assert_eq!(outputs, ["r.example/a:1", "r.example/a:2"]);
         }
+    }
+
+    #[test]
+    fn each_build_has_a_place_of_its_own_where_a_tag_holds_its_time() {
+        let of = |tags: &[&str]| of(&json!({"box": {"repository": "r.example/a", "tags": tags}})).unwrap();
+        let (plain, timed) = (of(&["latest"]), of(&["0.1.{{timestamp}}", "latest"]));
+        let outputs: Vec<_> = timed.outputs().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            outputs,
+            ["r.example/a:0.1.{{timestamp}}", "r.example/a:latest"],
+            "whoever builds, it is claimed once"
+        );
+        let tags = |filled: Option<Destination<Tag>>| -> Option<Vec<String>> {
+            let Destination::Tags(RegistryTags { tags, .. }) = filled?;
+            Some(tags.iter().map(ToString::to_string).collect())
+        };
+        let at = Timestamp::from_second(1_795_862_400).ok();
+        assert_eq!(tags(timed.filled(at)).unwrap(), ["0.1.1795862400", "latest"]);
+        assert_eq!((tags(timed.filled(None)), tags(plain.filled(None)).unwrap()), (None, vec!["latest".to_owned()]));
     }
 
     #[test]

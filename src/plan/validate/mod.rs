@@ -15,7 +15,7 @@ use kube::ResourceExt;
 use super::{
     duration,
     name::{LABEL, is_label},
-    recipe::{self, OutputKey, Place, Written},
+    recipe::{self, Destination, OutputKey, Place, Written},
     valid::{ValidBuild, ValidChain, ValidLink},
 };
 use crate::api::{
@@ -175,7 +175,8 @@ fn check_outputs(links: &[Option<ValidLink>], problems: &mut Problems) {
     for (index, link) in links.iter().enumerate() {
         let Some(link) = link else { continue };
         let Some(publish) = &link.recipe.publish else { continue };
-        let path = format!("spec.links[{index}].publish.image.tags");
+        let Destination::Tags(tags) = publish;
+        let path = format!("spec.links[{index}].publish.{}.tags", tags.kind.noun());
         for output in publish.outputs() {
             if let Some(owner) = owners.insert(output.clone(), &link.name) {
                 problems.add(&path, format_args!("{output} is published by the link «{owner}» already"));

@@ -23,7 +23,7 @@ use crate::{
 /// Keys"). Tools such as oras give the file this name.
 const TITLE: &str = "org.opencontainers.image.title";
 /// The most of a config that is read, in bytes.
-const LONGEST_CONFIG: usize = 64 * 1024;
+pub(super) const LONGEST_CONFIG: usize = 64 * 1024;
 const LONG_CONFIG: &str = "its config is larger than 64 KiB";
 
 /// Is told how many bytes of a file are through, and how many there are. It is called at most once for each MiB and

@@ -198,15 +198,26 @@ impl Registry {
         digest: &Digest,
         credentials: &Credentials,
     ) -> Result<BTreeMap<Tag, Option<Digest>>, Error> {
+        let found = self.leads_to(repository, tags, credentials).await?;
+        Ok(found.into_iter().filter(|(_, leads_to)| leads_to.as_ref() != Some(digest)).collect())
+    }
+
+    /// Where each of some tags leads; `None` where it is not there.
+    ///
+    /// # Errors
+    /// The registry does not say.
+    pub async fn leads_to<'t>(
+        &self,
+        repository: &Repository,
+        tags: impl IntoIterator<Item = &'t Tag>,
+        credentials: &Credentials,
+    ) -> Result<BTreeMap<Tag, Option<Digest>>, Error> {
         let mut session = self.session(repository, credentials, Purpose::Read)?;
-        let mut strays = BTreeMap::new();
+        let mut found = BTreeMap::new();
         for tag in tags {
-            let leads_to = session.leads_to(tag).await?;
-            if leads_to.as_ref() != Some(digest) {
-                strays.insert(tag.clone(), leads_to);
-            }
+            found.insert(tag.clone(), session.leads_to(tag).await?);
         }
-        Ok(strays)
+        Ok(found)
     }
 
     /// The image or box of a manifest; `None` where there is none of that digest.

@@ -1,13 +1,16 @@
 //! A download into a file that goes on where it was cut.
 
-use std::{io, path::Path};
+use std::{io, ops::Range, path::Path};
 
 use hyper::body::Bytes;
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{HeaderValue, RANGE},
+};
 use tokio::time::timeout;
 
 use super::{error::Error, manifest::Blob, session::Session};
-use crate::remote::transfer::{Target, Tries, first_byte, left, range, size};
+use crate::remote::transfer::{Target, Tries, first_byte, left, size};
 
 /// How many bytes come between two words of progress.
 const STEP: u64 = 1 << 20;
@@ -46,7 +49,7 @@ impl<'d, 's> Download<'d, 's> {
         if target.at() == self.blob.size {
             return Ok(());
         }
-        let mut answer = self.ask(target.at()).await?;
+        let mut answer = open(self.session, self.blob, target.at()..self.blob.size).await?;
         // Not every registry gives a part: what is there already is left out then.
         let mut known = if answer.status() == StatusCode::OK { target.at() } else { 0 };
         let mut told = target.at();
@@ -67,25 +70,6 @@ impl<'d, 's> Download<'d, 's> {
         Err(self.session.unavailable("ends a layer in the middle".to_owned(), None))
     }
 
-    /// Asks for the blob from a byte on.
-    async fn ask(&mut self, from: u64) -> Result<Response, Error> {
-        let url = self.session.request(Method::GET, &format!("blobs/{}", self.blob.digest))?.url().clone();
-        let mut request = self.session.transfer(Method::GET, url);
-        request.headers_mut().extend(range(from));
-        let answer = self.session.send(request).await?;
-        let (length, is_first) = (answer.content_length(), |start| start == Some(from));
-        match answer.status() {
-            StatusCode::OK if length.is_none_or(|length| length == self.blob.size) => Ok(answer),
-            StatusCode::OK => Err(self.session.no_registry("gives a layer of another size than its manifest says")),
-            StatusCode::PARTIAL_CONTENT if is_first(first_byte(answer.headers())) => Ok(answer),
-            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
-                Err(self.session.no_registry("gives another part of a layer than it was asked for"))
-            }
-            StatusCode::NOT_FOUND => Err(self.session.no_registry("has a manifest, and not the layer that it names")),
-            _ => Err(self.session.refusal(answer).await),
-        }
-    }
-
     /// The next bytes. A connection on which nothing comes is given up before the whole download is.
     async fn next(&self, answer: &mut Response) -> Result<Option<Bytes>, Error> {
         match timeout(self.session.settings().request, answer.chunk()).await {
@@ -93,4 +77,35 @@ impl<'d, 's> Download<'d, 's> {
             Err(_) => Err(self.session.unavailable("does not go on in time".to_owned(), None)),
         }
     }
+}
+
+/// Asks for bytes of a blob. The answer is these, or, by a registry that gives no parts, all of it.
+pub(super) async fn open(session: &mut Session<'_>, blob: &Blob, bytes: Range<u64>) -> Result<Response, Error> {
+    let url = session.request(Method::GET, &format!("blobs/{}", blob.digest))?.url().clone();
+    let mut request = session.transfer(Method::GET, url);
+    if let Some(range) = asked(&bytes, blob.size) {
+        request.headers_mut().insert(RANGE, range);
+    }
+    let answer = session.send(request).await?;
+    let (length, is_first) = (answer.content_length(), |first| first == Some(bytes.start));
+    match answer.status() {
+        StatusCode::OK if length.is_none_or(|length| length == blob.size) => Ok(answer),
+        StatusCode::OK => Err(session.no_registry("gives a layer of another size than its manifest says")),
+        StatusCode::PARTIAL_CONTENT if is_first(first_byte(answer.headers())) => Ok(answer),
+        StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
+            Err(session.no_registry("gives another part of a layer than it was asked for"))
+        }
+        StatusCode::NOT_FOUND => Err(session.no_registry("has a manifest, and not the layer that it names")),
+        _ => Err(session.refusal(answer).await),
+    }
+}
+
+/// The value of `Range`; `None` for all of a blob.
+fn asked(bytes: &Range<u64>, size: u64) -> Option<HeaderValue> {
+    let text = match (bytes.start, bytes.end) {
+        (0, end) if end == size => return None,
+        (start, end) if end == size => format!("bytes={start}-"),
+        (start, end) => format!("bytes={start}-{}", end.saturating_sub(1)),
+    };
+    HeaderValue::try_from(text).ok()
 }

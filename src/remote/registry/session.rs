@@ -299,12 +299,12 @@ impl<'a> Session<'a> {
     }
 
     /// An answer as it is read, and no more of it than that.
-    async fn read(&self, mut answer: Response, most: usize) -> Result<Vec<u8>, Error> {
+    pub(super) async fn read(&self, mut answer: Response, most: usize) -> Result<Vec<u8>, Error> {
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| self.failure(&error))? {
             if body.len() + chunk.len() > most {
                 return Err(
-                    self.no_registry(&format!("gives more than {most} bytes for one manifest, config or token"))
+                    self.no_registry(&format!("gives more than {most} bytes for one manifest, config, token or page"))
                 );
             }
             body.extend_from_slice(&chunk);

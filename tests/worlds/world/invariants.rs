@@ -16,6 +16,7 @@ use imagechain::{
     plan::{
         chain::{BuildFacts, BuildState, Claim, Promotion, taken},
         invariant,
+        recipe::Destination,
         resolve::of_reference,
         validate::{problem::Problems, schema},
     },
@@ -153,7 +154,9 @@ pub fn may_promote(world: &World, operator: usize, chain: &ImageChain, promotion
     let claims: Vec<_> = world.chains.values().map(|chain| Claim::of(chain)).collect();
     let taken = taken(&Claim::of(chain), &claims);
     if world.operators[operator].sees.is_none() {
-        let own = promotion.destination.outputs().iter().all(|output| !taken.contains_key(output));
+        let link = chain.spec.links.iter().find(|link| link.name.0 == promotion.link).unwrap();
+        let wanted = Destination::of(link.publish.as_ref().unwrap()).unwrap();
+        let own = wanted.outputs().iter().all(|output| !taken.contains_key(output));
         assert!(own, "S10: a tag of another chain is moved");
         assert!(!chain.spec.suspend, "a suspended chain publishes nothing");
     }
@@ -178,9 +181,11 @@ pub fn chain_status(world: &World, stored: &ImageChain, next: &ImageChainStatus)
     assert!(next.observed_generation >= before, "S8: the observed generation goes back");
     if is_true(&next.conditions, ConditionType::Ready) {
         for link in &stored.spec.links {
-            let Some(image) = link.publish.as_ref().and_then(|publish| publish.image.as_ref()) else { continue };
+            let Some(publish) = link.publish.as_ref().filter(|publish| publish.image.is_some()) else { continue };
             let status = next.links.iter().find(|each| each.name == link.name).unwrap();
             let published = status.published.as_ref().expect("Ready, but a link is not published");
+            let created = published.created.as_ref().map(|created| created.0);
+            let Destination::Tags(image) = Destination::of(publish).unwrap().filled(created).expect("a known time");
             for tag in &image.tags {
                 let tag = format!("{}:{tag}", image.repository);
                 if world.strayed.contains(&tag) {

@@ -22,6 +22,7 @@ use imagechain::{
         lookup::{Answer, Found, Stray, Subject},
         observed::Room,
         product,
+        recipe::Destination,
         resolve::{ConfigMapFact, ProfileFact, content_hash, of_reference},
         validate,
     },
@@ -309,8 +310,9 @@ impl World {
         }
         invariants::may_promote(self, operator, object, promotion);
         self.log_mut().writes += 1;
-        for output in promotion.destination.outputs() {
-            let tag = output.to_string();
+        let Destination::Tags(tags) = &promotion.destination;
+        for tag in &tags.tags {
+            let tag = format!("{}:{tag}", tags.repository);
             self.log_mut().promotions.push((tag.clone(), digest.clone()));
             self.strayed.remove(&tag);
             self.tags.insert(tag, digest.clone());

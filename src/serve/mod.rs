@@ -1,0 +1,6 @@
+//! Servers of plain HTTP: what all of them share ([`listener`]), and the catalog of boxes ([`boxes`]).
+
+pub mod boxes;
+pub mod listener;
+mod patient;
+pub mod text;
