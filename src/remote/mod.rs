@@ -1,5 +1,5 @@
 //! The servers outside the cluster that chains name: [`git`] servers, image registries ([`registry`]) and those of
-//! single files ([`file`]). They know
+//! single files ([`mod@file`]). They know
 //! nothing of Kubernetes: the controller asks them in the name of a chain, the stages of a pod in that of a build.
 
 pub mod file;

@@ -648,9 +648,9 @@ async fn a_box_to_build_on_is_found_by_tag_and_digest() {
         let error = client.resolve(&name, Wanted::Image("linux/amd64"), &nobody()).await.unwrap_err();
         assert_eq!(error.reason(), Reason::ImageUnsupported, "{error}");
     }
-    let pusher = pusher("boxes/no-ground");
-    let image = pusher.image(b"an image", "image").await;
-    pusher.index(&[(&image, "linux", "amd64")], "index").await;
+    let others = pusher("boxes/no-ground");
+    let image = others.image(b"an image", "image").await;
+    others.index(&[(&image, "linux", "amd64")], "index").await;
     for tag in ["image", "index"] {
         let name = reference(registry(), &format!("boxes/no-ground:{tag}"));
         let error = client.resolve(&name, Wanted::Box, &nobody()).await.unwrap_err();

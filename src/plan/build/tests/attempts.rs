@@ -31,7 +31,7 @@ fn a_good_pod_makes_an_artifact() {
 fn each_class_of_failure_has_its_sequel() {
     use Reason as R;
     let lost = |times: usize| vec![Fate::Bad(R::PodDisrupted); times];
-    let cases = [
+    let cases = vec![
         ("two lost pods", valid(6, 0), lost(2), 3, ("True", "NothingToTest")),
         ("six lost pods", valid(6, 0), lost(6), 7, ("True", "NothingToTest")),
         ("seven lost pods", valid(6, 0), lost(7), 7, ("False", "InfrastructureRetriesExhausted")),
