@@ -80,6 +80,18 @@ fn it_is_noted_that_somebody_killed_qemu() {
     assert_eq!((status.code(), noted.as_deref()), (Some(137), Some("9")));
 }
 
+/// As packer does when the connection to its machine is lost: it may come before anybody knows that qemu has ended.
+#[test]
+fn it_is_noted_though_packer_ends_its_machine_then() {
+    for _ in 0..20 {
+        let (started, qemu) = Started::running();
+        kill(qemu, Signal::KILL);
+        kill(Pid::from_child(&started.program), Signal::KILL);
+        let (_, noted) = started.end();
+        assert_eq!(noted.as_deref(), Some("9"));
+    }
+}
+
 /// As packer ends a machine: that is no news.
 #[test]
 fn qemu_is_killed_with_it() {

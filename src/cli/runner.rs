@@ -46,6 +46,9 @@ enum Command {
         /// The memory that a machine may have, in MiB.
         #[arg(long)]
         memory: u64,
+        /// Attend qemu, instead of standing for it.
+        #[arg(long)]
+        attends: bool,
         /// The arguments of qemu.
         #[arg(last = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
@@ -64,13 +67,16 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
         Command::Build => runner::run(Container::Build, &places),
         Command::Verify => runner::run(Container::Verify, &places),
         Command::Publish => runner::run(Container::Publish, &places),
-        Command::Hypervisor { machines, programs, kvm, memory, arguments } => runner::hypervisor(&Hypervisor {
-            machines: machines.clone(),
-            programs: programs.clone(),
-            kvm: *kvm,
-            memory: *memory,
-            path,
-            arguments: arguments.clone(),
-        }),
+        Command::Hypervisor { machines, programs, kvm, memory, attends, arguments } => {
+            runner::hypervisor(&Hypervisor {
+                machines: machines.clone(),
+                programs: programs.clone(),
+                kvm: *kvm,
+                memory: *memory,
+                path,
+                arguments: arguments.clone(),
+                attends: *attends,
+            })
+        }
     }
 }

@@ -126,6 +126,8 @@ pub(super) struct Files {
     pub(super) picture: PathBuf,
     /// Is there when somebody has killed qemu that a program of the user had started: how it ended.
     pub(super) death: PathBuf,
+    /// Is locked as long as somebody attends that qemu, who may yet note how it ended.
+    pub(super) present: PathBuf,
 }
 
 impl Files {
@@ -140,6 +142,7 @@ impl Files {
             output: file("qemu.log"),
             picture: file("screen.png"),
             death: file("death"),
+            present: file("present"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     cell::RefCell,
     convert::Infallible,
     ffi::OsString,
-    fs,
+    fs::{self, File},
     future::Future,
     io,
     os::unix::process::ExitStatusExt,
@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::fs::{FlockOperation, flock};
 use tokio::{
     net::UnixStream,
     process::Command,
@@ -43,6 +44,10 @@ const LOOKING: Duration = Duration::from_millis(500);
 const PICTURES: Duration = Duration::from_secs(15);
 /// How long a look at the screen may take.
 const PICTURE: Duration = Duration::from_secs(10);
+/// How long it may take after the end of packer until it is noted how its machine ended.
+const LAST_NOTE: Duration = Duration::from_secs(10);
+/// How often it is looked for that.
+const LOOKING_FOR_NOTE: Duration = Duration::from_millis(20);
 /// How much of qemu's last words is told, in lines and in bytes.
 const WORDS: (usize, usize) = (3, 300);
 
@@ -147,8 +152,17 @@ impl<'c> Started<'c> {
         self.killed.notified().await;
     }
 
-    /// The failure that a machine was killed.
-    pub(crate) fn killed(&self) -> Option<Failure> {
+    /// The failure that a machine was killed. Packer may end before that is noted: whoever may yet note it is waited for.
+    pub(crate) async fn killed(&self) -> Option<Failure> {
+        let present: Vec<_> = self.seen.borrow().iter().map(|machine| machine.files.present.clone()).collect();
+        let all_noted = async {
+            let mut ticks = interval(LOOKING_FOR_NOTE);
+            while present.iter().any(|file| is_locked(file)) {
+                ticks.tick().await;
+            }
+        };
+        // A machine that goes on for long has not ended with packer.
+        let _ = timeout(LAST_NOTE, all_noted).await;
         let seen = self.seen.borrow();
         let death = fs::read_to_string(&seen.iter().find(|machine| machine.is_killed())?.files.death);
         let status = ExitStatus::from_raw(death.ok()?.parse().ok()?);
@@ -176,6 +190,11 @@ impl<'c> Started<'c> {
         let words = if words.is_empty() { words } else { format!("Qemu said: {words}. ") };
         format!("{words}{}", evidence::told(screen.as_ref().filter(|_| lost), console, log))
     }
+}
+
+/// Whether somebody has a file locked.
+fn is_locked(file: &Path) -> bool {
+    File::open(file).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
 }
 
 impl Seen {

@@ -138,7 +138,7 @@ async fn what_a_machine_of_another_program_shows_is_told() {
     let path = context.places.path.clone();
     let arguments =
         ["-m", "64", "-machine", "pc,accel=kvm", "-display", "gtk", "-net", "none"].map(str::to_owned).into();
-    let call = wrapper::Hypervisor { machines, programs, kvm: false, memory: 64, path, arguments };
+    let call = wrapper::Hypervisor { machines, programs, kvm: false, memory: 64, path, arguments, attends: true };
     let mut qemu = Command::from(wrapper::machine(&call).unwrap().command).kill_on_drop(true).spawn().unwrap();
     let shown = async {
         loop {
@@ -173,6 +173,7 @@ async fn why_a_machine_of_another_program_does_not_start_is_told() {
         memory: 64,
         path: context.places.path.clone(),
         arguments,
+        attends: true,
     };
     let mut qemu = Command::from(wrapper::machine(&call).unwrap().command);
     let status = started.during(qemu.status()).await.unwrap();

@@ -34,6 +34,8 @@ pub struct Hypervisor {
     pub path: OsString,
     /// The arguments of qemu.
     pub arguments: Vec<String>,
+    /// Whether it attends qemu; otherwise it stands for qemu, and starts who attends it.
+    pub attends: bool,
 }
 
 /// Runs the real qemu, and ends as it does.
@@ -50,8 +52,21 @@ fn run(hypervisor: &Hypervisor) -> io::Result<ExitCode> {
     if is_question(&hypervisor.arguments) {
         return Err(found(hypervisor)?.args(&hypervisor.arguments).exec());
     }
+    if !hypervisor.attends {
+        return supervise::through(attendant(hypervisor));
+    }
     let Machine { command, files } = machine(hypervisor)?;
-    supervise::run(command, &files.death)
+    supervise::attend(command, &files.death, &files.present)
+}
+
+/// This program once more, which attends qemu.
+fn attendant(hypervisor: &Hypervisor) -> Command {
+    let Hypervisor { machines, programs, kvm, memory, path, arguments, .. } = hypervisor;
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["runner", "hypervisor", "--attends", "--machines"]).arg(machines).arg("--programs").arg(programs);
+    command.arg(format!("--memory={memory}")).args(kvm.then_some("--kvm")).arg("--").args(arguments);
+    command.env("PATH", path);
+    command
 }
 
 /// A machine that is to be started.
@@ -163,7 +178,8 @@ mod tests {
         let others = join_paths([&empty, &real_one]).unwrap();
         let path = path(&programs, &others).unwrap();
         let [machines, arguments] = [folder.path().to_owned(), PathBuf::new()];
-        let mut hypervisor = Hypervisor { machines, programs, kvm: false, memory: 1024, path, arguments: vec![] };
+        let mut hypervisor =
+            Hypervisor { machines, programs, kvm: false, memory: 1024, path, arguments: vec![], attends: true };
         assert_eq!(real(&hypervisor), Some(real_one.join(QEMU)));
         hypervisor.path = arguments.into_os_string();
         assert_eq!(real(&hypervisor), None);
@@ -180,6 +196,7 @@ mod tests {
             memory: 1024,
             path: OsString::new(),
             arguments: ["-display", "gtk"].map(str::to_owned).into(),
+            attends: true,
         };
         for number in ["1", "2"] {
             let files = Files::of(&folder(machines.path()).unwrap());

@@ -115,7 +115,7 @@ impl<'g> Ground<'g> {
                 let Seen { containers, out_of_memory } = watch.finish(true).await;
                 Explained { failure: out_of_memory, ended: containers.ended(|container| container.needed) }
             }
-            Self::Machines(started) => Explained { failure: started.killed(), ended: None },
+            Self::Machines(started) => Explained { failure: started.killed().await, ended: None },
         }
     }
 
