@@ -26,7 +26,7 @@ use super::{
 
 /// What is another in every run and says nothing of how it ended: identities, versions and times. All that is
 /// left of the objects is compared.
-const OWN: [&str; 14] = [
+const OWN: [&str; 15] = [
     "uid",
     "podUid",
     "resourceVersion",
@@ -37,6 +37,7 @@ const OWN: [&str; 14] = [
     "scheduledAt",
     "finishedAt",
     "at",
+    "created",
     "duration",
     // Which of several images was published last: a delay of one changes that.
     "lastImage",
