@@ -82,13 +82,11 @@ fn end_of(command: Command, on_death: Signal) -> io::Result<End> {
 /// be why nobody wants it, is known by that.
 async fn forsaken(mut program: Child) -> io::Result<End> {
     tell(&program, Signal::TERM);
-    match timeout(PATIENCE, program.wait()).await {
-        Ok(status) => Ok(End { status: status?, by_us: false }),
-        Err(_) => {
-            tell(&program, Signal::KILL);
-            Ok(End { status: program.wait().await?, by_us: true })
-        }
+    if let Ok(status) = timeout(PATIENCE, program.wait()).await {
+        return Ok(End { status: status?, by_us: false });
     }
+    tell(&program, Signal::KILL);
+    Ok(End { status: program.wait().await?, by_us: true })
 }
 
 fn tell(program: &Child, asked: Signal) {
