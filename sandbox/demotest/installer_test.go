@@ -47,7 +47,7 @@ func testOperator(t *testing.T, c *testCluster) {
 
 // testInstaller makes a box of the image of an installer, boots it for its tests, and lets Vagrant fetch it.
 func testInstaller(t *testing.T, c *testCluster) {
-	c.useProfileOf(t, "machines", c.demonstration.Registry, "", "cpu: 2, memory: 2Gi, storage: 12Gi, requests: {cpu: 500m}", "engine: None", "hypervisor: Qemu")
+	c.useProfileOf(t, "machines", c.demonstration.Registry, "", "cpu: 2000m, memory: 2Gi, storage: 12Gi, requests: {cpu: 500m}", "engine: None", "hypervisor: Qemu")
 	made := c.makeInstaller(t)
 	url, sum := c.pushInstaller(t, made.Image)
 	mirror := c.serveParts(t, made)
