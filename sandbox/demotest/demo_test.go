@@ -111,6 +111,8 @@ func testChangedPlaybook(t *testing.T, c *testCluster) {
 func testChangedRole(t *testing.T, c *testCluster) {
 	const file, old, changed = "ansible/roles/web/templates/index.html.j2", "<p>{{ web_links", "<p>by a changed role: {{ web_links"
 	chains := []string{"takelage", "boxes"}
+	c.useProfile(t, "small", c.demonstration.Registry, "")
+	c.useMachines(t)
 	known, before := map[string][]string{}, map[string]string{}
 	for _, chain := range chains {
 		known[chain], before[chain] = c.builds(t, chain), c.chain(t, chain).Link("web").Published.Build
@@ -131,10 +133,12 @@ func testChangedRole(t *testing.T, c *testCluster) {
 		}
 	}
 	slices.Sort(made)
-	if wanted := []string{"boxes/web: SourceChanged", "takelage/dev: ParentChanged", "takelage/web: SourceChanged"}; !slices.Equal(made, wanted) {
+	if wanted := []string{"boxes/web: SourceChanged", "takelage/dev: SourceChanged, ParentChanged", "takelage/web: SourceChanged"}; !slices.Equal(made, wanted) {
 		t.Errorf("these were built: %v, not %v", made, wanted)
 	}
+	// It installs the operator with its own profile alone.
 	c.demo(t)
+	c.useMachines(t)
 	if page := c.kubectl(t, "get", "--raw", "/api/v1/namespaces/takelage-demo/pods/web:80/proxy/"); !strings.Contains(page, "by a changed role") {
 		t.Errorf("the page of the image is the earlier one:\n%s", page)
 	}
