@@ -23,7 +23,7 @@ import (
 	"imagechain.dev/sandbox/internal/patience"
 )
 
-// installs bounds the wait for an installation. Measured without KVM on two cores: docs/testing.md.
+// installs bounds the wait for an installation, which takes an hour without KVM where the processors have other work.
 var installs = patience.Of(4 * time.Hour)
 
 // TestInstaller lets Debian's own installer make a box. CI has no time for it.
