@@ -169,6 +169,8 @@ impl Fetch<'_> {
         // Not every server gives a part: what is there already is left out then.
         let (mut known, before) = match answer.status() {
             StatusCode::PARTIAL_CONTENT => (0, target.at()),
+            // There is no more of it: whether it is whole, its checksum tells.
+            StatusCode::RANGE_NOT_SATISFIABLE => return Ok(()),
             _ => (target.at(), 0),
         };
         let all = answer.content_length().map(|length| before + length);
@@ -189,6 +191,7 @@ impl Fetch<'_> {
         match status {
             StatusCode::OK => Ok(answer),
             StatusCode::PARTIAL_CONTENT if first_byte(answer.headers()) == Some(from) => Ok(answer),
+            StatusCode::RANGE_NOT_SATISFIABLE if from > 0 => Ok(answer),
             StatusCode::PARTIAL_CONTENT | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
                 Err(self.passing(&answer))
             }

@@ -123,6 +123,23 @@ async fn a_server_that_gives_no_parts_begins_anew() {
     assert_eq!(seen.len(), 2);
 }
 
+/// A server may not say how large a file is: that there is no more of it is no error, and the checksum tells the rest.
+#[tokio::test]
+async fn a_file_of_which_there_is_no_more_is_judged_by_its_checksum() {
+    let case = Case::new("end").await;
+    let begun = AtomicUsize::new(0);
+    let (fetched, seen) = case
+        .through(move |_| match begun.fetch_add(1, Ordering::Relaxed) {
+            0 => Some(Fault::Short(300_000)),
+            _ => Some(Fault::status(416)),
+        })
+        .await;
+    let (reason, message) = case.refused(fetched);
+    let found = Digest::of(&case.content[..300_000]);
+    assert_eq!((reason, seen.len()), (Reason::FileUnavailable, 2));
+    assert!(message.contains(&format!("has the SHA-256 {found}")), "{message}");
+}
+
 #[tokio::test]
 async fn what_passes_by_itself_is_tried_again_and_what_does_not_is_told() {
     let case = Case::new("passes").await;

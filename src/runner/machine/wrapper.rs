@@ -1,5 +1,6 @@
-//! Qemu as programs of the user find it: a script of the same name is first in their PATH, and starts this program,
-//! which adjusts the command line, runs the real qemu and ends as it does.
+//! Qemu as programs of the user find it: a script of the same name is first in their PATH, and starts this program in its
+//! place, which starts itself once more. That one adjusts the command line, and attends the real qemu; both end as it
+//! does.
 
 use std::{
     env::{join_paths, split_paths},
@@ -34,7 +35,7 @@ pub struct Hypervisor {
     pub path: OsString,
     /// The arguments of qemu.
     pub arguments: Vec<String>,
-    /// Whether it attends qemu; otherwise it stands for qemu, and starts who attends it.
+    /// Whether it attends the real qemu; otherwise it is in the place of qemu, and starts the one that does.
     pub attends: bool,
 }
 
