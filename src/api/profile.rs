@@ -1,13 +1,13 @@
 //! `BuildProfile`: who may build with which privileges, where. Owned by the platform's administrators.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::{
     api::core::v1::Toleration,
     apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector},
 };
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::common::{
@@ -183,15 +183,15 @@ pub struct NodeLabelValue(
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.requests) || !has(self.requests.cpu) || quantity(self.requests.cpu).compareTo(quantity(self.cpu)) <= 0")
+    validation = Rule::new("!has(self.requests) || !has(self.requests.cpu) || quantity(string(self.requests.cpu)).compareTo(quantity(string(self.cpu))) <= 0")
         .message("requests.cpu must not be more than cpu"),
-    validation = Rule::new("!has(self.requests) || !has(self.requests.memory) || quantity(self.requests.memory).compareTo(quantity(self.memory)) <= 0")
+    validation = Rule::new("!has(self.requests) || !has(self.requests.memory) || quantity(string(self.requests.memory)).compareTo(quantity(string(self.memory))) <= 0")
         .message("requests.memory must not be more than memory"),
-    validation = Rule::new("!has(self.requests) || !has(self.requests.storage) || quantity(self.requests.storage).compareTo(quantity(self.storage)) <= 0")
+    validation = Rule::new("!has(self.requests) || !has(self.requests.storage) || quantity(string(self.requests.storage)).compareTo(quantity(string(self.storage))) <= 0")
         .message("requests.storage must not be more than storage")
 )]
 pub struct Resources {
-    /// Processor time, for example `4` or `500m`; 100m at least.
+    /// Processor time, for example `4`, `1.5` or `500m`; 100m at least.
     #[serde(default = "default_cpu")]
     pub cpu: ResourceQuantity,
     /// Memory, for example `8Gi`; 1Gi at least, of which the engine keeps 256Mi for itself.
@@ -239,12 +239,55 @@ impl Default for Resources {
     }
 }
 
-/// A quantity as Kubernetes writes it, with a binary or decimal suffix or none.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct ResourceQuantity(
-    #[schemars(length(min = 1, max = 16), regex(pattern = r"^[1-9][0-9]{0,11}(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"))] pub String,
-);
+/// A quantity as Kubernetes takes it: a whole number, or text with a binary or decimal suffix or none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "IntOrString", into = "String")]
+pub struct ResourceQuantity(pub String);
+
+/// As it is written. Kubernetes' own type has 32 bits, which bytes of memory do not fit into.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum IntOrString {
+    Int(i64),
+    String(String),
+}
+
+impl From<IntOrString> for ResourceQuantity {
+    fn from(written: IntOrString) -> Self {
+        Self(match written {
+            IntOrString::Int(number) => number.to_string(),
+            IntOrString::String(text) => text,
+        })
+    }
+}
+
+impl From<ResourceQuantity> for String {
+    fn from(quantity: ResourceQuantity) -> Self {
+        quantity.0
+    }
+}
+
+/// By hand, since schemars knows no type that is a number or text: to Kubernetes, that is
+/// `x-kubernetes-int-or-string`, beside which it refuses a type.
+impl JsonSchema for ResourceQuantity {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ResourceQuantity".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "minimum": 1,
+            "minLength": 1,
+            "maxLength": 16,
+            "pattern": r"^(0\.[0-9]{1,3}|[1-9][0-9]{0,11}(\.[0-9]{1,3})?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?$",
+        })
+    }
+}
 
 /// The registry that builds push to, and how registries are reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]

@@ -41,7 +41,7 @@ pub(super) struct Flags {
     downloads: u16,
     #[command(flatten)]
     logs: Logs,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Options for registries")]
     servers: Servers,
 }
 

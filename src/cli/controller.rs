@@ -36,11 +36,11 @@ pub(super) struct Flags {
     listen: SocketAddr,
     #[command(flatten)]
     logs: Logs,
-    #[command(flatten)]
-    servers: Servers,
     /// How many objects of each kind are looked at at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 16)]
     workers: u16,
+    #[command(flatten, next_help_heading = "Options for servers, where a BuildProfile does not say otherwise")]
+    servers: Servers,
 }
 
 impl Flags {

@@ -31,16 +31,16 @@ impl Logs {
 /// How git servers and registries are reached.
 #[derive(Debug, Args)]
 pub(super) struct Servers {
-    /// The proxy by which servers are asked for http, where no profile names one.
+    /// The proxy by which servers are asked for http.
     #[arg(long, env = "IMAGECHAIN_HTTP_PROXY", value_name = "URL")]
     http_proxy: Option<String>,
-    /// The proxy by which servers are asked for https, where no profile names one.
+    /// The proxy by which servers are asked for https.
     #[arg(long, env = "IMAGECHAIN_HTTPS_PROXY", value_name = "URL")]
     https_proxy: Option<String>,
     /// What is asked for directly, separated by commas.
     #[arg(long, env = "IMAGECHAIN_NO_PROXY", value_name = "LIST", value_delimiter = ',')]
     no_proxy: Vec<String>,
-    /// Certificates, as PEM, that servers are trusted by besides those of the system and of profiles.
+    /// Certificates, as PEM, that servers are trusted by besides those of the system.
     #[arg(long, env = "IMAGECHAIN_CERTIFICATE_AUTHORITY", value_name = "FILE")]
     certificate_authority: Option<PathBuf>,
 }

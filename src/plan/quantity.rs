@@ -4,11 +4,11 @@
 /// what is no quantity, or too large.
 #[must_use]
 pub fn thousandths(text: &str) -> Option<u64> {
-    let (digits, suffix) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len()));
-    let number = digits.parse::<u64>().ok()?;
-    let unit: u64 = match suffix {
-        "n" => return Some(number / 1_000_000),
-        "u" => return Some(number / 1000),
+    let (digits, suffix) = text.split_at(text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len()));
+    let number = in_thousandths(digits)?;
+    let unit: u128 = match suffix {
+        "n" => return u64::try_from(number / 1_000_000_000).ok(),
+        "u" => return u64::try_from(number / 1_000_000).ok(),
         "m" => 1,
         "" => 1000,
         "k" => 1_000_000,
@@ -23,7 +23,17 @@ pub fn thousandths(text: &str) -> Option<u64> {
         "Pi" => 1000 << 50,
         _ => return None,
     };
-    number.checked_mul(unit)
+    u64::try_from(number.checked_mul(unit)? / 1000).ok()
+}
+
+/// A decimal number of up to three decimal places, in thousandths.
+fn in_thousandths(digits: &str) -> Option<u128> {
+    let (whole, places) = digits.split_once('.').unwrap_or((digits, "0"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || !is_number(places) || places.len() > 3 {
+        return None;
+    }
+    Some(u128::from(whole.parse::<u64>().ok()?) * 1000 + format!("{places:0<3}").parse::<u128>().ok()?)
 }
 
 /// Thousandths as people write them: whole ones, or with `m`.
@@ -57,7 +67,13 @@ mod tests {
             ("40Gi", Some(40_000 << 30)),
             ("1Pi", Some(1000 << 50)),
             ("99999999999P", None),
-            ("1.5", None),
+            ("1.5", Some(1500)),
+            ("0.25Gi", Some(250 << 30)),
+            ("1.0005", None),
+            ("1.", None),
+            (".5", None),
+            ("1.5.5", None),
+            ("-1", None),
             ("1e3", None),
             ("", None),
             ("Gi", None),

@@ -259,7 +259,7 @@ fn refused_boxes() -> Vec<(&'static str, Value, &'static str)> {
         let spec = json!({"engine": "None", "hypervisor": "Qemu", "kvm": {"resource": resource}});
         cases.push(("a resource of KVM", profile_with(&spec), "spec.kvm.resource"));
     }
-    for size in ["", "0", "8GB", "8.5Gi", "-8Gi", "8 Gi", "08Gi", "9999999999999Ti"] {
+    for size in ["", "0", "8GB", "8.5555Gi", "-8Gi", "8 Gi", "08Gi", "9999999999999Ti"] {
         cases.push(("the size of a disk", chain_of_box(&json!({"size": size})), "spec.links[1].build.box.size"));
     }
     for user in ["", "Debian", "1a", "-a", "a b", "a/b", "a@b", "a;id", "a\nb", "\u{e4}", &"a".repeat(33)] {
@@ -309,6 +309,14 @@ fn accepted() -> Vec<(&'static str, Value)> {
             without(
                 with(chain(), &format!("{LINK}/source"), json!({"inline": {"files": {"base.json": "{}"}}})),
                 "/spec/source",
+            ),
+        ),
+        (
+            "amounts as numbers and fractions",
+            with(
+                profile(),
+                "/spec/resources",
+                json!({"cpu": 2, "memory": 8_u64 << 30, "storage": "40.5Gi", "requests": {"cpu": "0.5", "memory": 1 << 30}}),
             ),
         ),
         ("an interval of 30s", with(chain(), "/spec/triggers", json!({"interval": "30s"}))),
@@ -487,6 +495,12 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
             with(profile(), "/spec/resources", json!({"cpu": "1500m", "requests": {"cpu": "2"}})),
             "requests.cpu must not be more than cpu",
         ),
+        (
+            "more asked for than allowed, as a number",
+            with(profile(), "/spec/resources", json!({"cpu": "1500m", "requests": {"cpu": 2}})),
+            "requests.cpu must not be more than cpu",
+        ),
+        ("a processor of truth", with(profile(), "/spec/resources", json!({"cpu": true})), "must be of type"),
         (
             "more asked for than the default",
             with(profile(), "/spec/resources", json!({"requests": {"memory": "9Gi"}})),

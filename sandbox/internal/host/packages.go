@@ -16,6 +16,12 @@ import (
 // machine that has it from elsewhere.
 type Package struct{ name, proof string }
 
+// The boot loader of the image of an installer, and the module that it loads first.
+const (
+	BootLoader       = "/usr/lib/ISOLINUX/isolinux.bin"
+	BootLoaderModule = "/usr/lib/syslinux/modules/bios/ldlinux.c32"
+)
+
 var (
 	// ToRun are the packages that a sandbox needs.
 	ToRun = []Package{
@@ -43,8 +49,8 @@ var (
 	}
 	// ToPackInstaller are those that the image of an installer is made with.
 	ToPackInstaller = []Package{
-		{"isolinux", "/usr/lib/ISOLINUX/isolinux.bin"},
-		{"syslinux-common", "/usr/lib/syslinux/modules/bios/ldlinux.c32"},
+		{"isolinux", BootLoader},
+		{"syslinux-common", BootLoaderModule},
 		{"xorriso", "xorriso"},
 	}
 	// ToVirtualize are those of a virtual machine with a sandbox in it.

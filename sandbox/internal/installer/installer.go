@@ -153,10 +153,10 @@ func (a archive) unpack(ctx context.Context, name, folder string) error {
 func pack(ctx context.Context, folder, kernel string) (string, error) {
 	tree := filepath.Join(folder, "tree")
 	for from, to := range map[string]string{
-		filepath.Join(kernel, "linux"):               "install/linux",
-		filepath.Join(kernel, "initrd.gz"):           "install/initrd.gz",
-		"/usr/lib/ISOLINUX/isolinux.bin":             "isolinux/isolinux.bin",
-		"/usr/lib/syslinux/modules/bios/ldlinux.c32": "isolinux/ldlinux.c32",
+		filepath.Join(kernel, "linux"):     "install/linux",
+		filepath.Join(kernel, "initrd.gz"): "install/initrd.gz",
+		host.BootLoader:                    "isolinux/isolinux.bin",
+		host.BootLoaderModule:              "isolinux/ldlinux.c32",
 	} {
 		if err := copyFile(from, filepath.Join(tree, to)); err != nil {
 			return "", err

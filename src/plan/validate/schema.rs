@@ -35,10 +35,19 @@ pub fn check(schema: &JSONSchemaProps, value: &Value, path: &str, problems: &mut
         (Some("integer"), Value::Number(number)) if number.is_i64() || number.is_u64() => {
             range(schema, number.as_f64(), path, problems);
         }
+        (None, _) if schema.x_kubernetes_int_or_string == Some(true) => int_or_string(schema, value, path, problems),
         (Some("boolean"), Value::Bool(_)) | (None, _) => {}
         (Some(expected), found) => {
             problems.add(path, format_args!("must be {}, not {}", article(expected), article(kind(found))));
         }
+    }
+}
+
+fn int_or_string(schema: &JSONSchemaProps, value: &Value, path: &str, problems: &mut Problems) {
+    match value {
+        Value::String(text) => string(schema, text, path, problems),
+        Value::Number(number) if number.is_i64() || number.is_u64() => range(schema, number.as_f64(), path, problems),
+        found => problems.add(path, format_args!("must be an integer or a string, not {}", article(kind(found)))),
     }
 }
 
@@ -159,6 +168,10 @@ mod tests {
         json!({"profiles": ["p"], "links": [link]})
     }
 
+    fn of_size(size: &Value) -> Value {
+        link("build", json!({"box": {"size": size}}))
+    }
+
     #[test]
     fn every_kind_of_bound_is_checked() {
         for (spec, path, sentence) in [
@@ -181,6 +194,10 @@ mod tests {
             (link("retry", json!({"build": -1})), "spec.links[0].retry.build", "must be 0 or more"),
             (link("retry", json!({"build": 1.5})), "spec.links[0].retry.build", "must be an integer, not a number"),
             (link("from", Value::Null), "spec.links[0].from", "must be an object, not null"),
+            (of_size(&json!(true)), "spec.links[0].build.box.size", "must be an integer or a string, not a boolean"),
+            (of_size(&json!(1.5)), "spec.links[0].build.box.size", "must be an integer or a string, not a number"),
+            (of_size(&json!(0)), "spec.links[0].build.box.size", "must be 1 or more"),
+            (of_size(&json!("8GB")), "spec.links[0].build.box.size", "«8GB» must match"),
             (link("form", json!({})), "spec.links[0].form", "no such field"),
             (
                 link("verify", json!([{"molecule": {"scenario": "../x"}}])),
@@ -197,7 +214,9 @@ mod tests {
             let hit = found.iter().any(|each| each.starts_with(&format!("{path}: ")) && each.contains(sentence));
             assert!(hit, "no «{sentence}» at {path} in {found:#?}");
         }
-        assert_eq!(problems(&link("paths", json!(["a/b"]))), Vec::<String>::new());
+        for right in [link("paths", json!(["a/b"])), of_size(&json!(8_u64 << 30)), of_size(&json!("1.5Gi"))] {
+            assert_eq!(problems(&right), Vec::<String>::new());
+        }
     }
 
     #[test]

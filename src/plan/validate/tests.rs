@@ -284,9 +284,10 @@ fn profiles_are_checked() {
     };
     assert_eq!(asked(json!({})), [4000, 8 << 30, 40 << 30], "what is left out is as much as a build may have");
     assert_eq!(asked(json!({"cpu": "500m", "memory": "2Gi"})), [500, 2 << 30, 40 << 30]);
+    assert_eq!(asked(json!({"cpu": 2, "memory": "1.5Gi"})), [2000, 3 << 29, 40 << 30], "as Kubernetes takes them");
     let bad = json!({
         "images": {"builder": "r.example/Builder"}, "executionNamespace": "builds", "deadline": "never",
-        "resources": {"cpu": "0.5", "memory": "200Mi", "storage": "9999999Ti"},
+        "resources": {"cpu": "0.05", "memory": "200Mi", "storage": "9999999Ti"},
         "registry": {"staging": {"repository": "r.example/staging:1"}},
     });
     let found: Vec<_> = profile(&read(bad)).unwrap_err().iter().map(ToString::to_string).collect();
