@@ -3,4 +3,5 @@
 pub mod boxes;
 pub mod listener;
 mod patient;
+mod refusal;
 pub mod text;
