@@ -7,4 +7,4 @@ pub mod git;
 pub mod network;
 pub mod registry;
 pub mod secret;
-mod transfer;
+pub(crate) mod transfer;
