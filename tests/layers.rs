@@ -39,10 +39,12 @@ const LAYERS: &[Layer] = &[
     Layer { name: "plan", may_use: Only(&["api"]), pure: true, infallible: false },
     Layer { name: "render", may_use: Only(&["api", "plan"]), pure: true, infallible: true },
     Layer { name: "outcome", may_use: Only(&["api", "plan"]), pure: true, infallible: false },
+    // What a cache of files keeps.
+    Layer { name: "cache", may_use: Only(&["plan::image"]), pure: true, infallible: false },
     // Grammars of `plan`, no decisions.
     Layer {
         name: "remote",
-        may_use: Only(&["api", "plan::credentials", "plan::git", "plan::image", "plan::network"]),
+        may_use: Only(&["api", "cache", "plan::credentials", "plan::git", "plan::image", "plan::network"]),
         pure: false,
         infallible: false,
     },
@@ -53,7 +55,7 @@ const LAYERS: &[Layer] = &[
     // Requests of others: no cluster.
     Layer {
         name: "serve",
-        may_use: Only(&["api", "catalog", "plan::image", "remote"]),
+        may_use: Only(&["api", "cache", "catalog", "plan::image", "remote"]),
         pure: false,
         infallible: false,
     },

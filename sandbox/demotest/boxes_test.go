@@ -73,7 +73,8 @@ spec:
     publish: {box: {repository: REGISTRY/takelage/others, tags: [by-tag]}}
 `
 
-// standsOnOthers makes the disk of the published box once more, of its file and of its tag: each byte is the same.
+// standsOnOthers makes the disk of the published box once more, of its file and of its tag: each byte is the same. Both want
+// the same file, which one of them fetches: the other one gets it from the cache of the node.
 func (c *testCluster) standsOnOthers(t *testing.T, box, disk string) {
 	t.Helper()
 	sum := strings.TrimPrefix(box, "sha256:")
@@ -85,6 +86,10 @@ func (c *testCluster) standsOnOthers(t *testing.T, box, disk string) {
 		if made != disk {
 			t.Errorf("%s has made the disk %s, and the link of the chain %s", link, made, disk)
 		}
+	}
+	fetched := c.logs(t, "others", "by-url", "--container=source") + c.logs(t, "others", "by-tag", "--container=source")
+	if strings.Count(fetched, "fetching "+url+" …") != 2 || strings.Count(fetched, " MiB from the cache of the node, ") != 1 {
+		t.Errorf("the file of both links was not fetched once:\n%s", fetched)
 	}
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, io, net::SocketAddr, path::PathBuf, time::Durat
 
 use clap::Args;
 
-use super::flags::{Logs, Servers};
+use super::flags::{Logs, Servers, url};
 use crate::{
     catalog::Prefix,
     remote::registry,
@@ -43,12 +43,6 @@ pub(super) struct Flags {
     logs: Logs,
     #[command(flatten, next_help_heading = "Options for registries")]
     servers: Servers,
-}
-
-fn url(text: &str) -> Result<String, String> {
-    let host = ["https://", "http://"].iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or_default();
-    let is_plain = !host.contains(['?', '#', '@', ' ']) && !host.starts_with('/') && !host.is_empty();
-    if is_plain { Ok(text.to_owned()) } else { Err("must be as https://boxes.example".to_owned()) }
 }
 
 impl Flags {

@@ -4,9 +4,10 @@ use std::{env, io, net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
-use super::flags::{Logs, Servers};
+use super::flags::{Logs, Servers, url};
 use crate::runtime::{
     client::{self, Cluster},
+    context::Brought,
     controller::{self, Settings},
 };
 
@@ -31,6 +32,10 @@ pub(super) struct Flags {
     /// The operator's own image, which build pods run too.
     #[arg(long, env = "IMAGECHAIN_IMAGE", value_name = "IMAGE")]
     image: String,
+    /// The cache of files on each node, which build pods ask before they fetch files of other servers, such as
+    /// `http://imagechain-file-cache.imagechain-system.svc`. Default: none.
+    #[arg(long, env = "IMAGECHAIN_FILE_CACHE", value_name = "URL", value_parser = url)]
+    file_cache: Option<String>,
     /// Where /livez, /readyz and /metrics are.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
@@ -49,7 +54,7 @@ impl Flags {
             cluster: self.cluster(),
             lease: self.leader_elect.then(|| self.namespace.clone()),
             identity: format!("{}-{:08x}", self.identity, fastrand::u32(..)),
-            image: self.image.clone(),
+            brought: Brought { image: self.image.clone(), file_cache: self.file_cache.clone() },
             listen: self.listen,
             workers: usize::from(self.workers.max(1)),
             scratch: env::temp_dir(),
@@ -106,6 +111,9 @@ mod tests {
         let proxied = settings(&["--https-proxy", "http://p.example:3128", "--no-proxy", ".a.example,10.0.0.0/8"]);
         assert_eq!(proxied.network.proxy.https.as_deref(), Some("http://p.example:3128"));
         assert_eq!(proxied.network.proxy.no_proxy, [".a.example", "10.0.0.0/8"]);
+        assert_eq!(usual.brought, Brought { image: "i".to_owned(), file_cache: None });
+        let cached = settings(&["--file-cache", "http://cache.example"]);
+        assert_eq!(cached.brought.file_cache.as_deref(), Some("http://cache.example"));
         assert_ne!(settings(&["--identity", "p"]).identity, settings(&["--identity", "p"]).identity);
     }
 }

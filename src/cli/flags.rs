@@ -57,3 +57,10 @@ impl Servers {
         })
     }
 }
+
+/// The URL of a service, without credentials or anything behind its path.
+pub(super) fn url(text: &str) -> Result<String, String> {
+    let host = ["https://", "http://"].iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or_default();
+    let is_plain = !host.contains(['?', '#', '@', ' ']) && !host.starts_with('/') && !host.is_empty();
+    if is_plain { Ok(text.to_owned()) } else { Err("must be as https://service.example".to_owned()) }
+}

@@ -3,6 +3,7 @@
 mod boxes;
 mod controller;
 mod definitions;
+mod file_cache;
 mod flags;
 mod grant;
 mod logs;
@@ -71,6 +72,11 @@ enum Command {
     ///
     /// `GET /REGISTRY/REPOSITORY` is the metadata of a box, of those tags of the repository that are versions.
     Boxes(boxes::Flags),
+    /// Keep files of other servers for the build pods of a node, by their SHA-256 and within a bound. It asks nobody for
+    /// anything: what it does not have, a pod fetches and brings.
+    ///
+    /// `GET /sha256/DIGITS` is a file, `PUT /sha256/DIGITS` brings it.
+    FileCache(file_cache::Flags),
     /// Print the kubectl commands that let the operator read the Secrets and `ConfigMap`s that chains name.
     Grant(grant::Flags),
 }
@@ -94,6 +100,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             })
         }
         Command::Boxes(flags) => boxes::run(flags).map(|()| 0),
+        Command::FileCache(flags) => file_cache::run(flags).map(|()| 0),
         Command::Logs(flags) => logs::run(flags).map(|()| 0),
         Command::Grant(flags) => grant::run(flags, &mut io::stdout().lock()).map(|()| 0),
     };

@@ -76,6 +76,9 @@ pub struct Job {
     /// The files of other servers to fetch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fetch: Vec<RemoteFile>,
+    /// The URL of the cache of files on the node of the pod; absent where there is none, or nothing to fetch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_cache: Option<String>,
     /// What it is built on; absent where the build brings its own base.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,

@@ -1,16 +1,19 @@
 //! What downloads and uploads of large files have in common.
 
+mod file_body;
 mod target;
 mod tries;
 
 use std::io;
 
+pub(crate) use self::{file_body::FileBody, target::Target};
 pub(super) use self::{
-    target::{Target, first_byte, left, range, size},
+    file_body::{STEP, part},
+    target::{first_byte, left, range, size},
     tries::{Passing, Tries},
 };
 
-pub(super) fn is_full(why: &io::Error) -> bool {
+pub(crate) fn is_full(why: &io::Error) -> bool {
     matches!(why.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 

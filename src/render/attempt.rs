@@ -34,8 +34,17 @@ pub struct Attempt<'a> {
     pub profile: &'a ValidProfile,
     /// Where it pushes.
     pub target: &'a Target,
-    /// The operator's own image, which fetches the source and brings the program.
-    pub operator_image: &'a str,
+    /// What the operator brings.
+    pub operator: Operator<'a>,
+}
+
+/// What the operator brings to each attempt. No key has it: it does not decide what is built.
+#[derive(Clone, Copy, Debug)]
+pub struct Operator<'a> {
+    /// Its own image, which fetches the source and brings the program.
+    pub image: &'a str,
+    /// The URL of the cache of files on each node; `None` where there is none.
+    pub file_cache: Option<&'a str>,
 }
 
 /// Where attempts push.

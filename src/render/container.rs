@@ -43,7 +43,7 @@ pub(super) fn of(attempt: &Attempt<'_>, shape: &ContainerShape) -> Container {
 
 fn image(attempt: &Attempt<'_>, image: Image) -> String {
     match image {
-        Image::Operator => attempt.operator_image.to_owned(),
+        Image::Operator => attempt.operator.image.to_owned(),
         Image::Engine => attempt.inputs.engine.to_string(),
         Image::Builder => attempt.inputs.builder.to_string(),
     }

@@ -34,6 +34,7 @@ impl Attempt<'_> {
             files: self.inputs.files.clone(),
             uses: recipe.used_paths(),
             fetch: self.fetch(),
+            file_cache: self.operator.file_cache.filter(|_| recipe.fetches_files()).map(str::to_owned),
             parent: self.parent(),
             steps: recipe.steps.fill(&values),
             engine: self.inputs.container_engine,

@@ -16,7 +16,7 @@ mod secret;
 pub mod shape;
 mod volume;
 
-pub use attempt::{Attempt, Target};
+pub use attempt::{Attempt, Operator, Target};
 pub use content::{Found, LARGEST_SECRET};
 pub use needs::{Keys, Lack, Needs};
 pub use pod::pod;

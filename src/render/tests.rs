@@ -45,6 +45,7 @@ pub(super) struct Fixture {
     pub target: Target,
     pub inputs: Inputs,
     pub of_chain: bool,
+    pub file_cache: Option<&'static str>,
 }
 
 impl Fixture {
@@ -81,7 +82,7 @@ impl Fixture {
             secret: Some("publish".to_owned()),
         });
         let target = Target::of(&profile, Some(&published)).unwrap();
-        Self { build, profile, target, inputs, of_chain }
+        Self { build, profile, target, inputs, of_chain, file_cache: None }
     }
 
     pub fn attempt(&self) -> Attempt<'_> {
@@ -96,7 +97,7 @@ impl Fixture {
             profile_name: "docker",
             profile: &self.profile,
             target: &self.target,
-            operator_image: OPERATOR,
+            operator: Operator { image: OPERATOR, file_cache: self.file_cache },
         }
     }
 }

@@ -245,7 +245,7 @@ impl Builds {
         ready: &Ready,
     ) -> Result<(), Error> {
         let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-        let attempt = facts.attempt(&ready.profile, &ready.target, number, &self.context.operator_image);
+        let attempt = facts.attempt(&ready.profile, &ready.target, number, self.context.operator());
         match self.context.writer.create_pod(&attempt, only_if, is_live.then_some(object)).await? {
             Made::Ours(pod) => {
                 tracing::info!(namespace, build = name, pod = pod.name_any(), "an attempt");
@@ -285,7 +285,7 @@ impl Builds {
         pod: &Seen,
         (profile, target): (&crate::plan::valid::ValidProfile, &Target),
     ) -> Result<(), Error> {
-        let attempt = facts.attempt(profile, target, pod.attempt().unsigned_abs(), &self.context.operator_image);
+        let attempt = facts.attempt(profile, target, pod.attempt().unsigned_abs(), self.context.operator());
         // What is missing now is told by the kubelet, and then by the timeout of the pod.
         let Gate::Open(found) = gates::read(&self.context, &attempt).await? else { return Ok(()) };
         let pods: Api<Pod> = Api::namespaced(self.context.client.clone(), &pod.namespace);

@@ -13,7 +13,10 @@ use super::{
     queues::Queues,
     stores::Stores,
 };
-use crate::plan::{chain::Promotion, lookup::Subject};
+use crate::{
+    plan::{chain::Promotion, lookup::Subject},
+    render::Operator,
+};
 
 /// What the controller knows and works with. It has parts and no logic: questions are for [`Stores`], and [`Queues`]
 /// enqueues.
@@ -30,10 +33,19 @@ pub struct Context {
     pub writer: Executor,
     /// The places that profiles limit.
     pub places: Places,
-    /// The operator's own image.
-    pub operator_image: String,
+    /// What the operator brings to build pods.
+    pub brought: Brought,
     /// Since when this process reconciles.
     pub since: Timestamp,
+}
+
+/// What the operator brings to build pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brought {
+    /// Its own image.
+    pub image: String,
+    /// The URL of the cache of files on each node.
+    pub file_cache: Option<String>,
 }
 
 /// Registries and git servers, and what they answered.
@@ -50,7 +62,7 @@ pub struct Remote {
 impl Context {
     /// A context in which nothing was asked and nothing is due yet.
     #[must_use]
-    pub fn new(client: Client, stores: Stores, lookups: Lookups, writer: Executor, operator_image: String) -> Self {
+    pub fn new(client: Client, stores: Stores, lookups: Lookups, writer: Executor, brought: Brought) -> Self {
         Self {
             client,
             stores,
@@ -58,9 +70,15 @@ impl Context {
             remote: Remote { lookups, answers: LookupCache::default(), promotions: LookupCache::default() },
             writer,
             places: Places::default(),
-            operator_image,
+            brought,
             since: clock::now(),
         }
+    }
+
+    /// What the operator brings to an attempt.
+    #[must_use]
+    pub fn operator(&self) -> Operator<'_> {
+        Operator { image: &self.brought.image, file_cache: self.brought.file_cache.as_deref() }
     }
 
     /// The name of the operator, as the API server knows it.

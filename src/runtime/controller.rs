@@ -16,7 +16,7 @@ use super::{
     builds::Builds,
     chains::Chains,
     client::{self, Cluster},
-    context::Context,
+    context::{Brought, Context},
     events::{self, Event},
     execute::Executor,
     gather::{prune_build, prune_chain, prune_pod},
@@ -56,8 +56,8 @@ pub struct Settings {
     pub lease: Option<String>,
     /// Who we are: another value for each process.
     pub identity: String,
-    /// The operator's own image: what the `source` container of build pods runs.
-    pub image: String,
+    /// What it brings to build pods: their container `source` runs the image.
+    pub brought: Brought,
     /// Where `/livez`, `/readyz` and `/metrics` are.
     pub listen: SocketAddr,
     /// How many objects of each kind are looked at at once.
@@ -222,7 +222,7 @@ fn context(
         Stores::new(pod_streams, named),
         Lookups::new(reader, settings.scratch.clone(), settings.network.clone()),
         Executor::new(source.client.clone(), claim.clone(), source.metrics.clone(), settings.identity.clone()),
-        settings.image.clone(),
+        settings.brought.clone(),
     ));
     let options = Options::<ImageChain> { prune: prune_chain, ..Options::new("imagechains") };
     let (chains, of_chains) = all(source, &options, Event::Chain);

@@ -90,7 +90,7 @@ async fn all(context: &Context, facts: &BuildFacts<'_>, number: u32) -> Result<R
         Failure::new(Reason::StagingMissing, message)
     };
     let target = facts.target.clone().ok_or_else(no_target)?;
-    let attempt = facts.attempt(&profile, &target, number, &context.operator_image);
+    let attempt = facts.attempt(&profile, &target, number, context.operator());
     let found = required(&context.client, context.user(), &attempt).await?;
     let turn = line::admit(context, build, profile.max_concurrent, || pod(&attempt));
     access::check_turn(&build.spec.profile.0, turn)?;

@@ -50,6 +50,10 @@ fn everything() -> Value {
         "url": "https://boxes.example", "registryConfig": "pull-boxes", "insecureRegistries": ["registry.example:5000"],
         "downloads": 4, "replicas": 2, "service": {"type": "NodePort", "port": 8080, "annotations": {"note": "n"}},
     });
+    all["fileCache"] = json!({
+        "enabled": true, "size": "40Gi", "nodeSelector": {"imagechain.dev/builds": "true"},
+        "tolerations": [{"key": "imagechain.dev/builds", "operator": "Exists"}],
+    });
     all["networkPolicy"] = json!({"egress": [{"ports": [{"port": 443}]}]});
     all["nodeSelector"] = json!({"kubernetes.io/os": "linux"});
     all["tolerations"] = json!([{"key": "system", "operator": "Exists"}]);
@@ -107,6 +111,8 @@ fn wrong_values_are_refused_with_their_place() {
         (json!({"boxes": {"enabled": true}}), "/boxes/repositories"),
         (json!({"boxes": {"enabled": true, "repositories": ["registry.example"]}}), "/boxes/repositories/0"),
         (json!({"boxes": {"url": "boxes.example"}}), "/boxes/url"),
+        (json!({"fileCache": {"size": "1.5Gi"}}), "/fileCache/size"),
+        (json!({"fileCache": {"size": "20G"}}), "/fileCache/size"),
     ] {
         let message = template(&values).expect_err("they are wrong");
         assert!(message.contains(place), "{values}: no «{place}» in {message}");
@@ -149,7 +155,7 @@ const CHAIN: &str = r#"{
 
 /// What the release made and is still there, over all kinds that a chart makes.
 fn left(chart: &Chart) -> Vec<String> {
-    let kinds = "deployments,services,serviceaccounts,configmaps,secrets,roles,rolebindings,clusterroles,clusterrolebindings,\
+    let kinds = "deployments,daemonsets,services,serviceaccounts,configmaps,secrets,roles,rolebindings,clusterroles,clusterrolebindings,\
         networkpolicies,poddisruptionbudgets,namespaces,buildprofiles,validatingadmissionpolicies,validatingadmissionpolicybindings";
     let selector = format!("app.kubernetes.io/instance={NAME}");
     let listed = chart.kubectl(&["get", kinds, "--all-namespaces", "--selector", &selector, "--output", "name"]);

@@ -18,6 +18,7 @@ mod apiserver;
 mod charts;
 mod controller;
 mod file;
+mod file_cache;
 mod gates;
 mod git;
 mod pods;

@@ -10,7 +10,7 @@ use imagechain::{
         valid::{ValidBuild, ValidProfile},
         validate,
     },
-    render::{Attempt, Found, Keys, LARGEST_SECRET, Target, pod, secret, size},
+    render::{Attempt, Found, Keys, LARGEST_SECRET, Operator, Target, pod, secret, size},
 };
 use k8s_openapi::{
     ByteString,
@@ -80,7 +80,7 @@ impl Fixture {
             profile_name: "docker",
             profile: &self.profile,
             target: &self.target,
-            operator_image: "registry.example/operator:1",
+            operator: Operator { image: "registry.example/operator:1", file_cache: None },
         }
     }
 }

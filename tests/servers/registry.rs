@@ -41,7 +41,7 @@ const CANARY: &str = "canary-4711";
 type Make = Box<dyn Fn() -> Fault + Send + Sync>;
 
 /// Held by whoever measures the memory of this process.
-static MEMORY: Mutex<()> = Mutex::const_new(());
+pub(crate) static MEMORY: Mutex<()> = Mutex::const_new(());
 /// One for all tests, each with repositories of its own.
 static SERVERS: LazyLock<Servers> = LazyLock::new(Servers::start);
 
@@ -416,7 +416,7 @@ async fn a_mount_that_is_refused_becomes_an_upload() {
 }
 
 /// A line of /proc/self/status, in bytes.
-fn memory(line: &str) -> u64 {
+pub(crate) fn memory(line: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let found = status.lines().find_map(|each| each.strip_prefix(line)).unwrap();
     found.trim_start_matches(':').trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024

@@ -6,7 +6,7 @@
 use imagechain::{
     api::{boxes::ArtifactKind, build::ImageBuild, chain::ImageChain, profile::BuildProfile},
     plan::{image::Reference, recipe::Destination, valid::ValidProfile, validate},
-    render::{self, Attempt, Target},
+    render::{self, Attempt, Operator, Target},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -18,6 +18,9 @@ pub const TENANT: &str = "team-a";
 
 /// What the profile `accelerated` calls KVM.
 pub const KVM: &str = "devices.kubevirt.io/kvm";
+
+/// What the chart tells the operator of the cache of files.
+const FILE_CACHE: &str = "http://imagechain-file-cache.imagechain-system.svc";
 
 const CHAIN: &str = "shop";
 const LINK: &str = "web";
@@ -238,7 +241,7 @@ impl Variant {
             profile_name: &self.profile,
             profile: &profile,
             target: &target,
-            operator_image: OPERATOR_IMAGE,
+            operator: Operator { image: OPERATOR_IMAGE, file_cache: Some(FILE_CACHE) },
         });
         serde_json::to_value(pod).expect("JSON")
     }

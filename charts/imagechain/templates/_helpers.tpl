@@ -40,6 +40,23 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ include "imagechain.release" . }}
 {{- end }}
 
+{{/* So does the cache of files. */}}
+{{- define "imagechain.fileCacheSelector" -}}
+app.kubernetes.io/name: imagechain-file-cache
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "imagechain.fileCacheLabels" -}}
+{{ include "imagechain.fileCacheSelector" . }}
+{{ include "imagechain.release" . }}
+{{- end }}
+
+{{/* What the volume of the cache may hold: 64Mi more than its files. */}}
+{{- define "imagechain.fileCacheLimit" -}}
+{{ $unit := get (dict "Mi" 1 "Gi" 1024 "Ti" 1048576) (regexFind "[A-Z]i$" .Values.fileCache.size) -}}
+{{ add 64 (mul $unit (regexFind "^[0-9]+" .Values.fileCache.size | int64)) }}Mi
+{{- end }}
+
 {{- define "imagechain.release" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}

@@ -67,6 +67,8 @@ func (d Demo) values(ctx context.Context, operator, builder string, nodes []node
 		"image":    map[string]string{"repository": repository, "digest": digest},
 		"replicas": 2,
 		"profiles": map[string]any{"docker": profile},
+		// Links of the demo's tests name the same file.
+		"fileCache": map[string]any{"enabled": true, "size": "1Gi"},
 	}
 }
 

@@ -5,25 +5,17 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
 };
 
-use http_body::{Body, Frame, SizeHint};
 use hyper::body::Bytes;
-use tokio::{
-    sync::mpsc,
-    task::{JoinError, spawn_blocking},
-};
+use tokio::task::{JoinError, spawn_blocking};
 
 use super::error::Error;
-use crate::plan::image::{Digest, Hasher};
-
-/// How much of a file is read at a time, in bytes.
-const STEP: u64 = 1 << 20;
-/// How many steps are read before they are sent.
-const AHEAD: usize = 2;
+use crate::{
+    plan::image::{Digest, Hasher},
+    remote::transfer::{FileBody, STEP, part},
+};
 
 /// What is uploaded as one blob.
 pub(super) struct Source {
@@ -40,7 +32,7 @@ enum Origin {
 
 struct Opened {
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
 }
 
 impl Source {
@@ -54,7 +46,7 @@ impl Source {
     pub(super) async fn of_file(path: &Path) -> Result<Self, Error> {
         let (path, name) = (path.to_owned(), path.to_owned());
         let hashing = spawn_blocking(move || {
-            let opened = File::open(&path).map(|file| Opened { path: path.clone(), file });
+            let opened = File::open(&path).map(|file| Opened { path: path.clone(), file: Arc::new(file) });
             let hashed = opened.and_then(|opened| Ok((opened.hash()?, opened)));
             hashed.map_err(|why| Error::File { path, why })
         });
@@ -71,7 +63,7 @@ impl Source {
             }
             Origin::File(opened) => {
                 let (reader, path) = (Arc::clone(opened), opened.path.clone());
-                let reading = spawn_blocking(move || reader.told(reader.part(start, length)));
+                let reading = spawn_blocking(move || reader.told(part(&reader.file, start, length)));
                 reading.await.map_err(|error| stopped(path, error))?
             }
         }
@@ -79,17 +71,10 @@ impl Source {
 
     /// All of it, as it is read.
     pub(super) fn stream(&self) -> reqwest::Body {
-        let (sender, parts) = mpsc::channel(AHEAD);
-        let size = self.size;
         match &self.origin {
-            Origin::Bytes(bytes) => return reqwest::Body::from(bytes.clone()),
-            Origin::File(opened) => {
-                let opened = Arc::clone(opened);
-                // It ends with the file, or as soon as nobody takes the parts any more.
-                drop(spawn_blocking(move || opened.send(size, &sender)));
-            }
+            Origin::Bytes(bytes) => reqwest::Body::from(bytes.clone()),
+            Origin::File(opened) => reqwest::Body::wrap(FileBody::new(Arc::clone(&opened.file), self.size)),
         }
-        reqwest::Body::wrap(Stream { parts, left: size })
     }
 }
 
@@ -104,25 +89,6 @@ impl Opened {
             size += u64::try_from(read).unwrap_or(u64::MAX);
         }
         Ok((hasher.finish(), size))
-    }
-
-    fn part(&self, start: u64, length: u64) -> io::Result<Bytes> {
-        let mut part = vec![0; place(length)];
-        self.file.read_exact_at(&mut part, start)?;
-        Ok(part.into())
-    }
-
-    fn send(&self, size: u64, parts: &mpsc::Sender<io::Result<Bytes>>) {
-        let mut start = 0;
-        while start < size {
-            let length = STEP.min(size - start);
-            let part = self.part(start, length);
-            let is_last = part.is_err();
-            if parts.blocking_send(part).is_err() || is_last {
-                return;
-            }
-            start += length;
-        }
     }
 
     fn told<T>(&self, read: io::Result<T>) -> Result<T, Error> {
@@ -140,35 +106,9 @@ fn stopped(path: PathBuf, error: JoinError) -> Error {
     Error::File { path, why: error.into() }
 }
 
-/// The body of a request whose size is known.
-struct Stream {
-    parts: mpsc::Receiver<io::Result<Bytes>>,
-    left: u64,
-}
-
-impl Body for Stream {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let polled = self.parts.poll_recv(context);
-        if let Poll::Ready(Some(Ok(part))) = &polled {
-            self.left = self.left.saturating_sub(u64::try_from(part.len()).unwrap_or(u64::MAX));
-        }
-        polled.map(|part| part.map(|part| part.map(Frame::data)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use http_body::Body;
     use http_body_util::BodyExt;
 
     use super::*;

@@ -45,7 +45,7 @@ pub(in crate::remote) fn first_byte(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// The file, which is removed with this value. It is written, and its digest is made, by a thread beside the runtime.
-pub(in crate::remote) struct Target {
+pub(crate) struct Target {
     path: TempPath,
     parts: mpsc::Sender<Bytes>,
     writer: JoinHandle<io::Result<Digest>>,
@@ -54,23 +54,23 @@ pub(in crate::remote) struct Target {
 }
 
 impl Target {
-    pub(in crate::remote) fn create(path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let file = File::create(path)?;
         let path = TempPath::try_from_path(path)?;
         let (sender, parts) = mpsc::channel(WAITING);
         Ok(Self { path, parts: sender, writer: spawn_blocking(move || write(file, parts)), at: 0 })
     }
 
-    pub(in crate::remote) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// How many bytes it has.
-    pub(in crate::remote) const fn at(&self) -> u64 {
+    pub(crate) const fn at(&self) -> u64 {
         self.at
     }
 
-    pub(in crate::remote) async fn write(&mut self, part: Bytes) -> io::Result<()> {
+    pub(crate) async fn write(&mut self, part: Bytes) -> io::Result<()> {
         let length = size(&part);
         if self.parts.send(part).await.is_err() {
             return Err(written(&mut self.writer).await.err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()));
@@ -80,7 +80,7 @@ impl Target {
     }
 
     /// The digest of what was written, and the file.
-    pub(in crate::remote) async fn finish(self) -> io::Result<(Digest, TempPath)> {
+    pub(crate) async fn finish(self) -> io::Result<(Digest, TempPath)> {
         let Self { path, parts, mut writer, .. } = self;
         drop(parts);
         Ok((written(&mut writer).await?, path))

@@ -210,3 +210,20 @@ fn files_of_other_servers_are_fetched_to_where_placeholders_say() {
     // What is fetched may be as large as what is built, and takes as long.
     assert_eq!(job.timeouts.source, job.timeouts.build);
 }
+
+#[test]
+fn a_cache_of_files_is_for_the_job_of_what_fetches_some_and_nothing_else_of_a_pod_shows_it() {
+    let cache = "http://cache.example";
+    let mut build = box_build();
+    let of = |build: &Value, file_cache| {
+        let mut pod = pod(&Fixture { file_cache, ..Fixture::new(build, &box_profile()) }.attempt());
+        let job = job_of(&pod);
+        pod.metadata.annotations.as_mut().unwrap().remove(JOB_ANNOTATION);
+        (job, pod)
+    };
+    assert_eq!(of(&build, Some(cache)), of(&build, None), "nothing is fetched");
+    build["files"] = json!([{"name": "iso", "url": "https://files.example/a.iso", "sha256": "1".repeat(64)}]);
+    let ((with, shape), (without, plain)) = (of(&build, Some(cache)), of(&build, None));
+    assert_eq!((with.file_cache.as_deref(), without.file_cache.as_deref()), (Some(cache), None));
+    assert_eq!((Job { file_cache: None, ..with }, shape), (without, plain));
+}

@@ -1,8 +1,9 @@
 //! Files that are written, and what a source may not hold.
 
-use std::os::unix::fs::symlink;
+use std::{io::Read, os::unix::fs::symlink};
 
 use super::*;
+use crate::plan::{image::Digest, job::RemoteFile};
 
 fn listed(files: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -68,4 +69,25 @@ fn a_path_is_looked_at_when_it_is_used() {
     assert_eq!(inside(&source, "circle").unwrap_err().reason, Reason::SourceRejected);
     assert_eq!(inside(&source, "a/b/c"), Ok(source.join("a/b/c")));
     assert_eq!(inside(&source, "../outside").unwrap_err().reason, Reason::PathEscapesSource);
+}
+
+/// The server of the file is nowhere: the cache is all that there is.
+#[tokio::test]
+async fn files_come_from_the_cache_that_the_job_names() {
+    let cache = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut context = Context::below(folder.path());
+    context.job.file_cache = Some(format!("http://{}", cache.local_addr().unwrap()));
+    let sha256 = Digest::of(b"a file").to_string().replace("sha256:", "");
+    let (url, path) = ("http://127.0.0.1:1/file".to_owned(), "files/a".to_owned());
+    context.job.fetch = vec![RemoteFile { url, sha256, path }];
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = cache.accept().unwrap();
+        let asked = stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\na file").unwrap();
+        asked
+    });
+    files::fetch(&context).await.unwrap();
+    assert!(answering.join().unwrap() > 0);
+    assert_eq!(fs::read(context.places.workspace.join("files/a")).unwrap(), b"a file");
 }

@@ -33,7 +33,7 @@ use crate::{
         resolve::ProfileFact,
         valid::{ValidBuild, ValidProfile},
     },
-    render::{Attempt, Target},
+    render::{Attempt, Operator, Target},
     runtime::{clock, context::Context, execute::Error, references::watched, store::Key},
 };
 
@@ -129,7 +129,7 @@ impl Facts<'_> {
         profile: &'s ValidProfile,
         target: &'s Target,
         number: u32,
-        operator_image: &'s str,
+        operator: Operator<'s>,
     ) -> Attempt<'s> {
         let link = self.object.spec.chain_ref.as_ref();
         Attempt {
@@ -143,7 +143,7 @@ impl Facts<'_> {
             profile_name: &self.valid.profile,
             profile,
             target,
-            operator_image,
+            operator,
         }
     }
 

@@ -14,11 +14,12 @@ use http_body_util::StreamBody;
 use hyper::body::{Bytes, Frame};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::refusal::Refusal;
+use super::refusal::beyond;
 use crate::{
     catalog::{Part, part},
     plan::image::Digest,
     remote::registry::Content,
+    serve::refusal::Refusal,
 };
 
 /// A file, as it comes.
@@ -42,7 +43,7 @@ impl Asked {
         match part(text(RANGE).filter(|_| is_same), size) {
             Part::Whole => Ok(whole),
             Part::Bytes(bytes) => Ok(Self { bytes, is_part: true, ..whole }),
-            Part::Nothing => Err(Refusal::beyond(size)),
+            Part::Nothing => Err(beyond(size)),
         }
     }
 

@@ -1,72 +1,19 @@
-//! Requests that are not answered with what they ask for: why, for whoever can change that.
+//! Requests that are not answered since a registry does not answer, or not as it should.
 
-use std::{fmt, time::Duration};
-
-use http::{
-    HeaderName, HeaderValue, Response, StatusCode,
-    header::{ALLOW, CONTENT_RANGE, RETRY_AFTER},
-};
-use http_body_util::Full;
-use hyper::body::Bytes;
+use http::{HeaderValue, StatusCode, header::CONTENT_RANGE};
 
 use crate::{
     remote::registry::{Error, Identity},
-    serve::text::text,
+    serve::refusal::Refusal,
 };
 
-/// How soon somebody may come back for whom there is no place.
-const SOON: Duration = Duration::from_secs(10);
-
-/// Why a request is not answered with what it asks for.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub status: StatusCode,
-    sentence: String,
-    header: Option<(HeaderName, HeaderValue)>,
-}
-
-impl Refusal {
-    pub fn new(status: StatusCode, sentence: impl Into<String>) -> Self {
-        Self { status, sentence: sentence.into(), header: None }
-    }
-
-    pub fn unknown(sentence: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, sentence)
-    }
-
-    pub fn method() -> Self {
-        let header = Some((ALLOW, HeaderValue::from_static("GET, HEAD")));
-        Self { header, ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD: boxes are published by chains") }
-    }
-
-    /// There are as many at work as may be.
-    pub fn busy(what: &str) -> Self {
-        let sentence = format!("too many {what} at once: try again in {} seconds", SOON.as_secs());
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, sentence).again(SOON)
-    }
-
-    /// A file of that size has nothing of what is asked for.
-    pub fn beyond(size: u64) -> Self {
-        let sentence = format!("the file has {size} bytes: ask for some of them");
-        let header = HeaderValue::try_from(format!("bytes */{size}")).ok();
-        let header = header.map(|value| (CONTENT_RANGE, value));
-        Self { header, ..Self::new(StatusCode::RANGE_NOT_SATISFIABLE, sentence) }
-    }
-
-    fn again(self, after: Duration) -> Self {
-        Self { header: Some((RETRY_AFTER, HeaderValue::from(after.as_secs()))), ..self }
-    }
-
-    pub fn answer(self) -> Response<Full<Bytes>> {
-        let mut answer = text(self.status, format!("{}\n", self.sentence));
-        answer.headers_mut().extend(self.header);
-        answer
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.sentence)
+/// A file of that size has nothing of what is asked for.
+pub(super) fn beyond(size: u64) -> Refusal {
+    let sentence = format!("the file has {size} bytes: ask for some of them");
+    let refusal = Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, sentence);
+    match HeaderValue::try_from(format!("bytes */{size}")) {
+        Ok(range) => refusal.with(CONTENT_RANGE, range),
+        Err(_) => refusal,
     }
 }
 
@@ -101,6 +48,10 @@ impl From<Error> for Refusal {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use http::header::RETRY_AFTER;
+
     use super::*;
 
     #[test]

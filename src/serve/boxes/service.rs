@@ -9,7 +9,6 @@ use tokio::sync::Semaphore;
 
 use super::{
     file::{Asked, Stream, stream},
-    refusal::Refusal,
     shelf::Shelf,
 };
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
     plan::image::{Digest, Repository},
     serve::{
         listener::Answer,
+        refusal::Refusal,
         text::{answer, text},
     },
 };
@@ -62,22 +62,15 @@ impl Answer for Boxes {
 
     async fn answer(self, request: Request<Incoming>) -> Response<Content> {
         let (head, _) = request.into_parts();
-        self.0.answer_to(&head).await.unwrap_or_else(|refusal| {
-            let (path, status) = (head.uri.path(), refusal.status.as_u16());
-            if refusal.status.is_server_error() {
-                tracing::warn!(path, status, %refusal);
-            } else {
-                tracing::info!(path, status, %refusal);
-            }
-            refusal.answer().map(Either::Left)
-        })
+        let answered = self.0.answer_to(&head).await;
+        answered.unwrap_or_else(|refusal| refusal.told(head.uri.path()).map(Either::Left))
     }
 }
 
 impl Inner {
     async fn answer_to(&self, head: &request::Parts) -> Result<Response<Content>, Refusal> {
         if !matches!(head.method, Method::GET | Method::HEAD) {
-            return Err(Refusal::method());
+            return Err(Refusal::method("GET, HEAD", "only GET and HEAD: boxes are published by chains"));
         }
         if head.uri.path() == HEALTH {
             return Ok(text(StatusCode::OK, "alive\n".to_owned()).map(Either::Left));

@@ -12,11 +12,11 @@ use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use http::StatusCode;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::refusal::Refusal;
 use crate::{
     catalog::{Tagged, newest},
     plan::image::{Digest, Repository, Tag},
     remote::registry::{BoxFile, Credentials, Error, Registry, Stored},
+    serve::refusal::Refusal,
 };
 
 /// The most versions of a repository that are looked at: the newest ones.
