@@ -1,11 +1,13 @@
 //! What downloads and uploads of large files have in common.
 
+mod body;
 mod target;
 mod tries;
 
 use std::io;
 
 pub(super) use self::{
+    body::body,
     target::{Target, first_byte, left, range, size},
     tries::{Passing, Tries},
 };

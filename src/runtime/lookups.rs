@@ -4,19 +4,16 @@
 //! its queue when it took longer.
 
 mod cache;
+mod clients;
 mod secrets;
 mod used;
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    fmt,
-    path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use tokio::sync::Semaphore;
 
 pub use cache::{LookupCache, Scope};
+use clients::Clients;
 use secrets::Access;
 pub use secrets::Reader;
 pub use used::{Answered, Used};
@@ -35,7 +32,7 @@ use crate::{
     remote::{
         git,
         network::Network,
-        registry::{self, Registry, Settings, Wanted},
+        registry::{self, Registry, Settings, Tested, Wanted},
     },
 };
 
@@ -45,9 +42,6 @@ const AT_ONCE: usize = 16;
 /// in each of its intervals.
 const CHECKS_AT_ONCE: usize = 4;
 
-/// The most clients that are kept, with their connections.
-const MOST_CLIENTS: usize = 64;
-
 /// What does them.
 pub struct Lookups {
     /// Reads Secrets.
@@ -55,8 +49,7 @@ pub struct Lookups {
     git: git::Settings,
     /// How the operator itself reaches servers: what profiles say goes before it.
     network: Network,
-    /// A client for each way to reach registries.
-    registries: Mutex<HashMap<String, Registry>>,
+    registries: Clients<Registry>,
     places: Semaphore,
     checks: Semaphore,
 }
@@ -74,7 +67,7 @@ impl Lookups {
     pub fn new(reader: Reader, scratch: PathBuf, network: Network) -> Self {
         let git = git::Settings::new(scratch, Network::default());
         let (places, checks) = (Semaphore::new(AT_ONCE), Semaphore::new(CHECKS_AT_ONCE));
-        Self { reader, git, network, registries: Mutex::default(), places, checks }
+        Self { reader, git, network, registries: Clients::default(), places, checks }
     }
 
     /// Finds out about a subject, in the name of a namespace. `profile` is the subject's, where it names one.
@@ -195,22 +188,20 @@ impl Lookups {
         let registry = self.registry((&wanted.profile, profile), &[&source, &target]).await?;
         let from: Reference = parsed(&wanted.staged)?;
         let target_credentials = target.credentials.with_secret_name(secret);
-        let staged = registry::Promotion {
-            source: &from.repository,
+        let tested = Tested {
+            repository: &from.repository,
             digest: &parsed::<Digest>(of_reference(&wanted.staged))?,
             kind: wanted.kind,
             content: &parsed::<Digest>(&wanted.content)?,
-            target: &tags.repository,
-            tags: &tags.tags,
-            source_credentials: &source.credentials,
-            target_credentials: &target_credentials,
+            credentials: &source.credentials,
         };
+        let (target, tags, target_credentials) = (&tags.repository, &tags.tags, &target_credentials);
+        let staged = registry::Promotion { tested, target, tags, target_credentials };
         let outcome = match registry.promote(&staged).await {
             // What was published once is there under its digest still, whatever became of the staging repository.
-            Err(registry::Error::Gone { .. }) if from.repository != tags.repository => {
-                let published =
-                    registry::Promotion { source: &tags.repository, source_credentials: &target_credentials, ..staged };
-                registry.promote(&published).await
+            Err(registry::Error::Gone { .. }) if from.repository != *target => {
+                let published = Tested { repository: target, credentials: target_credentials, ..tested };
+                registry.promote(&registry::Promotion { tested: published, ..staged }).await
             }
             outcome => outcome,
         };
@@ -273,25 +264,9 @@ impl Lookups {
         let authorities = secrets.iter().map(|secret| secret.authority.as_deref()).chain([of_registries.as_deref()]);
         let network = authorities.fold(self.network(Some(profile)).await?, |network, more| network.trusting(more));
         let (mirrors, insecure) = (profile.mirrors.clone(), profile.insecure.clone());
-        self.client(Settings { mirrors, insecure, network, ..Settings::default() })
-    }
-
-    fn client(&self, settings: Settings) -> Result<Registry, Failure> {
-        let fingerprint = format!("{settings:?}");
-        if let Some(known) = self.registries().get(&fingerprint) {
-            return Ok(known.clone());
-        }
-        let made = Registry::new(settings).map_err(|error| failure(&error))?;
-        let mut registries = self.registries();
-        if registries.len() >= MOST_CLIENTS {
-            registries.clear();
-        }
-        registries.insert(fingerprint, made.clone());
-        Ok(made)
-    }
-
-    fn registries(&self) -> MutexGuard<'_, HashMap<String, Registry>> {
-        self.registries.lock().unwrap_or_else(PoisonError::into_inner)
+        let settings = Settings { mirrors, insecure, network, ..Settings::default() };
+        let made = self.registries.get(&format!("{settings:?}"), || Registry::new(settings));
+        made.map_err(|error| failure(&error))
     }
 }
 

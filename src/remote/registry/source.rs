@@ -5,12 +5,9 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
 };
 
-use http_body::{Body, Frame, SizeHint};
 use hyper::body::Bytes;
 use tokio::{
     sync::mpsc,
@@ -18,7 +15,10 @@ use tokio::{
 };
 
 use super::error::Error;
-use crate::plan::image::{Digest, Hasher};
+use crate::{
+    plan::image::{Digest, Hasher},
+    remote::transfer::body,
+};
 
 /// How much of a file is read at a time, in bytes.
 const STEP: u64 = 1 << 20;
@@ -89,7 +89,7 @@ impl Source {
                 drop(spawn_blocking(move || opened.send(size, &sender)));
             }
         }
-        reqwest::Body::wrap(Stream { parts, left: size })
+        body(parts, size)
     }
 }
 
@@ -140,35 +140,9 @@ fn stopped(path: PathBuf, error: JoinError) -> Error {
     Error::File { path, why: error.into() }
 }
 
-/// The body of a request whose size is known.
-struct Stream {
-    parts: mpsc::Receiver<io::Result<Bytes>>,
-    left: u64,
-}
-
-impl Body for Stream {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let polled = self.parts.poll_recv(context);
-        if let Poll::Ready(Some(Ok(part))) = &polled {
-            self.left = self.left.saturating_sub(u64::try_from(part.len()).unwrap_or(u64::MAX));
-        }
-        polled.map(|part| part.map(|part| part.map(Frame::data)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use http_body::Body as _;
     use http_body_util::BodyExt;
 
     use super::*;
