@@ -1,9 +1,10 @@
-//! The servers outside the cluster that chains name: [`git`] servers, image registries ([`registry`]) and those of
-//! single files ([`mod@file`]). They know
-//! nothing of Kubernetes: the controller asks them in the name of a chain, the stages of a pod in that of a build.
+//! The servers outside the cluster that chains name: [`git`] servers, image registries ([`registry`]), the package
+//! registry of Gitea ([`gitea`]) and those of single files ([`mod@file`]). They know nothing of Kubernetes: the
+//! controller asks them in the name of a chain, the stages of a pod in that of a build.
 
 pub mod file;
 pub mod git;
+pub mod gitea;
 pub mod network;
 pub mod registry;
 pub mod secret;

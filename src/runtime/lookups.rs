@@ -5,6 +5,7 @@
 
 mod cache;
 mod clients;
+mod gitea;
 mod secrets;
 mod used;
 
@@ -25,12 +26,13 @@ use crate::{
         failure::Failure,
         image::{Digest, Reference, Repository, Tag},
         lookup::{Found, Stray, Subject},
-        recipe::Destination,
+        recipe::{Destination, RegistryTags},
         resolve::of_reference,
         valid::{ValidNetwork, ValidProfile},
     },
     remote::{
         git,
+        gitea::Gitea,
         network::Network,
         registry::{self, Registry, Settings, Tested, Wanted},
     },
@@ -50,6 +52,7 @@ pub struct Lookups {
     /// How the operator itself reaches servers: what profiles say goes before it.
     network: Network,
     registries: Clients<Registry>,
+    servers_of_packages: Clients<Gitea>,
     places: Semaphore,
     checks: Semaphore,
 }
@@ -67,7 +70,8 @@ impl Lookups {
     pub fn new(reader: Reader, scratch: PathBuf, network: Network) -> Self {
         let git = git::Settings::new(scratch, Network::default());
         let (places, checks) = (Semaphore::new(AT_ONCE), Semaphore::new(CHECKS_AT_ONCE));
-        Self { reader, git, network, registries: Clients::default(), places, checks }
+        let (registries, servers_of_packages) = (Clients::default(), Clients::default());
+        Self { reader, git, network, registries, servers_of_packages, places, checks }
     }
 
     /// Finds out about a subject, in the name of a namespace. `profile` is the subject's, where it names one.
@@ -88,9 +92,11 @@ impl Lookups {
             Subject::Artifact { reference, profile: name } => {
                 Used::without_secret(self.presence(reference, (name, profile)).await)
             }
-            Subject::Tags { repository, tags, digest, profile: name, secret, .. } => {
-                let wanted = (repository.as_str(), tags, digest.as_str());
-                answered(self.strays(namespace, wanted, (name, profile), secret.as_deref()).await)
+            Subject::Published { destination: Destination::Tags(tags), shown, profile: name, .. } => {
+                answered(self.strays(namespace, (tags, shown), (name, profile)).await)
+            }
+            Subject::Published { destination: Destination::Package(package), shown, .. } => {
+                answered(self.check_package(namespace, (package, shown), profile).await)
             }
         }
     }
@@ -147,17 +153,16 @@ impl Lookups {
     async fn strays(
         &self,
         namespace: &str,
-        (repository, tags, digest): (&str, &BTreeSet<String>, &str),
+        (published, digest): (&RegistryTags<Tag>, &str),
         profile: (&str, Option<&ValidProfile>),
-        secret: Option<&str>,
     ) -> Result<Answered, Used<Failure>> {
-        let (repository, digest) = (parsed::<Repository>(repository)?, parsed::<Digest>(digest)?);
+        let (RegistryTags { repository, tags, secret, .. }, digest) = (published, parsed::<Digest>(digest)?);
+        let secret = secret.as_deref();
         let Used { outcome: access, secret_version } =
             self.reader.registry(namespace, secret, &repository.registry).await?;
         let registry = self.registry(profile, &[&access]).await?;
         let credentials = access.credentials.with_secret_name(secret);
-        let tags = tags.iter().map(|tag| parsed(tag)).collect::<Result<_, _>>()?;
-        let strays = registry.strays(&repository, &tags, &digest, &credentials).await;
+        let strays = registry.strays(repository, tags, &digest, &credentials).await;
         let stray = |(tag, leads_to): (Tag, Option<Digest>)| Stray {
             tag: tag.to_string(),
             leads_to: leads_to.map(|digest| digest.to_string()),
@@ -166,19 +171,21 @@ impl Lookups {
         Ok(Used { outcome: found.map_err(|error| failure(&error)), secret_version })
     }
 
-    /// Moves tags to a verified image. The answer is whether that was there.
+    /// Publishes what was verified. The answer is whether that was there.
     pub async fn promote(&self, namespace: &str, wanted: &Promotion, profile: Option<&ValidProfile>) -> Answered {
         let Ok(_place) = self.places.acquire().await else { return Used::without_secret(Err(gone())) };
-        answered(self.move_tags(namespace, wanted, profile).await)
+        answered(match &wanted.destination {
+            Destination::Tags(tags) => self.move_tags(namespace, (wanted, tags), profile).await,
+            Destination::Package(package) => self.upload(namespace, (wanted, package), profile).await,
+        })
     }
 
     async fn move_tags(
         &self,
         namespace: &str,
-        wanted: &Promotion,
+        (wanted, tags): (&Promotion, &RegistryTags<Tag>),
         profile: Option<&ValidProfile>,
     ) -> Result<Answered, Used<Failure>> {
-        let Destination::Tags(tags) = &wanted.destination;
         let (secret, host) = (tags.secret.as_deref(), &tags.repository.registry);
         let Used { outcome: target, secret_version } = self.reader.registry(namespace, secret, host).await?;
         let staged = profile.is_some_and(|profile| profile.staging.is_some());

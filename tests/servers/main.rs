@@ -20,6 +20,7 @@ mod controller;
 mod file;
 mod gates;
 mod git;
+mod gitea;
 mod pods;
 mod registry;
 mod runner;
