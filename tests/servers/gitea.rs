@@ -19,6 +19,7 @@ use imagechain::{
         credentials::gitea::GiteaSecret,
         gitea::BoxAddress,
         image::{Digest, Repository, Tag},
+        vagrant::check_version,
     },
     remote::{
         gitea::{Credentials, Error, Gitea as Client, Package, Promoted, Promotion, Settings},
@@ -34,7 +35,7 @@ use super::registry::{MEMORY, memory};
 use crate::support::{
     faults::{Fault, Faults, Seen},
     gitea::{Gitea, OWNER},
-    images::{Pushed, Pusher, vagrant_box},
+    images::{Pushed, Pusher, archive, vagrant_box},
     servers::Servers,
 };
 
@@ -51,6 +52,7 @@ type Make = Box<dyn Fn() -> Fault + Send + Sync>;
 /// A staged box, and where it is to go.
 struct Case {
     gitea: Gitea,
+    owner: &'static str,
     name: String,
     content: Vec<u8>,
     staged: Pushed,
@@ -71,7 +73,17 @@ impl Case {
         let secret = gitea.writer();
         let staged = pusher(name).machine_box(content, provider, "build").await;
         let (name, content, kind) = (name.to_owned(), content.to_vec(), ArtifactKind::Box);
-        Self { gitea, name, content, staged, kind, provider: BoxProvider::Libvirt, version: VERSION, secret }
+        Self {
+            gitea,
+            owner: OWNER,
+            name,
+            content,
+            staged,
+            kind,
+            provider: BoxProvider::Libvirt,
+            version: VERSION,
+            secret,
+        }
     }
 
     /// To Gitea itself.
@@ -101,7 +113,7 @@ impl Case {
     }
 
     fn address(&self, server: &str) -> BoxAddress {
-        let (server, tag) = (format!("http://{server}"), format!("{OWNER}/{}", self.name));
+        let (server, tag) = (format!("http://{server}"), format!("{}/{}", self.owner, self.name));
         BoxAddress { server: server.parse().unwrap(), tag: tag.parse().unwrap() }
     }
 
@@ -290,6 +302,37 @@ async fn an_upload_that_is_cut_leaves_nothing_and_is_made_again() {
     }
     assert_eq!(case.run().await.unwrap(), Promoted::Uploaded);
     assert!(case.is_published().await);
+}
+
+#[tokio::test]
+async fn what_gitea_itself_refuses_is_told_as_that() {
+    let mut case = Case::new("no-owner").await;
+    case.owner = "nobody-here";
+    let outcome = case.run().await;
+    let (reason, message) = said(&case, outcome);
+    assert_eq!(reason, Reason::PushDenied, "{message}");
+    assert!(message.contains("nobody-here") && message.contains("knows no such owner of packages"), "{message}");
+    // Gitea reads `info.json` as an object of texts, and says nothing but 500 of any other.
+    let made = archive(&[("metadata.json", b"{}"), ("info.json", br#"{"authors": ["a", "b"]}"#)]);
+    let case = Case::of("info", &made, Some(BoxProvider::Libvirt)).await;
+    let outcome = case.run().await;
+    let (reason, message) = said(&case, outcome);
+    assert_eq!(reason, Reason::RegistryUnavailable, "{message}");
+    assert!(message.ends_with("the server answers 500 Internal Server Error"), "{message}");
+    let made = archive(&[("metadata.json", b"{}"), ("info.json", br#"{"author": "a"}"#)]);
+    assert_eq!(Case::of("info", &made, Some(BoxProvider::Libvirt)).await.run().await.unwrap(), Promoted::Uploaded);
+}
+
+/// What [`check_version`] lets through is a version to Gitea.
+#[tokio::test]
+async fn gitea_takes_every_version_that_a_chain_may_write() {
+    let (gitea, content) = (Gitea::start().await, vagrant_box(b"versions", BoxProvider::Libvirt));
+    let longest = "9".repeat(18);
+    for version in ["0", "1.0", "1.2.3.4.5", "1.0.0-rc.1", "1-a--b.c", "007", "0.1.1795862400", &longest] {
+        assert_eq!(check_version(version), Ok(()), "{version}");
+        assert_eq!(gitea.upload("versions", &format!("{version}/libvirt.box"), &content).await, 201, "{version}");
+    }
+    assert_eq!(gitea.upload("versions", "latest/libvirt.box", &content).await, 400);
 }
 
 /// Of what Gitea itself does with half an upload, all else rests.

@@ -195,10 +195,11 @@ impl Stub {
     }
 
     fn put(&self, (name, version, file): (&str, &str, &str), content: &Bytes) -> u16 {
-        let is_version = |text: &str| {
-            text.split(['.', '-']).all(|part| !part.is_empty())
-                && text.starts_with(|first: char| first.is_ascii_digit())
+        let is_part = |text: &str| {
+            !text.is_empty() && text.bytes().all(|letter| letter.is_ascii_alphanumeric() || letter == b'-')
         };
+        let is_version =
+            |text: &str| text.split('.').all(is_part) && text.starts_with(|first: char| first.is_ascii_digit());
         if !is_version(version) || file.strip_suffix(".box").is_none() {
             return 400;
         }

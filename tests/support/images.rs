@@ -37,12 +37,17 @@ pub fn image_id(content: &[u8]) -> Digest {
 /// A Vagrant box with this content: the same content makes the same box.
 pub fn vagrant_box(content: &[u8], provider: BoxProvider) -> Vec<u8> {
     let metadata = json!({"provider": provider.name(), "format": "qcow2", "virtual_size": 1}).to_string();
+    archive(&[("metadata.json", metadata.as_bytes()), ("box.img", content)])
+}
+
+/// A compressed archive of some files.
+pub fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = tar::Builder::new(GzBuilder::new().write(Vec::new(), Compression::fast()));
-    for (name, content) in [("metadata.json", metadata.as_bytes()), ("box.img", content)] {
+    for (name, content) in files {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len().try_into().expect("a size"));
         header.set_mode(0o644);
-        archive.append_data(&mut header, name, content).expect("an entry");
+        archive.append_data(&mut header, name, *content).expect("an entry");
     }
     archive.into_inner().expect("an archive").finish().expect("an archive")
 }
