@@ -207,6 +207,11 @@ test-demo-long: tested ## what is killed and deleted in mid-build, and the demo'
 test-installer: tested ## Debian's own installer under qemu, to a box that is booted, tested and published: an hour without KVM; needs the same
 	cd sandbox && PROGRAM=$(abspath $(tested)) go test -count=1 -timeout 5h -v -run '^TestInstaller$$' ./demotest
 
+.PHONY: test-gitea
+test-gitea: ## the tests of boxes in Gitea's package registry against Gitea itself, which is compiled once
+	@./sandbox/sandbox build
+	@./scripts/gitea
+
 # The line is run in a virtual machine: its waits are as long as that is slow.
 .PHONY: test-cgroup2
 test-cgroup2: tested ## the demo's first links, a hog and a fork bomb on a node with cgroup v2, in qemu: some hours without KVM; needs root

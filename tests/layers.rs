@@ -44,7 +44,15 @@ const LAYERS: &[Layer] = &[
     // Grammars of `plan`, no decisions.
     Layer {
         name: "remote",
-        may_use: Only(&["api", "cache", "plan::credentials", "plan::git", "plan::image", "plan::network"]),
+        may_use: Only(&[
+            "api",
+            "cache",
+            "plan::credentials",
+            "plan::git",
+            "plan::gitea",
+            "plan::image",
+            "plan::network",
+        ]),
         pure: false,
         infallible: false,
     },

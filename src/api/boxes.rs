@@ -87,7 +87,7 @@ pub enum BoxFormat {
 }
 
 /// The provider of a Vagrant box.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum BoxProvider {
     /// libvirt, with a disk as qcow2.
     Libvirt,
@@ -118,6 +118,12 @@ impl BoxProvider {
             Self::Libvirt => "libvirt",
             Self::VirtualBox => "virtualbox",
         }
+    }
+
+    /// The name of the file of a version of a box, as servers of packages have it.
+    #[must_use]
+    pub fn file(self) -> String {
+        format!("{}.box", self.name())
     }
 }
 

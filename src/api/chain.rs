@@ -1,13 +1,15 @@
 //! `ImageChain`: an ordered list of links, each of which makes one image on top of an earlier one.
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::boxes::ArtifactContent;
+use super::boxes::{ArtifactContent, BoxProvider};
 use super::common::{
-    Digest, Duration, ImageReference, Label, ObjectName, PATHS, RelativePath, Repository, Source, Tag,
+    Digest, Duration, ImageReference, Label, ObjectName, PATHS, PublishedPlace, RelativePath, Source, Tag,
     default_service_account, not_observed,
 };
 use super::condition::Reason;
@@ -304,13 +306,16 @@ pub struct Verified {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Published {
-    /// The repository.
-    pub repository: Repository,
-    /// The tags.
+    /// The repository; of a box in a package registry the address that `vagrant box add` takes.
+    pub repository: PublishedPlace,
+    /// The tags; of a box in a package registry its version.
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub tags: Vec<Tag>,
-    /// The digest that they lead to.
+    /// The provider of a box in a package registry; absent for tags.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<BoxProvider>,
+    /// The digest that they lead to; of a box in a package registry that under which it was staged.
     pub digest: Digest,
     /// The hash of what was written in the object when they were moved there, as in `verified`.
     #[schemars(length(max = 64))]
@@ -330,13 +335,24 @@ pub struct Published {
     pub drifted: Vec<DriftedTag>,
 }
 
+impl Published {
+    /// Where some of the tags are, as a sentence names it: a version of a box by its file.
+    #[must_use]
+    pub fn place(&self, tags: impl fmt::Display) -> String {
+        match self.provider {
+            None => format!("{}:{tags}", self.repository),
+            Some(provider) => format!("{}/{tags}/{}", self.repository, provider.file()),
+        }
+    }
+}
+
 /// A published tag that leads elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DriftedTag {
     /// The tag.
     pub tag: Tag,
-    /// The digest that it leads to now; absent where it is gone.
+    /// The digest that it leads to now, or the SHA-256 of the file that is there; absent where it is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leads_to: Option<Digest>,
     /// When that was first seen.

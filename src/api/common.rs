@@ -86,6 +86,12 @@ pub const GIT_PASSWORD: &str = "must not hold a password: put it into the Secret
 /// A URL of git that is otherwise malformed.
 pub const GIT_ADDRESS: &str =
     "must be a host and a path of letters, digits and . _ ~ % + - /, with neither query nor fragment";
+/// A URL of a server of packages that is none, or holds more than an address.
+pub const PACKAGES_URL: &str = "must be https:// or http://, a host and perhaps a path, as https://git.example: neither user nor query nor fragment, and credentials belong into the Secret of secretRef";
+/// The name of a box that is none.
+pub const BOX_TAG: &str = "must be the owner and the name of a box in lower case, as team-a/web: letters, digits and . _ -, neither . nor - first";
+/// A version of a box that a server of packages, or Vagrant, does not take for one.
+pub const BOX_VERSION: &str = "must be a version in lower case, as 1.2.0, 1.2.0-rc.1 or 0.1.{{timestamp}}: numbers with dots between them, of up to 18 digits each, and perhaps - and letters, digits, . and - behind them; {{timestamp}} once at most";
 /// A revision that git does not take, or takes for something else.
 pub const GIT_REVISION: &str = "must be a branch, a tag, a full ref name or a commit, as git allows them: no space or control character, none of ~ ^ : ? * [ \\, no .. // @{, no - first, no part that begins with . or ends with .lock, neither . nor / at the end";
 
@@ -173,6 +179,32 @@ checked_string!(
     TagTemplate, 1..=131;
     "self.matches('^([a-zA-Z0-9_][a-zA-Z0-9._-]*)?([{][{]timestamp[}][}][a-zA-Z0-9._-]*)?$') && (size(self) <= 128 || self.contains('{'))"
         => "must be a tag: up to 128 letters, digits, _ . -, neither . nor - first; {{timestamp}} once at most, for the ten digits of the time of the build; tags hold no other placeholders",
+);
+
+checked_string!(
+    /// The base address of a server of packages: `https://` or `http://`, a host and perhaps a path, without user,
+    /// query and fragment.
+    PackagesUrl, 8..=200;
+    r"self.matches(r'^https?://[a-zA-Z0-9\[][a-zA-Z0-9.:\[\]-]*(/[a-zA-Z0-9_~-][a-zA-Z0-9._~-]*)*/?$')" => PACKAGES_URL,
+);
+
+checked_string!(
+    /// The owner and the name of a box, in lower case: `team-a/web`.
+    BoxTag, 3..=128;
+    "self.matches('^[a-z0-9_][a-z0-9._-]*/[a-z0-9_][a-z0-9._-]*$')" => BOX_TAG,
+);
+
+checked_string!(
+    /// A version of a box, in lower case: numbers with dots between them, and perhaps `-` and what marks it as not
+    /// released yet. It may hold `{{timestamp}}` once, as in `0.1.{{timestamp}}`: the time at which the `ImageBuild`
+    /// was made, in seconds since 1970, so that each build has a version of its own.
+    BoxVersionTemplate, 1..=131;
+    "self.replace('{{timestamp}}', '1', 1).matches('^[0-9]{1,18}([.][0-9]{1,18})*(-[0-9a-z-]+([.][0-9a-z-]+)*)?$')" => BOX_VERSION,
+);
+
+checked_string!(
+    /// Where something is published: a repository of a registry, or the address of a box that `vagrant box add` takes.
+    PublishedPlace, 1..=512, r"^[^\s]+$"
 );
 
 checked_string!(

@@ -215,13 +215,15 @@ reasons! {
         SpecInvalid,
         /// Chains wait for each other in a circle.
         DependencyCycle,
-        /// Another link publishes the same tag.
+        /// Another link publishes the same tag, or the version of a box that is to be published is another file
+        /// already.
         OutputConflict,
         /// Somebody else has moved or deleted a published tag.
         TagsOverwritten,
         /// Staging and published repository are on different registries.
         StagingNotMountable,
-        /// The link publishes nothing, and its profile names no staging repository: its image has no place.
+        /// The profile names no staging repository, and the link publishes nothing, or not in a registry of images:
+        /// what it makes has no place.
         StagingMissing,
         /// A stranger's object has the name of ours.
         NameCollision,
@@ -285,7 +287,7 @@ reasons! {
         AccessDenied,
         /// The certificate of a registry, or of the server of a source or file, is not trusted.
         CertificateNotTrusted,
-        /// The registry refuses the credentials for writing.
+        /// The registry, or the server of packages, refuses the credentials for writing, or what is written.
         PushDenied,
         /// The link that it stands on has failed.
         ParentFailed,

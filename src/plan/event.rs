@@ -98,7 +98,7 @@ fn published(before: Option<&LinkStatus>, link: &LinkStatus) -> Option<Event> {
     let same =
         old.is_some_and(|old| (&old.repository, &old.tags, &old.digest) == (&now.repository, &now.tags, &now.digest));
     let tags: Vec<_> = now.tags.iter().map(ToString::to_string).collect();
-    let message = || format!("«{}»: {}:{} → {}", link.name, now.repository, tags.join(", "), now.digest);
+    let message = || format!("«{}»: {} → {}", link.name, now.place(tags.join(", ")), now.digest);
     (!same).then(|| Event::new(Reason::TagsMoved, &message()))
 }
 
@@ -124,7 +124,7 @@ fn put_back(before: Option<&LinkStatus>, link: &LinkStatus) -> Option<Event> {
         None => format!("{} (it was gone)", each.tag),
     };
     let tags: Vec<_> = old.drifted.iter().map(led).collect();
-    let message = format!("«{}»: {}:{} → {} again", link.name, now.repository, tags.join(", "), now.digest);
+    let message = format!("«{}»: {} → {} again", link.name, now.place(tags.join(", ")), now.digest);
     Some(Event::new(Reason::TagsPutBack, &message))
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{failure::Failure, git::Obstacle, retry};
+use super::{failure::Failure, git::Obstacle, image::Tag, recipe::Destination, retry};
 use crate::api::{boxes::ArtifactKind, chain::Lookup, condition::Class};
 
 /// Something to ask.
@@ -47,21 +47,19 @@ pub enum Subject {
         /// The profile whose settings say how registries are reached.
         profile: String,
     },
-    /// Where published tags lead. It is about one move of them: what was seen before the next one says nothing of
-    /// that.
-    Tags {
-        /// The repository.
-        repository: String,
-        /// The tags.
-        tags: BTreeSet<String>,
-        /// The digest that they were moved to.
+    /// What is published, such as where tags lead. It is about one move of them: what was seen before the next one says
+    /// nothing of that.
+    Published {
+        /// Where, with the Secret of the publication, in the namespace of the chain.
+        destination: Destination<Tag>,
+        /// The digest that was published.
         digest: String,
-        /// When they were moved there, as it was written down.
+        /// The digest that a look is to find there ([`Destination::shown`]).
+        shown: String,
+        /// When it was published, as it was written down.
         moved: Option<Timestamp>,
         /// The profile whose settings say how registries are reached.
         profile: String,
-        /// The Secret of the publication, in the namespace of the chain.
-        secret: Option<String>,
     },
 }
 
@@ -73,7 +71,7 @@ impl Subject {
             Self::Git { profile, .. }
             | Self::Image { profile, .. }
             | Self::Artifact { profile, .. }
-            | Self::Tags { profile, .. } => profile,
+            | Self::Published { profile, .. } => profile,
         }
     }
 
@@ -81,7 +79,8 @@ impl Subject {
     #[must_use]
     pub fn secret(&self) -> Option<&str> {
         match self {
-            Self::Git { secret, .. } | Self::Image { secret, .. } | Self::Tags { secret, .. } => secret.as_deref(),
+            Self::Git { secret, .. } | Self::Image { secret, .. } => secret.as_deref(),
+            Self::Published { destination, .. } => destination.secret(),
             Self::Artifact { .. } => None,
         }
     }
@@ -89,7 +88,7 @@ impl Subject {
     /// Whether nobody waits for the answer: what is decided without it is right, too.
     #[must_use]
     pub const fn is_check(&self) -> bool {
-        matches!(self, Self::Tags { .. })
+        matches!(self, Self::Published { .. })
     }
 
     /// What it is about, as it stands in a status.
@@ -102,7 +101,7 @@ impl Subject {
             }
             Self::Image { kind: ArtifactKind::Box, reference, .. } => format!("box {reference}"),
             Self::Artifact { reference, .. } => format!("artifact {reference}"),
-            Self::Tags { repository, .. } => format!("tags {repository}"),
+            Self::Published { destination, .. } => format!("published {destination}"),
         }
     }
 }
@@ -127,12 +126,12 @@ pub enum Found {
     Strays(Vec<Stray>),
 }
 
-/// A tag that does not lead where it was moved.
+/// A tag that does not lead where it was moved, or a version of a box that is another file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stray {
-    /// The tag.
+    /// The tag or version.
     pub tag: String,
-    /// The digest that it leads to; `None` if it is gone.
+    /// The digest that it leads to, or that of the file; `None` if it is gone.
     pub leads_to: Option<String>,
 }
 

@@ -4,7 +4,7 @@
 use super::{
     failure::Failure,
     placeholder::{Placeholder, Template},
-    recipe::{Build, Destination, Recipe},
+    recipe::{Build, Recipe},
     valid::ValidProfile,
 };
 use crate::api::{
@@ -94,12 +94,12 @@ pub fn check(
 ) -> Result<(), Failure> {
     let wrong = |message: String| Err(Failure::new(Reason::SpecInvalid, message));
     let made = kind(profile.hypervisor);
-    if let Some(Destination::Tags(tags)) = recipe.publish.as_ref().filter(|Destination::Tags(tags)| tags.kind != made) {
+    if let Some(publish) = recipe.publish.as_ref().filter(|publish| publish.kind() != made) {
         return wrong(format!(
             "the BuildProfile «{name}» makes {}: write publish.{} instead of publish.{}",
             plural(made),
             made.noun(),
-            tags.kind.noun()
+            publish.field()
         ));
     }
     check_files(recipe, name, made, parent)?;
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use crate::{
         api::{build::ImageBuild, profile::BuildProfile},
-        plan::validate,
+        plan::{recipe::Destination, validate},
     };
 
     fn profile(hypervisor: bool) -> ValidProfile {

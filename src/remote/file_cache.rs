@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::{
     file,
     network::{Network, cause},
-    transfer::{FileBody, Target, file_trouble},
+    transfer::{Target, file_body, file_trouble},
 };
 use crate::{
     cache::{LARGEST, brought_within, file_path},
@@ -112,7 +112,7 @@ impl FileCache {
     pub async fn give(&self, sha256: &Digest, path: &Path) -> Result<(), Trouble> {
         let file = File::open(path).map_err(Trouble::File)?;
         let size = file.metadata().map_err(Trouble::File)?.len();
-        let request = self.http.put(self.address(sha256)).body(Body::wrap(FileBody::new(Arc::new(file), size)));
+        let request = self.http.put(self.address(sha256)).body(Body::wrap(file_body(Arc::new(file), size)));
         let octets = HeaderValue::from_static("application/octet-stream");
         let request = request.header(CONTENT_TYPE, octets).header(CONTENT_LENGTH, HeaderValue::from(size));
         let answer = timeout(brought_within(size), request.send()).await.map_err(|_| late())?;

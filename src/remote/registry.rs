@@ -19,6 +19,7 @@ mod session;
 mod settings;
 mod shown;
 mod source;
+mod staged;
 mod upload;
 
 pub use self::{
@@ -29,4 +30,5 @@ pub use self::{
     promote::{Promoted, Promotion},
     settings::Settings,
     shown::{BoxFile, Content, Stored},
+    staged::Tested,
 };

@@ -1,12 +1,13 @@
 //! What downloads and uploads of large files have in common.
 
+mod body;
 mod file_body;
 mod target;
 mod tries;
 
 use std::io;
 
-pub(crate) use self::{file_body::FileBody, target::Target};
+pub(crate) use self::{body::Parts, file_body::file_body, target::Target};
 pub(super) use self::{
     file_body::{STEP, part},
     target::{first_byte, left, range, size},

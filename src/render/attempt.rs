@@ -58,19 +58,18 @@ pub struct Target {
 
 impl Target {
     /// The profile's staging repository, or else the one that the link is published to; `None` where there
-    /// is neither.
+    /// is neither, such as of a link that is published elsewhere than in a registry.
     #[must_use]
     pub fn of(profile: &ValidProfile, publish: Option<&Destination>) -> Option<Self> {
-        let secret = |name: &Option<String>| name.as_deref().map(ObjectRef::secret);
         let staged = profile.staging.as_ref().map(|staging| Self {
             repository: staging.repository.clone(),
-            secret: secret(&staging.secret).map(ObjectRef::of_execution),
+            secret: staging.secret.as_deref().map(ObjectRef::secret).map(ObjectRef::of_execution),
         });
-        let published = |Destination::Tags(tags): &Destination| Self {
-            repository: tags.repository.clone(),
-            secret: secret(&tags.secret),
+        let published = |publish: &Destination| {
+            let secret = publish.secret().map(ObjectRef::secret);
+            Some(Self { repository: publish.repository()?.clone(), secret })
         };
-        staged.or_else(|| publish.map(published))
+        staged.or_else(|| publish.and_then(published))
     }
 }
 

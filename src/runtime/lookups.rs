@@ -4,19 +4,17 @@
 //! its queue when it took longer.
 
 mod cache;
+mod clients;
+mod gitea;
 mod secrets;
 mod used;
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    fmt,
-    path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use tokio::sync::Semaphore;
 
 pub use cache::{LookupCache, Scope};
+use clients::Clients;
 use secrets::Access;
 pub use secrets::Reader;
 pub use used::{Answered, Used};
@@ -28,14 +26,15 @@ use crate::{
         failure::Failure,
         image::{Digest, Reference, Repository, Tag},
         lookup::{Found, Stray, Subject},
-        recipe::Destination,
+        recipe::{Destination, RegistryTags},
         resolve::of_reference,
         valid::{ValidNetwork, ValidProfile},
     },
     remote::{
         git,
+        gitea::Gitea,
         network::Network,
-        registry::{self, Registry, Settings, Wanted},
+        registry::{self, Registry, Settings, Tested, Wanted},
     },
 };
 
@@ -45,9 +44,6 @@ const AT_ONCE: usize = 16;
 /// in each of its intervals.
 const CHECKS_AT_ONCE: usize = 4;
 
-/// The most clients that are kept, with their connections.
-const MOST_CLIENTS: usize = 64;
-
 /// What does them.
 pub struct Lookups {
     /// Reads Secrets.
@@ -55,8 +51,8 @@ pub struct Lookups {
     git: git::Settings,
     /// How the operator itself reaches servers: what profiles say goes before it.
     network: Network,
-    /// A client for each way to reach registries.
-    registries: Mutex<HashMap<String, Registry>>,
+    registries: Clients<Registry>,
+    servers_of_packages: Clients<Gitea>,
     places: Semaphore,
     checks: Semaphore,
 }
@@ -74,7 +70,8 @@ impl Lookups {
     pub fn new(reader: Reader, scratch: PathBuf, network: Network) -> Self {
         let git = git::Settings::new(scratch, Network::default());
         let (places, checks) = (Semaphore::new(AT_ONCE), Semaphore::new(CHECKS_AT_ONCE));
-        Self { reader, git, network, registries: Mutex::default(), places, checks }
+        let (registries, servers_of_packages) = (Clients::default(), Clients::default());
+        Self { reader, git, network, registries, servers_of_packages, places, checks }
     }
 
     /// Finds out about a subject, in the name of a namespace. `profile` is the subject's, where it names one.
@@ -95,9 +92,11 @@ impl Lookups {
             Subject::Artifact { reference, profile: name } => {
                 Used::without_secret(self.presence(reference, (name, profile)).await)
             }
-            Subject::Tags { repository, tags, digest, profile: name, secret, .. } => {
-                let wanted = (repository.as_str(), tags, digest.as_str());
-                answered(self.strays(namespace, wanted, (name, profile), secret.as_deref()).await)
+            Subject::Published { destination: Destination::Tags(tags), shown, profile: name, .. } => {
+                answered(self.strays(namespace, (tags, shown), (name, profile)).await)
+            }
+            Subject::Published { destination: Destination::Package(package), shown, .. } => {
+                answered(self.check_package(namespace, (package, shown), profile).await)
             }
         }
     }
@@ -154,17 +153,16 @@ impl Lookups {
     async fn strays(
         &self,
         namespace: &str,
-        (repository, tags, digest): (&str, &BTreeSet<String>, &str),
+        (published, digest): (&RegistryTags<Tag>, &str),
         profile: (&str, Option<&ValidProfile>),
-        secret: Option<&str>,
     ) -> Result<Answered, Used<Failure>> {
-        let (repository, digest) = (parsed::<Repository>(repository)?, parsed::<Digest>(digest)?);
+        let (RegistryTags { repository, tags, secret, .. }, digest) = (published, parsed::<Digest>(digest)?);
+        let secret = secret.as_deref();
         let Used { outcome: access, secret_version } =
             self.reader.registry(namespace, secret, &repository.registry).await?;
         let registry = self.registry(profile, &[&access]).await?;
         let credentials = access.credentials.with_secret_name(secret);
-        let tags = tags.iter().map(|tag| parsed(tag)).collect::<Result<_, _>>()?;
-        let strays = registry.strays(&repository, &tags, &digest, &credentials).await;
+        let strays = registry.strays(repository, tags, &digest, &credentials).await;
         let stray = |(tag, leads_to): (Tag, Option<Digest>)| Stray {
             tag: tag.to_string(),
             leads_to: leads_to.map(|digest| digest.to_string()),
@@ -173,19 +171,21 @@ impl Lookups {
         Ok(Used { outcome: found.map_err(|error| failure(&error)), secret_version })
     }
 
-    /// Moves tags to a verified image. The answer is whether that was there.
+    /// Publishes what was verified. The answer is whether that was there.
     pub async fn promote(&self, namespace: &str, wanted: &Promotion, profile: Option<&ValidProfile>) -> Answered {
         let Ok(_place) = self.places.acquire().await else { return Used::without_secret(Err(gone())) };
-        answered(self.move_tags(namespace, wanted, profile).await)
+        answered(match &wanted.destination {
+            Destination::Tags(tags) => self.move_tags(namespace, (wanted, tags), profile).await,
+            Destination::Package(package) => self.upload(namespace, (wanted, package), profile).await,
+        })
     }
 
     async fn move_tags(
         &self,
         namespace: &str,
-        wanted: &Promotion,
+        (wanted, tags): (&Promotion, &RegistryTags<Tag>),
         profile: Option<&ValidProfile>,
     ) -> Result<Answered, Used<Failure>> {
-        let Destination::Tags(tags) = &wanted.destination;
         let (secret, host) = (tags.secret.as_deref(), &tags.repository.registry);
         let Used { outcome: target, secret_version } = self.reader.registry(namespace, secret, host).await?;
         let staged = profile.is_some_and(|profile| profile.staging.is_some());
@@ -195,22 +195,20 @@ impl Lookups {
         let registry = self.registry((&wanted.profile, profile), &[&source, &target]).await?;
         let from: Reference = parsed(&wanted.staged)?;
         let target_credentials = target.credentials.with_secret_name(secret);
-        let staged = registry::Promotion {
-            source: &from.repository,
+        let tested = Tested {
+            repository: &from.repository,
             digest: &parsed::<Digest>(of_reference(&wanted.staged))?,
             kind: wanted.kind,
             content: &parsed::<Digest>(&wanted.content)?,
-            target: &tags.repository,
-            tags: &tags.tags,
-            source_credentials: &source.credentials,
-            target_credentials: &target_credentials,
+            credentials: &source.credentials,
         };
+        let (target, tags, target_credentials) = (&tags.repository, &tags.tags, &target_credentials);
+        let staged = registry::Promotion { tested, target, tags, target_credentials };
         let outcome = match registry.promote(&staged).await {
             // What was published once is there under its digest still, whatever became of the staging repository.
-            Err(registry::Error::Gone { .. }) if from.repository != tags.repository => {
-                let published =
-                    registry::Promotion { source: &tags.repository, source_credentials: &target_credentials, ..staged };
-                registry.promote(&published).await
+            Err(registry::Error::Gone { .. }) if from.repository != *target => {
+                let published = Tested { repository: target, credentials: target_credentials, ..tested };
+                registry.promote(&registry::Promotion { tested: published, ..staged }).await
             }
             outcome => outcome,
         };
@@ -273,25 +271,9 @@ impl Lookups {
         let authorities = secrets.iter().map(|secret| secret.authority.as_deref()).chain([of_registries.as_deref()]);
         let network = authorities.fold(self.network(Some(profile)).await?, |network, more| network.trusting(more));
         let (mirrors, insecure) = (profile.mirrors.clone(), profile.insecure.clone());
-        self.client(Settings { mirrors, insecure, network, ..Settings::default() })
-    }
-
-    fn client(&self, settings: Settings) -> Result<Registry, Failure> {
-        let fingerprint = format!("{settings:?}");
-        if let Some(known) = self.registries().get(&fingerprint) {
-            return Ok(known.clone());
-        }
-        let made = Registry::new(settings).map_err(|error| failure(&error))?;
-        let mut registries = self.registries();
-        if registries.len() >= MOST_CLIENTS {
-            registries.clear();
-        }
-        registries.insert(fingerprint, made.clone());
-        Ok(made)
-    }
-
-    fn registries(&self) -> MutexGuard<'_, HashMap<String, Registry>> {
-        self.registries.lock().unwrap_or_else(PoisonError::into_inner)
+        let settings = Settings { mirrors, insecure, network, ..Settings::default() };
+        let made = self.registries.get(&format!("{settings:?}"), || Registry::new(settings));
+        made.map_err(|error| failure(&error))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What would happen to each link of a chain, for somebody who asks before it does.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use crate::{
     },
     plan::{
         chain::{Action, Correction, Plan, Scene, decide},
-        recipe::{Destination, Origin},
+        recipe::Origin,
         valid::{ValidChain, ValidLink},
     },
 };
@@ -178,13 +178,7 @@ fn destination(plan: &Plan, link: &ValidLink) -> Option<String> {
         _ => None,
     });
     match promotion {
-        Some(promotion) => Some(place(&promotion.destination)),
-        None => link.recipe.publish.as_ref().map(place),
+        Some(promotion) => Some(promotion.destination.to_string()),
+        None => link.recipe.publish.as_ref().map(ToString::to_string),
     }
-}
-
-fn place<T: fmt::Display>(destination: &Destination<T>) -> String {
-    let Destination::Tags(publish) = destination;
-    let tags: Vec<_> = publish.tags.iter().map(ToString::to_string).collect();
-    format!("{}:{}", publish.repository, tags.join(", "))
 }

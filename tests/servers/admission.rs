@@ -7,7 +7,7 @@ use std::{
 
 use imagechain::{
     api::{
-        common::{ABSOLUTE_PATH, CHARACTER_OF_PATH, ESCAPING_PATH},
+        common::{ABSOLUTE_PATH, BOX_TAG, BOX_VERSION, CHARACTER_OF_PATH, ESCAPING_PATH, PACKAGES_URL},
         crd,
     },
     plan::validate::{
@@ -194,6 +194,14 @@ fn profile_with(more: &Value) -> Value {
     object
 }
 
+/// A chain whose box is published in Gitea, with a field that is another one.
+fn in_gitea(field: &str, value: Value) -> Value {
+    let mut gitea = json!({"url": "https://git.example", "tag": "team-a/vm", "version": "0.1.{{timestamp}}",
+        "provider": "Libvirt", "secretRef": {"name": "gitea"}});
+    gitea[field] = value;
+    with(chain_of_box(&json!({})), "/spec/links/1/publish", json!({"gitea": gitea}))
+}
+
 /// Good profiles, chains and builds of boxes.
 fn accepted_boxes() -> Vec<(&'static str, Value)> {
     let hypervisor = json!({"engine": "None", "hypervisor": "Qemu"});
@@ -211,6 +219,9 @@ fn accepted_boxes() -> Vec<(&'static str, Value)> {
         ("the smallest box", chain_of_box(&json!({}))),
         ("a box for VirtualBox", chain_of_box(&json!({"format": "Vagrant", "provider": "VirtualBox", "size": "8Gi"}))),
         ("a disk", chain_of_box(&json!({"format": "Qcow2", "size": "64Mi"}))),
+        ("a box in Gitea", in_gitea("url", json!("https://git.example:8443/forge/"))),
+        ("a version that marks what is not released", in_gitea("version", json!("1.2.0-rc.1"))),
+        ("a version of one number", in_gitea("version", json!("{{timestamp}}"))),
         ("a single build of a box", single.clone()),
         ("a build of a box for a chain", with(with(single, "/spec/chainRef", of_chain), "/spec/inputs", inputs)),
     ]
@@ -239,7 +250,11 @@ fn refused_boxes() -> Vec<(&'static str, Value, &'static str)> {
             of_box("build", json!({"box": {}, "packer": {"template": "a.json"}})),
             "set exactly one of packer, box",
         ),
-        ("an image and a box", of_box("publish", json!({"box": tags, "image": tags})), "set exactly one of image, box"),
+        (
+            "an image and a box",
+            of_box("publish", json!({"box": tags, "image": tags})),
+            "set exactly one of image, box, gitea",
+        ),
         ("no tag of a box", of_box("publish/box/tags", json!([])), "should have at least 1 items"),
         ("an unknown format", chain_of_box(&json!({"format": "Vhd"})), "spec.links[1].build.box.format"),
         ("an unknown provider", chain_of_box(&json!({"provider": "Xen"})), "spec.links[1].build.box.provider"),
@@ -261,6 +276,38 @@ fn refused_boxes() -> Vec<(&'static str, Value, &'static str)> {
     }
     for size in ["", "0", "8GB", "8.5555Gi", "-8Gi", "8 Gi", "08Gi", "9999999999999Ti"] {
         cases.push(("the size of a disk", chain_of_box(&json!({"size": size})), "spec.links[1].build.box.size"));
+    }
+    for (field, values, says) in [
+        (
+            "url",
+            &[
+                "git.example",
+                "ftp://git.example",
+                "https://bob:word@git.example",
+                "https://git.example?a=b",
+                "https://git.example/../a",
+            ] as &[_],
+            PACKAGES_URL,
+        ),
+        ("tag", &["web", "Team/web", "team/a/b", "team/.web"], BOX_TAG),
+        (
+            "version",
+            &[
+                "latest",
+                "v1.0",
+                "1.0-RC1",
+                "1..2",
+                "1.{{timestamp}}.{{timestamp}}",
+                "1.{{isotime}}",
+                "1.0+7",
+                "1.9999999999999999999",
+            ],
+            BOX_VERSION,
+        ),
+        ("provider", &["Xen"], "spec.links[1].publish.gitea.provider"),
+        ("secretRef", &["gitea"], "spec.links[1].publish.gitea.secretRef"),
+    ] {
+        cases.extend(values.iter().map(|value| ("what is no place in Gitea", in_gitea(field, json!(value)), says)));
     }
     for user in ["", "Debian", "1a", "-a", "a b", "a/b", "a@b", "a;id", "a\nb", "\u{e4}", &"a".repeat(33)] {
         let login = json!({"user": user});
@@ -443,7 +490,11 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
             with(chain(), "/spec/links/0/verify", json!([{"command": {"arguments": []}}])),
             "should have at least 1 items",
         ),
-        ("no way to publish", with(chain(), "/spec/links/0/publish", json!({})), "set exactly one of image, box"),
+        (
+            "no way to publish",
+            with(chain(), "/spec/links/0/publish", json!({})),
+            "set exactly one of image, box, gitea",
+        ),
         (
             "no tag",
             with(chain(), "/spec/links/0/publish", json!({"image": {"repository": "r.example/a", "tags": []}})),

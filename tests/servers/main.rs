@@ -21,6 +21,7 @@ mod file;
 mod file_cache;
 mod gates;
 mod git;
+mod gitea;
 mod pods;
 mod registry;
 mod runner;

@@ -21,7 +21,7 @@ use imagechain::{
     },
     remote::{
         network::Network,
-        registry::{Credentials, Deletion, Error, Promoted, Promotion, Registry, Settings, Wanted},
+        registry::{Credentials, Deletion, Error, Promoted, Promotion, Registry, Settings, Tested, Wanted},
     },
 };
 use serde_json::json;
@@ -41,7 +41,7 @@ const CANARY: &str = "canary-4711";
 type Make = Box<dyn Fn() -> Fault + Send + Sync>;
 
 /// Held by whoever measures the memory of this process.
-pub(crate) static MEMORY: Mutex<()> = Mutex::const_new(());
+pub(super) static MEMORY: Mutex<()> = Mutex::const_new(());
 /// One for all tests, each with repositories of its own.
 static SERVERS: LazyLock<Servers> = LazyLock::new(Servers::start);
 
@@ -114,16 +114,14 @@ impl Case {
     }
 
     fn promotion(&self) -> Promotion<'_> {
-        Promotion {
-            source: &self.source,
+        let tested = Tested {
+            repository: &self.source,
             digest: &self.digest,
             kind: self.kind,
             content: &self.content,
-            target: &self.target,
-            tags: &self.tags,
-            source_credentials: &self.source_credentials,
-            target_credentials: &self.target_credentials,
-        }
+            credentials: &self.source_credentials,
+        };
+        Promotion { tested, target: &self.target, tags: &self.tags, target_credentials: &self.target_credentials }
     }
 
     /// By a client for plain HTTP.
@@ -416,7 +414,7 @@ async fn a_mount_that_is_refused_becomes_an_upload() {
 }
 
 /// A line of /proc/self/status, in bytes.
-pub(crate) fn memory(line: &str) -> u64 {
+pub(super) fn memory(line: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let found = status.lines().find_map(|each| each.strip_prefix(line)).unwrap();
     found.trim_start_matches(':').trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
@@ -425,6 +423,7 @@ pub(crate) fn memory(line: &str) -> u64 {
 #[tokio::test]
 async fn an_upload_is_not_held_in_memory() {
     const LAYER: u64 = 128 << 20;
+    let _alone = MEMORY.lock().await;
     let image = pusher("streamed/staging").image(&vec![7; usize::try_from(LAYER).unwrap()], "build").await;
     // Content and upload go past the proxy, which is in this process and would hold them.
     let faults = Faults::before(registry(), |seen: &Seen| match seen.path.split_once("?mount=") {
@@ -436,7 +435,6 @@ async fn an_upload_is_not_held_in_memory() {
     })
     .await;
     let case = Case::new(&faults.address(), "streamed/staging", "streamed/published", &image, &image, &["1"]);
-    let _alone = MEMORY.lock().await;
     // From now on the peak is counted anew (proc(5)).
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = memory("VmRSS");

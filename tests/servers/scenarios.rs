@@ -6,6 +6,7 @@
 
 mod drift;
 mod held;
+mod packages;
 mod published;
 mod queue;
 

@@ -56,6 +56,12 @@ pub enum Fault {
     Short(usize),
     /// Pass it on, and answer this nevertheless.
     After(u16),
+    /// Pass it on, and end the connection without an answer.
+    Lost,
+    /// End the connection after so many bytes of the body.
+    Broken(usize),
+    /// Take all of the body, and answer this.
+    Swallow(u16),
     /// Pass it on under this path and query.
     As(String),
     /// The same, and under the server's own name: its addresses lead past the proxy.
@@ -176,7 +182,29 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> io::Result<Answe
             forward(request, shared, &seen.path).await;
             made(status, &[], Either::Left(Full::default()))
         }
+        Some(Fault::Lost) => {
+            forward(request, shared, &seen.path).await;
+            return Err(io::Error::other("it is not answered"));
+        }
+        Some(Fault::Broken(bytes)) => {
+            take(request.into_body(), bytes).await;
+            return Err(io::Error::other("it is not answered"));
+        }
+        Some(Fault::Swallow(status)) => {
+            take(request.into_body(), usize::MAX).await;
+            made(status, &[], Either::Left(Full::default()))
+        }
     })
+}
+
+/// Reads so many bytes of a body, or all of it, and keeps none.
+async fn take(mut body: Incoming, bytes: usize) {
+    let mut taken = 0;
+    while taken < bytes
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        taken += frame.data_ref().map_or(0, Bytes::len);
+    }
 }
 
 fn made(status: u16, headers: &[(&str, String)], body: Content) -> Answer {

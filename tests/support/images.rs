@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use flate2::{Compression, GzBuilder};
 use imagechain::{
-    api::boxes::{BOX_ARTIFACT, BOX_CONFIG, BoxConfig, BoxFormat},
+    api::boxes::{BOX_ARTIFACT, BOX_CONFIG, BoxConfig, BoxFormat, BoxProvider},
     plan::image::Digest,
 };
 use reqwest::{Client, Method, StatusCode};
@@ -31,6 +32,24 @@ fn config(content: &[u8], architecture: &str) -> String {
 /// The ID of an image of one layer, pushed or not.
 pub fn image_id(content: &[u8]) -> Digest {
     Digest::of(config(content, "amd64").as_bytes())
+}
+
+/// A Vagrant box with this content: the same content makes the same box.
+pub fn vagrant_box(content: &[u8], provider: BoxProvider) -> Vec<u8> {
+    let metadata = json!({"provider": provider.name(), "format": "qcow2", "virtual_size": 1}).to_string();
+    archive(&[("metadata.json", metadata.as_bytes()), ("box.img", content)])
+}
+
+/// A compressed archive of some files.
+pub fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(GzBuilder::new().write(Vec::new(), Compression::fast()));
+    for (name, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len().try_into().expect("a size"));
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, *content).expect("an entry");
+    }
+    archive.into_inner().expect("an archive").finish().expect("an archive")
 }
 
 /// A repository, as somebody sees it who pushes images: by plain HTTP.
@@ -71,10 +90,10 @@ impl Pusher {
         Pushed { image, ..self.manifest(&manifest, IMAGE, Some(tag)).await }
     }
 
-    /// Pushes a box of one file, as a build pod does.
-    pub async fn machine_box(&self, file: &[u8], tag: &str) -> Pushed {
-        let (format, architecture) = (BoxFormat::Raw, "amd64".to_owned());
-        let config = BoxConfig { format, provider: None, architecture, virtual_size: 1 << 20 };
+    /// Pushes a box of one file, as a build pod does: a disk, or, with a provider, a Vagrant box.
+    pub async fn machine_box(&self, file: &[u8], provider: Option<BoxProvider>, tag: &str) -> Pushed {
+        let format = if provider.is_some() { BoxFormat::Vagrant } else { BoxFormat::Raw };
+        let config = BoxConfig { format, provider, architecture: "amd64".to_owned(), virtual_size: 1 << 20 };
         let config = self.blob_of(&serde_json::to_vec(&config).expect("JSON"), BOX_CONFIG).await;
         let layer = self.blob_of(file, format.media_type()).await;
         let manifest = json!({"schemaVersion": 2, "mediaType": IMAGE, "artifactType": BOX_ARTIFACT, "config": config,

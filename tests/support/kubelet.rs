@@ -11,7 +11,7 @@ use futures::StreamExt;
 use imagechain::{
     api::{
         ATTEMPT_LABEL, JOB_ANNOTATION,
-        boxes::ArtifactKind,
+        boxes::{ArtifactKind, BoxProvider},
         build::{Stage, Verification},
         condition::Reason,
     },
@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{
-    images::{Pusher, image_id},
+    images::{Pusher, image_id, vagrant_box},
     statuses::{failed, in_words_before, status, unschedulable},
 };
 
@@ -149,7 +149,9 @@ struct Work {
     steps: usize,
     /// What it makes: a pod that boots machines makes a box.
     kind: ArtifactKind,
-    /// What the product is a function of, as of a build that can be repeated. It is the file of a box.
+    /// The provider of a Vagrant box.
+    provider: Option<BoxProvider>,
+    /// What the product is a function of, as of a build that can be repeated.
     content: String,
 }
 
@@ -162,20 +164,30 @@ impl Work {
         // The steps, as the version before wrote them and as the present one does.
         let made_from = ["/chain", "/link", "/files", "/parent/reference", "/packer", "/verify", "/steps"];
         let steps = job.pointer("/steps/verify").or_else(|| job.get("verify")).and_then(Value::as_array);
+        let is_packer = job.pointer("/steps/build/packer").is_some();
+        let provider = job.pointer("/steps/build/box/provider").filter(|provider| !provider.is_null());
+        let provider = provider.map(|provider| serde_json::from_value(provider.clone()).expect("a provider"));
         Some(Self {
             attempt: pod.labels()[ATTEMPT_LABEL].parse().expect("a number"),
             staging: (registry.to_owned(), repository.to_owned(), tag),
             steps: steps.expect("steps").len(),
             kind: if job.get("machine").is_some() { ArtifactKind::Box } else { ArtifactKind::Image },
+            provider: provider.or_else(|| is_packer.then_some(BoxProvider::Libvirt)),
             content: json!(made_from.map(|pointer| job.pointer(pointer))).to_string(),
         })
+    }
+
+    /// The file of a box.
+    fn file(&self) -> Vec<u8> {
+        let content = self.content.as_bytes();
+        self.provider.map_or_else(|| content.to_vec(), |provider| vagrant_box(content, provider))
     }
 
     /// What the stages report where all goes well, as far as they are known without a push.
     fn reports(&self) -> [Report; 4] {
         let digest = match self.kind {
             ArtifactKind::Image => image_id(self.content.as_bytes()),
-            ArtifactKind::Box => Digest::of(self.content.as_bytes()),
+            ArtifactKind::Box => Digest::of(&self.file()),
         };
         let content = Some(digest.to_string());
         let of = |stage| Report { content: content.clone(), ..report(stage) };
@@ -205,7 +217,7 @@ impl Work {
         let target = Pusher::new(registry, repository, None);
         let pushed = match self.kind {
             ArtifactKind::Image => target.image(self.content.as_bytes(), tag).await,
-            ArtifactKind::Box => target.machine_box(self.content.as_bytes(), tag).await,
+            ArtifactKind::Box => target.machine_box(&self.file(), self.provider, tag).await,
         };
         let [source, build, verify, publish] = self.reports();
         let publish = Report {

@@ -11,6 +11,7 @@ pub mod crash;
 pub mod end;
 pub mod faults;
 pub mod forward;
+pub mod gitea;
 pub mod images;
 pub mod intercept;
 pub mod kubelet;

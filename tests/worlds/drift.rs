@@ -10,6 +10,7 @@ use imagechain::{
         chain::is_past,
         event::{self, Event, Kind},
         lookup::Subject,
+        recipe::Destination,
     },
 };
 use serde_json::json;
@@ -163,13 +164,14 @@ fn a_suspended_chain_tells_of_it_and_moves_nothing() {
 #[test]
 fn what_was_asked_about_an_earlier_move_is_forgotten() {
     let mut world = settled("Correct");
-    let subject = Subject::Tags {
-        repository: "r.example/shop/base".to_owned(),
-        tags: ["1".to_owned()].into(),
+    let image = json!({"repository": "r.example/shop/base", "tags": ["1"]});
+    let written = serde_json::from_value(json!({"image": image})).unwrap();
+    let subject = Subject::Published {
+        destination: Destination::of(&written).unwrap().filled(None).unwrap(),
         digest: world.tags[TAG].clone(),
+        shown: world.tags[TAG].clone(),
         moved: world.status("shop").links.remove(0).published.unwrap().at.map(|at| at.0),
         profile: "docker".to_owned(),
-        secret: None,
     };
     assert!(!is_past(&subject, &world.status("shop")));
     world.push(&["base"]);

@@ -14,6 +14,7 @@ mod chains;
 mod drift;
 mod lack;
 mod model;
+mod packages;
 mod plan;
 mod random;
 mod versions;

@@ -420,8 +420,12 @@ fn fates(world: &World, object: &ImageChain, token: &str) -> Vec<(String, Fate)>
     for link in &object.spec.links {
         let image = link.publish.as_ref().and_then(|publish| publish.image.as_ref());
         let conflict = image.is_some_and(|image| {
-            others.keys().any(|OutputKey::Tag(repository, tag)| {
-                repository.to_string() == image.repository.0 && image.tags.iter().any(|own| own.0 == tag.to_string())
+            others.keys().any(|output| match output {
+                OutputKey::Tag(repository, tag) => {
+                    repository.to_string() == image.repository.0
+                        && image.tags.iter().any(|own| own.0 == tag.to_string())
+                }
+                OutputKey::Package(..) => false,
             })
         });
         let fate = match below(world, object, link, &fates) {

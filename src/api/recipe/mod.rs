@@ -4,6 +4,7 @@ mod box_step;
 mod command;
 mod environment;
 mod file;
+mod gitea;
 mod login;
 mod molecule;
 mod packer;
@@ -18,6 +19,7 @@ pub use box_step::BoxStep;
 pub use command::Command;
 pub use environment::Environment;
 pub use file::{FileUrl, InputFile, ParentBox, Sha256};
+pub use gitea::PublishGitea;
 pub use login::Login;
 pub use molecule::{Molecule, ScenarioName};
 pub use packer::{BuildName, Packer};
@@ -131,7 +133,10 @@ pub struct VerifyStep {
 /// Where what was tested goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.image) != has(self.box)").message("set exactly one of image, box"))]
+#[x_kube(
+    validation = Rule::new("[has(self.image), has(self.box), has(self.gitea)].filter(x, x).size() == 1")
+        .message("set exactly one of image, box, gitea")
+)]
 pub struct Publish {
     /// Tags of a repository, for an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,6 +144,10 @@ pub struct Publish {
     /// Tags of a repository, for a box: it stands there as an OCI artifact, whose one layer is its file.
     #[serde(rename = "box", default, skip_serializing_if = "Option::is_none")]
     pub machine_box: Option<PublishTags>,
+    /// A version of a Vagrant box in the package registry of Gitea or Forgejo. The profile must have a staging
+    /// repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gitea: Option<PublishGitea>,
 }
 
 /// Tags of a repository that are moved to the digest that was tested, and to no other.

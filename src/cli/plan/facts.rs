@@ -231,8 +231,8 @@ impl Guess {
                 (format!("the {} {reference} exists", kind.noun()), Found::Digest(format!("sha256:{}", "0".repeat(64))))
             }
             Subject::Artifact { reference, .. } => (format!("{reference} is still there"), Found::Presence(true)),
-            Subject::Tags { repository, .. } => {
-                (format!("the tags of {repository} lead where they were moved"), Found::Strays(Vec::new()))
+            Subject::Published { destination, .. } => {
+                (format!("{} has what was published there", destination.address()), Found::Strays(Vec::new()))
             }
         };
         if !self.notes.contains(&note) {
@@ -264,11 +264,11 @@ pub(super) fn entries(map: &ConfigMap) -> ConfigMapFact {
 /// A profile that lets all links of a chain be built: its staging is where the chain publishes.
 fn assumed_profile(valid: &ValidChain) -> Option<BuildProfile> {
     let published = valid.links.iter().filter_map(|link| link.recipe.publish.as_ref());
-    let registries: BTreeSet<_> =
-        published.clone().map(|Destination::Tags(tags)| tags.repository.registry.clone()).collect();
+    let repositories = published.clone().filter_map(Destination::repository);
+    let registries: BTreeSet<_> = repositories.clone().map(|repository| repository.registry.clone()).collect();
     let staging = match registries.first() {
         // Several registries cannot have one staging repository: then each link stages where it publishes.
-        Some(_) if registries.len() > 1 && published.count() == valid.links.len() => json!({}),
+        Some(_) if registries.len() > 1 && repositories.count() == valid.links.len() => json!({}),
         Some(registry) => json!({"staging": {"repository": format!("{registry}/staging")}}),
         None => json!({"staging": {"repository": "assumed.invalid/staging"}}),
     };

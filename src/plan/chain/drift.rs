@@ -5,8 +5,8 @@
 //! ```
 //!
 //! What is found is written down before anything is moved: the write fails for who sees an old chain, and whoever comes
-//! after a crash goes on from there. An answer is about one move of ours ([`Subject::Tags`]): what somebody saw before it
-//! is none about the next.
+//! after a crash goes on from there. An answer is about one move of ours ([`Subject::Published`]): what somebody saw
+//! before it is none about the next.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
@@ -41,7 +41,7 @@ impl<'a> Planner<'_, 'a> {
         if view.state == LinkState::Publishing || !view.published.as_ref().is_some_and(stands) {
             return;
         }
-        let subject = subject(&view.link.profile, &destination, previous);
+        let Some(subject) = self.subject(view, destination, previous) else { return };
         let moved = previous.at.as_ref().map_or(Timestamp::MIN, |at| at.0);
         let seen = self.knowledge.strays(&subject, moved, !self.remembers);
         let seen = seen.map(|(strays, at)| strays.iter().map(|stray| drifted(stray, at, &previous.drifted)).collect());
@@ -54,6 +54,19 @@ impl<'a> Planner<'_, 'a> {
         }
         // It is written down first.
         if drifted == previous.drifted { self.put_back(view, previous) } else { self.wake_at(self.scene.now) }
+    }
+
+    /// What a look at a publication is to find; `None` of a file whose checksum nobody knows any more, since its build
+    /// was deleted.
+    fn subject(&self, view: &View<'_>, destination: Destination<image::Tag>, published: &Published) -> Option<Subject> {
+        let content = self.published_before(view, published).map(|promotion| promotion.content);
+        Some(Subject::Published {
+            shown: destination.shown(&published.digest.0, content.as_deref())?.to_owned(),
+            destination,
+            digest: published.digest.to_string(),
+            moved: published.at.as_ref().map(|at| at.0),
+            profile: view.link.profile.clone(),
+        })
     }
 
     /// Lets tags lead to what was published again, or takes over what became of that.
@@ -105,22 +118,10 @@ fn is_there(view: &View<'_>, promotion: &Promotion) -> bool {
     view.current.as_ref().is_some_and(|current| current.reference.0 == promotion.staged)
 }
 
-fn subject(profile: &str, destination: &Destination<image::Tag>, published: &Published) -> Subject {
-    let Destination::Tags(publish) = destination;
-    Subject::Tags {
-        repository: publish.repository.to_string(),
-        tags: publish.tags.iter().map(ToString::to_string).collect(),
-        digest: published.digest.to_string(),
-        moved: published.at.as_ref().map(|at| at.0),
-        profile: profile.to_owned(),
-        secret: publish.secret.clone(),
-    }
-}
-
 /// Whether a question is about an earlier move of tags than those that a status tells of: nobody asks it again.
 #[must_use]
 pub fn is_past(subject: &Subject, status: &ImageChainStatus) -> bool {
-    let Subject::Tags { digest, moved, .. } = subject else { return false };
+    let Subject::Published { digest, moved, .. } = subject else { return false };
     let mut published = status.links.iter().filter_map(|link| link.published.as_ref());
     !published.any(|each| each.digest.0 == *digest && each.at.as_ref().map(|at| at.0) == *moved)
 }
@@ -163,9 +164,11 @@ fn what_follows(scene: &Scene<'_>, view: &View<'_>) -> String {
 
 /// Where a tag leads, and where it should.
 pub(in crate::plan) fn sentence(published: &Published, each: &DriftedTag) -> String {
-    let Published { repository, digest, .. } = published;
-    match &each.leads_to {
-        Some(other) => format!("{repository}:{} leads to {other}, and not to {digest}", each.tag),
-        None => format!("{repository}:{}, which led to {digest}, is gone", each.tag),
+    let (place, digest) = (published.place(&each.tag), &published.digest);
+    match (&each.leads_to, published.provider) {
+        (Some(other), None) => format!("{place} leads to {other}, and not to {digest}"),
+        (Some(other), Some(_)) => format!("{place} is another file, with the SHA-256 {other}"),
+        (None, None) => format!("{place}, which led to {digest}, is gone"),
+        (None, Some(_)) => format!("{place} is gone"),
     }
 }

@@ -139,13 +139,22 @@ impl<'a> Planner<'_, 'a> {
 /// Whether what a link makes has a place that can be published from.
 fn check_place(link: &ValidLink, profile: &ValidProfile) -> Result<(), Hold> {
     let stalled = |reason, message| Err(Hold::new(LinkState::Stalled, reason, message));
-    match (&profile.staging, &link.recipe.publish) {
-        (None, None) => stalled(
+    let publish = link.recipe.publish.as_ref();
+    match (&profile.staging, publish, publish.and_then(Destination::repository)) {
+        (None, None, _) => stalled(
             Reason::StagingMissing,
             format!("set publish, or let the BuildProfile «{}» name a staging repository", link.profile),
         ),
-        (Some(staging), Some(Destination::Tags(tags))) if staging.repository.registry != tags.repository.registry => {
-            let (staged, published) = (&staging.repository.registry, &tags.repository.registry);
+        (None, Some(publish), None) => stalled(
+            Reason::StagingMissing,
+            format!(
+                "publish.{} takes what is staged in a registry: let the BuildProfile «{}» name a staging repository",
+                publish.field(),
+                link.profile
+            ),
+        ),
+        (Some(staging), _, Some(repository)) if staging.repository.registry != repository.registry => {
+            let (staged, published) = (&staging.repository.registry, &repository.registry);
             let message = format!("publish on {staged}, where the profile stages, not on {published}");
             stalled(Reason::StagingNotMountable, message)
         }

@@ -9,14 +9,14 @@ use super::{
     facts::{self, BuildFacts, BuildState},
     planner::{Action, Planner},
     scene::{Promotion, Scene},
-    view::{Hold, Judgement, View, Wanted, is_at, known},
+    view::{Hold, Judgement, View, Wanted, known},
 };
 use crate::{
     api::{
         boxes::ArtifactContent,
         build::{Cause, ChainReference, ImageBuildSpec, Inputs},
         chain::{LinkState, LinkStatus, Published, Verified},
-        common::{Digest, ImageReference, Repository, Tag},
+        common::{Digest, ImageReference, PublishedPlace, Tag},
         condition::{Class, Reason},
     },
     plan::{
@@ -26,7 +26,7 @@ use crate::{
         lack::Lack,
         lookup::{Found, Subject},
         name,
-        recipe::{Destination, OutputKey, RegistryTags},
+        recipe::Destination,
         resolve,
         valid::ValidLink,
     },
@@ -162,16 +162,13 @@ impl<'a> Planner<'_, 'a> {
     /// What is published of a link: what it no longer asks for, or what another chain owns, is not its own any
     /// more, whatever it leads to.
     fn still_published(&self, link: &ValidLink, old: &Published) -> Option<Published> {
-        let destination = link.recipe.publish.as_ref()?;
-        let Destination::Tags(publish) = destination;
+        let destination = link.recipe.publish.as_ref().filter(|destination| destination.is_at(old))?;
         let own = destination.outputs().into_iter().filter(|output| !self.scene.taken.contains_key(output));
         let created = old.created.as_ref().map(|created| created.0);
-        let own: BTreeSet<String> =
-            own.filter_map(|OutputKey::Tag(_, tag)| Some(tag.filled(created)?.to_string())).collect();
+        let own: BTreeSet<String> = own.filter_map(|output| Some(output.name().filled(created)?.to_string())).collect();
         let tags: Vec<Tag> = old.tags.iter().filter(|tag| own.contains(&tag.0)).cloned().collect();
         let drifted = old.drifted.iter().filter(|each| own.contains(&each.tag.0)).cloned().collect();
-        let same = old.repository.0 == publish.repository.to_string();
-        (same && !tags.is_empty()).then(|| Published { tags, drifted, ..old.clone() })
+        (!tags.is_empty()).then(|| Published { tags, drifted, ..old.clone() })
     }
 
     pub(super) fn previous(&self, link: &str) -> Option<&'a LinkStatus> {
@@ -339,14 +336,13 @@ impl<'a> Planner<'_, 'a> {
         view.verified.clone_from(&current);
         view.current = current;
         let Some(wanted) = view.wanted_promotion() else { return Ok(Judgement::Ready) };
-        let Destination::Tags(publish) = &wanted.destination;
-        if !wanted.staged.starts_with(&format!("{}/", publish.repository.registry)) {
-            let message =
-                format!("its image is staged on another registry than {}: request a rebuild", publish.repository);
+        let is_elsewhere = |to: &&image::Repository| !wanted.staged.starts_with(&format!("{}/", to.registry));
+        if let Some(to) = wanted.destination.repository().filter(is_elsewhere) {
+            let message = format!("its image is staged on another registry than {to}: request a rebuild");
             return Err(Hold::new(LinkState::Stalled, Reason::StagingNotMountable, message));
         }
         let digest = resolve::of_reference(&wanted.staged).to_owned();
-        if view.published.as_ref().is_some_and(|old| old.digest.0 == digest && is_at(&wanted.destination, old)) {
+        if view.published.as_ref().is_some_and(|old| old.digest.0 == digest && wanted.destination.is_of(old)) {
             let recipe = view.recipe.clone();
             view.published = view.published.take().map(|published| Published { recipe, ..published });
             return Ok(Judgement::Ready);
@@ -356,7 +352,7 @@ impl<'a> Planner<'_, 'a> {
         view.promoted = promoted.filter(|answer| answer.result != Ok(Found::Presence(false))).cloned();
         match view.promoted.as_ref().map(|answer| &answer.result) {
             Some(Ok(_)) => {
-                view.published = Some(publication(view, publish, digest, self.scene.now));
+                view.published = Some(publication(view, &wanted.destination, digest, self.scene.now));
                 Ok(Judgement::Ready)
             }
             Some(Err(failure)) if failure.reason.class() != Class::Infrastructure => {
@@ -368,10 +364,11 @@ impl<'a> Planner<'_, 'a> {
     }
 }
 
-fn publication(view: &View<'_>, publish: &RegistryTags<image::Tag>, digest: String, now: Timestamp) -> Published {
+fn publication(view: &View<'_>, publish: &Destination<image::Tag>, digest: String, now: Timestamp) -> Published {
     Published {
-        repository: Repository(publish.repository.to_string()),
-        tags: publish.tags.iter().map(|tag| Tag(tag.to_string())).collect(),
+        repository: PublishedPlace(publish.address()),
+        tags: publish.names().into_iter().map(Tag).collect(),
+        provider: publish.provider(),
         digest: Digest(digest),
         recipe: view.recipe.clone(),
         build: view.current.as_ref().map(|current| current.build.clone()).unwrap_or_default(),

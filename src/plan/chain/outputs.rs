@@ -9,16 +9,7 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::{
-    api::{
-        chain::{ImageChain, Published},
-        recipe::{Publish, PublishTags},
-    },
-    plan::{
-        image::Repository,
-        recipe::{OutputKey, TagTemplate},
-    },
-};
+use crate::{api::chain::ImageChain, plan::recipe::OutputKey};
 
 /// A chain's claim on the tags that it publishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,10 +33,10 @@ impl Claim {
     #[must_use]
     pub fn of(chain: &ImageChain) -> Self {
         let publish = chain.spec.links.iter().filter_map(|link| link.publish.as_ref());
-        let tags: BTreeSet<_> = publish.flat_map(written).flat_map(names).collect();
+        let tags: BTreeSet<_> = publish.flat_map(OutputKey::written).collect();
         let links = chain.status.iter().flat_map(|status| &status.links);
         let published = links.filter_map(|link| link.published.as_ref());
-        let held: BTreeSet<_> = published.flat_map(led).collect();
+        let held: BTreeSet<_> = published.flat_map(OutputKey::held).collect();
         Self {
             namespace: chain.namespace().unwrap_or_default(),
             name: chain.name_any(),
@@ -95,24 +86,6 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The tags of images and of boxes alike: of one tag, nobody else may be the owner.
-fn written(publish: &Publish) -> impl Iterator<Item = &PublishTags> {
-    publish.image.iter().chain(&publish.machine_box)
-}
-
-fn names(tags: &PublishTags) -> impl Iterator<Item = OutputKey> {
-    let repository = tags.repository.0.parse::<Repository>().ok();
-    tags.tags.iter().filter_map(move |tag| Some(OutputKey::Tag(repository.clone()?, tag.0.parse().ok()?)))
-}
-
-/// All that may be written where this was published.
-fn led(published: &Published) -> impl Iterator<Item = OutputKey> {
-    let created = published.created.as_ref().map(|created| created.0);
-    let repository = published.repository.0.parse::<Repository>().ok();
-    let written = published.tags.iter().flat_map(move |tag| TagTemplate::of(&tag.0, created));
-    written.filter_map(move |written| Some(OutputKey::Tag(repository.clone()?, written)))
-}
-
 /// The tags of a claim that belong to other chains, of any namespace, and to which.
 #[must_use]
 pub fn taken<'c>(own: &Claim, others: impl IntoIterator<Item = &'c Claim>) -> BTreeMap<OutputKey, Owner> {
@@ -130,6 +103,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::plan::image::Repository;
 
     fn claim(created: i64, uid: &str, tags: &[&str]) -> Claim {
         let repository: Repository = "r.example/web".parse().unwrap();
@@ -183,6 +157,32 @@ mod tests {
     }
 
     #[test]
+    fn files_of_versions_are_claimed_and_held_each_for_its_provider() {
+        let publish = |provider: &str| {
+            json!({"gitea": {"url": "https://git.example", "tag": "team-a/vm", "version": "0.1.{{timestamp}}",
+                "provider": provider, "secretRef": {"name": "gitea"}}})
+        };
+        let link = |name: &str, provider: &str| json!({"name": name, "build": {"packer": {"template": "t"}}, "publish": publish(provider)});
+        let published = json!({"repository": "https://git.example/api/packages/team-a/vagrant/vm",
+            "tags": ["0.1.1795867200"], "provider": "Libvirt", "digest": "d", "recipe": "r", "build": "vm-1",
+            "created": "2026-11-28T12:00:00Z"});
+        let chain: ImageChain = serde_json::from_value(json!({
+            "apiVersion": "imagechain.dev/v1alpha1", "kind": "ImageChain", "metadata": {"name": "shop"},
+            "spec": {"profiles": ["p"], "links": [link("vm", "Libvirt"), link("vb", "VirtualBox")]},
+            "status": {"links": [{"name": "vm", "state": "Ready", "published": published}]},
+        }))
+        .unwrap();
+        let claim = Claim::of(&chain);
+        let names =
+            |outputs: &BTreeSet<OutputKey>| -> Vec<String> { outputs.iter().map(ToString::to_string).collect() };
+        let file = |provider: &str| {
+            format!("https://git.example/api/packages/team-a/vagrant/vm/0.1.{{{{timestamp}}}}/{provider}.box")
+        };
+        assert_eq!(names(&claim.tags), [file("libvirt"), file("virtualbox")]);
+        assert_eq!(names(&claim.held), [file("libvirt")]);
+    }
+
+    #[test]
     fn who_has_published_a_tag_keeps_it() {
         let (old, mut new) = (claim(1, "a", &["latest"]), claim(2, "b", &["latest"]));
         new.held.clone_from(&new.tags);
@@ -196,7 +196,7 @@ mod tests {
     fn the_older_chain_owns_a_tag() {
         let (old, new) = (claim(1, "z", &["1", "latest"]), claim(2, "a", &["2", "latest"]));
         let names = |found: BTreeMap<OutputKey, Owner>| -> Vec<String> {
-            found.into_keys().map(|OutputKey::Tag(_, tag)| tag.to_string()).collect()
+            found.into_keys().map(|output| output.name().to_string()).collect()
         };
         assert_eq!(names(taken(&new, [&old, &new])), ["latest"]);
         assert_eq!(names(taken(&old, [&old, &new])), [""; 0]);

@@ -86,7 +86,7 @@ fn last_image(scene: &Scene<'_>, views: &[View<'_>]) -> Option<String> {
         let old = old.and_then(|link| link.published.as_ref());
         let same = old.is_some_and(|old| old.digest == published.digest && old.tags == published.tags);
         let tag = published.tags.first()?;
-        (!same).then(|| format!("{}:{tag}@{}", published.repository, published.digest))
+        (!same).then(|| format!("{}@{}", published.place(tag), published.digest))
     });
     moved.or_else(|| scene.previous.last_image.clone())
 }

@@ -1,7 +1,5 @@
 //! One link while its chain is looked at: what is found of it, and what its status will say.
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::jiff::Timestamp;
 
 use super::{facts::BuildFacts, scene::Correction};
@@ -157,13 +155,5 @@ impl View<'_> {
 /// Where a link is published now, if that is where it is asked for, whatever image it is of.
 pub(super) fn place_of(wanted: &Destination, published: &Published) -> Option<Destination<Tag>> {
     let filled = wanted.filled(published.created.as_ref().map(|created| created.0));
-    filled.filter(|filled| is_at(filled, published))
-}
-
-/// Whether a publication is at these tags.
-pub(super) fn is_at(destination: &Destination<Tag>, published: &Published) -> bool {
-    let Destination::Tags(publish) = destination;
-    let tags: BTreeSet<String> = published.tags.iter().map(ToString::to_string).collect();
-    published.repository.0 == publish.repository.to_string()
-        && tags == publish.tags.iter().map(ToString::to_string).collect()
+    filled.filter(|filled| filled.is_of(published))
 }

@@ -1,14 +1,22 @@
 //! Where what was tested is published.
+//!
+//! What is asked about a destination is answered here, or by the type that it holds: another kind of destination is a
+//! variant more of [`Destination`] and of [`OutputKey`], a subject to look for, and a way to get there.
 
 use std::{collections::BTreeSet, fmt};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{fields::Fields, tag::TagTemplate};
+use super::{fields::Fields, output::OutputKey, package::BoxPackage, steps::Build, tag::TagTemplate};
 use crate::{
-    api::{boxes::ArtifactKind, recipe as api},
+    api::{
+        boxes::{ArtifactKind, BoxProvider},
+        chain::Published,
+        recipe as api,
+    },
     plan::{
         image::{Repository, Tag},
+        placeholder::Template,
         validate::problem::Problems,
     },
 };
@@ -18,6 +26,8 @@ use crate::{
 pub enum Destination<T = TagTemplate> {
     /// Tags of a repository.
     Tags(RegistryTags<T>),
+    /// A version of a box in the package registry of Gitea or Forgejo.
+    Package(BoxPackage<T>),
 }
 
 /// Tags of a repository.
@@ -33,27 +43,85 @@ pub struct RegistryTags<T = TagTemplate> {
     pub secret: Option<String>,
 }
 
-/// Something that one link at most may publish.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum OutputKey {
-    /// A tag of a repository, as it is written: one with a time in it is one and the same for all builds.
-    Tag(Repository, TagTemplate),
-}
-
-impl fmt::Display for OutputKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl<T> Destination<T> {
+    /// The kind of what is published there.
+    #[must_use]
+    pub const fn kind(&self) -> ArtifactKind {
         match self {
-            Self::Tag(repository, tag) => write!(formatter, "{repository}:{tag}"),
+            Self::Tags(tags) => tags.kind,
+            Self::Package(_) => ArtifactKind::Box,
         }
     }
-}
 
-impl<T> Destination<T> {
+    /// Its field of `publish`.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::Tags(tags) => tags.kind.noun(),
+            Self::Package(_) => "gitea",
+        }
+    }
+
+    /// The field below that with the names that are claimed.
+    #[must_use]
+    pub const fn field_of_names(&self) -> &'static str {
+        match self {
+            Self::Tags(_) => "tags",
+            Self::Package(_) => "version",
+        }
+    }
+
     /// The Secret with the right to publish there.
     #[must_use]
     pub fn secret(&self) -> Option<&str> {
         match self {
             Self::Tags(tags) => tags.secret.as_deref(),
+            Self::Package(package) => Some(&package.secret),
+        }
+    }
+
+    /// The repository of a registry that it is: builds may push there where their profile has no staging repository,
+    /// and what is staged on another registry cannot be published there. `None` of a place that images and boxes are
+    /// copied to.
+    #[must_use]
+    pub const fn repository(&self) -> Option<&Repository> {
+        match self {
+            Self::Tags(tags) => Some(&tags.repository),
+            Self::Package(_) => None,
+        }
+    }
+
+    /// Where it is, as a status holds it.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self {
+            Self::Tags(tags) => tags.repository.to_string(),
+            Self::Package(package) => package.address.to_string(),
+        }
+    }
+
+    /// The provider that a status holds beside the address: it tells the files of one version apart.
+    #[must_use]
+    pub const fn provider(&self) -> Option<BoxProvider> {
+        match self {
+            Self::Tags(_) => None,
+            Self::Package(package) => Some(package.provider),
+        }
+    }
+
+    /// Whether a publication is at its address, under whatever name.
+    #[must_use]
+    pub fn is_at(&self, published: &Published) -> bool {
+        published.repository.0 == self.address() && published.provider == self.provider()
+    }
+
+    /// By which digest a look at it tells what is published: of tags that of the manifest, of a package that of the
+    /// file.
+    #[must_use]
+    pub fn shown<'d>(&self, digest: &'d str, content: Option<&'d str>) -> Option<&'d str> {
+        match self {
+            Self::Tags(_) => Some(digest),
+            Self::Package(_) => content,
         }
     }
 }
@@ -61,15 +129,19 @@ impl<T> Destination<T> {
 impl Destination {
     /// Validates what is written. `None` where something is wrong that leaves no valid form.
     pub fn validate(written: &api::Publish, mut fields: Fields<'_>) -> Option<Self> {
-        let tags = match (&written.image, &written.machine_box) {
-            (Some(image), None) => RegistryTags::validate(ArtifactKind::Image, image, fields.below("image")),
-            (None, Some(machine_box)) => RegistryTags::validate(ArtifactKind::Box, machine_box, fields.below("box")),
+        match (&written.image, &written.machine_box, &written.gitea) {
+            (Some(image), None, None) => {
+                RegistryTags::validate(ArtifactKind::Image, image, fields.below("image")).map(Self::Tags)
+            }
+            (None, Some(machine_box), None) => {
+                RegistryTags::validate(ArtifactKind::Box, machine_box, fields.below("box")).map(Self::Tags)
+            }
+            (None, None, Some(gitea)) => BoxPackage::validate(gitea, fields.below("gitea")).map(Self::Package),
             _ => {
-                fields.add("set exactly one of image, box");
+                fields.add("set exactly one of image, box, gitea");
                 None
             }
-        };
-        tags.map(Self::Tags)
+        }
     }
 
     /// What is written, if it is valid.
@@ -83,10 +155,20 @@ impl Destination {
     /// The same for a build that was made then; `None` where a tag holds a time that nobody knows.
     #[must_use]
     pub fn filled(&self, created: Option<Timestamp>) -> Option<Destination<Tag>> {
-        let Self::Tags(RegistryTags { kind, repository, tags, secret }) = self;
-        let (kind, repository, secret) = (*kind, repository.clone(), secret.clone());
-        let tags = tags.iter().map(|tag| tag.filled(created)).collect::<Option<_>>()?;
-        Some(Destination::Tags(RegistryTags { kind, repository, tags, secret }))
+        match self {
+            Self::Tags(tags) => tags.filled(created).map(Destination::Tags),
+            Self::Package(package) => package.filled(created).map(Destination::Package),
+        }
+    }
+
+    /// What is wrong with it for a build whose product is known by what is written; `None` where only the product
+    /// tells.
+    #[must_use]
+    pub fn misfit(&self, build: &Build<Template>) -> Option<String> {
+        match self {
+            Self::Tags(_) => None,
+            Self::Package(package) => package.misfit(build),
+        }
     }
 
     /// What is published, each by itself, in the order of the tags.
@@ -96,6 +178,38 @@ impl Destination {
             Self::Tags(RegistryTags { repository, tags, .. }) => {
                 tags.iter().map(|tag| OutputKey::Tag(repository.clone(), tag.clone())).collect()
             }
+            Self::Package(package) => vec![OutputKey::of_package(package)],
+        }
+    }
+}
+
+impl Destination<Tag> {
+    /// The tags or the version, as a status holds them.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<String> {
+        match self {
+            Self::Tags(tags) => tags.tags.iter().map(ToString::to_string).collect(),
+            Self::Package(package) => BTreeSet::from([package.version.to_string()]),
+        }
+    }
+
+    /// Whether a publication is there, and nowhere else.
+    #[must_use]
+    pub fn is_of(&self, published: &Published) -> bool {
+        let names: BTreeSet<String> = published.tags.iter().map(ToString::to_string).collect();
+        self.is_at(published) && names == self.names()
+    }
+}
+
+/// With all its tags.
+impl<T: fmt::Display> fmt::Display for Destination<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tags(RegistryTags { repository, tags, .. }) => {
+                let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
+                write!(formatter, "{repository}:{}", tags.join(", "))
+            }
+            Self::Package(package) => write!(formatter, "{package}"),
         }
     }
 }
@@ -112,6 +226,12 @@ impl RegistryTags {
         }
         let secret = written.secret_ref.as_ref().map(|secret| secret.name.to_string());
         Some(Self { kind, repository: repository?, tags, secret })
+    }
+
+    fn filled(&self, created: Option<Timestamp>) -> Option<RegistryTags<Tag>> {
+        let Self { kind, repository, tags, secret } = self;
+        let tags = tags.iter().map(|tag| tag.filled(created)).collect::<Option<_>>()?;
+        Some(RegistryTags { kind: *kind, repository: repository.clone(), tags, secret: secret.clone() })
     }
 }
 
@@ -130,9 +250,7 @@ mod tests {
         let tags = json!({"repository": "r.example/a", "tags": ["1", "2"], "secretRef": {"name": "push"}});
         for (field, kind) in [("image", ArtifactKind::Image), ("box", ArtifactKind::Box)] {
             let found = of(&json!({field: tags})).unwrap();
-            let Destination::Tags(RegistryTags { kind: found_kind, .. }) = &found;
-            assert_eq!(*found_kind, kind);
-            assert_eq!(found.secret(), Some("push"));
+            assert_eq!((found.kind(), found.field(), found.secret()), (kind, field, Some("push")));
             // Of one tag, nobody else may be the owner: not even who publishes something of another kind.
             let outputs: Vec<_> = found.outputs().iter().map(ToString::to_string).collect();
             assert_eq!(outputs, ["r.example/a:1", "r.example/a:2"]);
@@ -149,10 +267,8 @@ mod tests {
             ["r.example/a:0.1.{{timestamp}}", "r.example/a:latest"],
             "whoever builds, it is claimed once"
         );
-        let tags = |filled: Option<Destination<Tag>>| -> Option<Vec<String>> {
-            let Destination::Tags(RegistryTags { tags, .. }) = filled?;
-            Some(tags.iter().map(ToString::to_string).collect())
-        };
+        let tags =
+            |filled: Option<Destination<Tag>>| -> Option<Vec<String>> { Some(filled?.names().into_iter().collect()) };
         let at = Timestamp::from_second(1_795_862_400).ok();
         assert_eq!(tags(timed.filled(at)).unwrap(), ["0.1.1795862400", "latest"]);
         assert_eq!((tags(timed.filled(None)), tags(plain.filled(None)).unwrap()), (None, vec!["latest".to_owned()]));
@@ -161,9 +277,45 @@ mod tests {
     #[test]
     fn something_goes_to_one_place() {
         let tags = json!({"repository": "r.example/a", "tags": ["1"]});
-        for written in [json!({}), json!({"image": tags, "box": tags})] {
+        for written in [json!({}), json!({"image": tags, "box": tags}), json!({"box": tags, "gitea": gitea("1.0.0")})] {
             assert_eq!(of(&written), None, "{written}");
         }
         assert_eq!(of(&json!({"box": {"repository": "r.example/a", "tags": []}})), None);
+    }
+
+    fn gitea(version: &str) -> Value {
+        json!({"url": "https://git.example", "tag": "team-a/web", "version": version, "provider": "Libvirt",
+            "secretRef": {"name": "gitea"}})
+    }
+
+    #[test]
+    fn a_box_goes_to_a_file_of_a_version_which_its_status_tells_again() {
+        let written = of(&json!({"gitea": gitea("0.1.{{timestamp}}")})).unwrap();
+        let address = "https://git.example/api/packages/team-a/vagrant/web";
+        assert_eq!((written.kind(), written.field(), written.secret()), (ArtifactKind::Box, "gitea", Some("gitea")));
+        assert_eq!((written.address().as_str(), written.repository()), (address, None));
+        let filled = written.filled(Timestamp::from_second(1_795_862_400).ok()).unwrap();
+        assert_eq!(filled.to_string(), format!("{address}/0.1.1795862400/libvirt.box"));
+        let published = |changes: Value| -> Published {
+            let mut status = json!({"repository": address, "tags": ["0.1.1795862400"], "provider": "Libvirt", "digest": "d",
+                "recipe": "r", "build": "b", "created": "2026-11-28T10:40:00Z"});
+            status.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            serde_json::from_value(status).unwrap()
+        };
+        let own = published(json!({}));
+        assert!(filled.is_of(&own) && OutputKey::held(&own).contains(&written.outputs()[0]));
+        assert_eq!(own.place("0.1.1795862400"), filled.to_string());
+        for changes in [
+            json!({"provider": "VirtualBox"}),
+            json!({"provider": null}),
+            json!({"tags": ["0.1.1"]}),
+            json!({"repository": "https://git.example/api/packages/team-b/vagrant/web"}),
+        ] {
+            let other = published(changes);
+            assert!(!filled.is_of(&other) && !OutputKey::held(&other).contains(&written.outputs()[0]), "{other:?}");
+        }
+        let other = of(&json!({"gitea": {"provider": "VirtualBox", "url": "https://git.example", "tag": "team-a/web",
+            "version": "0.1.{{timestamp}}", "secretRef": {"name": "gitea"}}}));
+        assert_ne!(other.unwrap().outputs(), written.outputs(), "links for two providers share a version");
     }
 }

@@ -18,7 +18,10 @@ use crate::{
         common::{self, NO_PATTERN, RelativePath},
         recipe::{self as api, BuildStep, Publish, Retry, Timeouts, VerifyStep},
     },
-    plan::{placeholder::Placeholder, validate::problem::Problems},
+    plan::{
+        placeholder::{Placeholder, Template},
+        validate::problem::Problems,
+    },
 };
 
 /// What is written, in a link or in a build.
@@ -75,6 +78,7 @@ pub fn validate(written: &Written<'_>, path: &str, problems: &mut Problems) -> O
     let steps = written.verify.iter().enumerate();
     let verify: Vec<_> = steps.map(|(n, step)| Verify::validate(step, fields.below(&format!("verify[{n}]")))).collect();
     let publish = written.publish.map(|publish| Destination::validate(publish, fields.below("publish")));
+    check_product(publish.as_ref().and_then(Option::as_ref), build.as_ref(), fields.below("publish"));
     let limits = Limits::validate(written.timeouts, written.retry, &mut fields);
     let steps = Steps { build: build?, verify: verify.into_iter().collect::<Option<_>>()? };
     let recipe = Recipe {
@@ -91,6 +95,14 @@ pub fn validate(written: &Written<'_>, path: &str, problems: &mut Problems) -> O
     };
     check_weight(&recipe, &mut fields);
     Some(recipe)
+}
+
+/// Where what is built is known from what is written, it must be what is to be published.
+fn check_product(publish: Option<&Destination>, build: Option<&Build<Template>>, mut fields: Fields<'_>) {
+    let Some((publish, build)) = publish.zip(build) else { return };
+    if let Some(misfit) = publish.misfit(build) {
+        fields.below(publish.field()).add(misfit);
+    }
 }
 
 /// Each value may be long, but a job must fit into the annotation in which it reaches the pod.

@@ -15,7 +15,7 @@ use kube::ResourceExt;
 use super::{
     duration,
     name::{LABEL, is_label},
-    recipe::{self, Destination, OutputKey, Place, Written},
+    recipe::{self, OutputKey, Place, Written},
     valid::{ValidBuild, ValidChain, ValidLink},
 };
 use crate::api::{
@@ -175,8 +175,7 @@ fn check_outputs(links: &[Option<ValidLink>], problems: &mut Problems) {
     for (index, link) in links.iter().enumerate() {
         let Some(link) = link else { continue };
         let Some(publish) = &link.recipe.publish else { continue };
-        let Destination::Tags(tags) = publish;
-        let path = format!("spec.links[{index}].publish.{}.tags", tags.kind.noun());
+        let path = format!("spec.links[{index}].publish.{}.{}", publish.field(), publish.field_of_names());
         for output in publish.outputs() {
             if let Some(owner) = owners.insert(output.clone(), &link.name) {
                 problems.add(&path, format_args!("{output} is published by the link «{owner}» already"));
@@ -195,11 +194,8 @@ fn is_own_base(links: &[Option<ValidLink>], link: &ValidLink, output: &OutputKey
     if let Some(below) = below {
         return is_own_base(links, below, output);
     }
-    let OutputKey::Tag(repository, tag) = output;
     let base = link.recipe.parent.as_ref().and_then(|parent| parent.origin.reference());
-    base.is_some_and(|base| {
-        base.digest.is_none() && base.repository == *repository && base.manifest() == tag.to_string()
-    })
+    base.is_some_and(|base| output.is_base(base))
 }
 
 #[cfg(test)]

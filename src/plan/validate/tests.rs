@@ -170,6 +170,24 @@ fn outputs_belong_to_one_link() {
 }
 
 #[test]
+fn a_version_in_gitea_has_one_file_for_each_provider() {
+    let publish = |provider: &str| {
+        json!({"gitea": {"url": "https://git.example", "tag": "team-a/vm", "version": "1.0.0", "provider": provider,
+            "secretRef": {"name": "gitea"}}})
+    };
+    let links = |other: &str| {
+        json!([with(link("a"), "publish", publish("Libvirt")), with(link("b"), "publish", publish(other))])
+    };
+    assert_eq!(problems(&links("VirtualBox")), [""; 0]);
+    let file = "https://git.example/api/packages/team-a/vagrant/vm/1.0.0/libvirt.box";
+    let expected = format!("spec.links[1].publish.gitea.version: {file} is published by the link «a» already");
+    assert_eq!(problems(&links("Libvirt")), [expected]);
+    let made = with(with(link("a"), "build", json!({"box": {}})), "from", json!({"image": "r.example/a"}));
+    let sentence = "is for VirtualBox, and build.box makes a box for Libvirt";
+    one_problem(with(made, "publish", publish("VirtualBox")), "spec.links[0].publish.gitea", sentence);
+}
+
+#[test]
 fn sources_are_checked() {
     let with_source = |source: Value| with(link("web"), "source", source);
     let git = |url: &str, revision: &str| with_source(json!({"git": {"url": url, "revision": revision}}));

@@ -11,36 +11,21 @@ use super::{
     client::Registry,
     credentials::Credentials,
     error::Error,
-    manifest::{Blob, Child, Manifest, Parts},
-    session::{Found, Purpose, Session},
+    manifest::Blob,
+    session::{Purpose, Session},
+    staged::{Staged, Tested},
 };
-use crate::{
-    api::boxes::ArtifactKind,
-    plan::image::{Digest, Repository, Tag},
-};
-
-/// The most manifests of an index that are promoted, and the most bytes that all of them have together: build
-/// pods push them, and they are in memory at once.
-const MOST_CHILDREN: usize = 64;
-const MOST_BYTES: usize = 8 * 1024 * 1024;
+use crate::plan::image::{Digest, Repository, Tag};
 
 /// What to publish where.
 #[derive(Clone, Copy, Debug)]
 pub struct Promotion<'a> {
-    /// The staging repository.
-    pub source: &'a Repository,
-    /// The digest of what was staged there.
-    pub digest: &'a Digest,
-    /// What was tested. What was staged as something else is not published.
-    pub kind: ArtifactKind,
-    /// What it is known by, as [`Artifact::content`](super::Artifact::content) has it.
-    pub content: &'a Digest,
+    /// What was tested.
+    pub tested: Tested<'a>,
     /// The published repository; it may be the staging repository itself.
     pub target: &'a Repository,
     /// The published tags.
     pub tags: &'a BTreeSet<Tag>,
-    /// Credentials that may read the source.
-    pub source_credentials: &'a Credentials,
     /// Credentials that may write the target.
     pub target_credentials: &'a Credentials,
 }
@@ -60,12 +45,13 @@ impl Registry {
     /// What was staged is gone or is not what was tested; or the registry does not do it. Some of the tags
     /// may have been moved: a repetition moves the others.
     pub async fn promote(&self, promotion: &Promotion<'_>) -> Result<Promoted, Error> {
-        let Promotion { source: from, target: to, .. } = *promotion;
+        let Promotion { tested, target: to, .. } = *promotion;
+        let from = tested.repository;
         if from.registry != to.registry {
             return Err(Error::NotMountable { from: from.clone(), to: to.clone() });
         }
-        let mut source = self.session(from, promotion.source_credentials, Purpose::Read)?;
-        let staged = Staged::read(&mut source, promotion).await?;
+        let mut source = self.session(from, tested.credentials, Purpose::Read)?;
+        let staged = Staged::read(&mut source, &tested).await?;
         let mut target = self.session(to, promotion.target_credentials, Purpose::Write)?;
         if from != to {
             // Before the first request: a token is for what it was asked for.
@@ -73,7 +59,7 @@ impl Registry {
         }
         let mut moved = BTreeSet::new();
         for tag in promotion.tags {
-            if target.leads_to(tag).await?.as_ref() != Some(promotion.digest) {
+            if target.leads_to(tag).await?.as_ref() != Some(tested.digest) {
                 moved.insert(tag.clone());
             }
         }
@@ -84,104 +70,9 @@ impl Registry {
             target.put(&tag.to_string(), &staged.root.media_type, &staged.root.body).await?;
         }
         for tag in &moved {
-            check(&mut target, to, tag, promotion.digest).await?;
+            check(&mut target, to, tag, tested.digest).await?;
         }
         Ok(Promoted { moved })
-    }
-}
-
-/// All that was staged under a digest, and found to be what was tested.
-struct Staged {
-    /// The images of an index, which must be there before it.
-    children: Vec<Found>,
-    root: Found,
-}
-
-impl Staged {
-    async fn read(source: &mut Session<'_>, promotion: &Promotion<'_>) -> Result<Self, Error> {
-        let root = Self::one(source, promotion, promotion.digest).await?;
-        let mut children = Vec::new();
-        match &root.manifest {
-            Manifest::Image(parts) => is_tested(promotion, parts)?,
-            Manifest::Index(_) if promotion.kind == ArtifactKind::Box => {
-                return Err(mismatch(promotion, "an index"));
-            }
-            Manifest::Index(all) if all.iter().all(|child| child.is_about_another) => {
-                return Err(mismatch(promotion, "an index without images"));
-            }
-            Manifest::Index(all) if all.len() > MOST_CHILDREN => {
-                return Err(mismatch(promotion, "an index of too many images"));
-            }
-            Manifest::Index(all) => {
-                let mut bytes = root.body.len();
-                for child in all {
-                    let found = Self::child(source, promotion, child).await?;
-                    bytes += found.body.len();
-                    if bytes > MOST_BYTES {
-                        return Err(mismatch(promotion, "an index of too large manifests"));
-                    }
-                    children.push(found);
-                }
-            }
-        }
-        Ok(Self { children, root })
-    }
-
-    async fn child(source: &mut Session<'_>, promotion: &Promotion<'_>, child: &Child) -> Result<Found, Error> {
-        let found = Self::one(source, promotion, &child.digest).await?;
-        match &found.manifest {
-            // Every image of an index is published with it: none may be another than the tested one.
-            Manifest::Image(parts) if !child.is_about_another => is_tested(promotion, parts)?,
-            Manifest::Image(_) => {}
-            Manifest::Index(_) => return Err(mismatch(promotion, "an index in an index")),
-        }
-        Ok(found)
-    }
-
-    async fn one(source: &mut Session<'_>, promotion: &Promotion<'_>, digest: &Digest) -> Result<Found, Error> {
-        let gone = || Error::Gone { repository: promotion.source.clone(), digest: digest.clone() };
-        let found = source.manifest(&digest.to_string()).await?.ok_or_else(gone)?;
-        source.expect(found.digest.clone(), Some(digest))?;
-        Ok(found)
-    }
-
-    /// What must be in the target before a manifest is, each once.
-    fn blobs(&self) -> Vec<&Blob> {
-        let mut seen = BTreeSet::new();
-        let manifests = self.children.iter().chain([&self.root]);
-        let blobs = manifests.flat_map(|found| match &found.manifest {
-            Manifest::Image(parts) => parts.layers.iter().chain([&parts.config]).collect(),
-            Manifest::Index(_) => Vec::new(),
-        });
-        blobs.filter(|blob| seen.insert(blob.digest.clone())).collect()
-    }
-}
-
-fn is_tested(promotion: &Promotion<'_>, parts: &Parts) -> Result<(), Error> {
-    match parts.content() {
-        Some(found) if (found.kind, found.digest) == (promotion.kind, promotion.content) => Ok(()),
-        Some(found) => Err(mismatch(promotion, &named(found.kind, found.digest))),
-        None => Err(mismatch(promotion, "a box of other than one file")),
-    }
-}
-
-/// As a sentence names it.
-fn named(kind: ArtifactKind, content: &Digest) -> String {
-    match kind {
-        ArtifactKind::Image => format!("the image {content}"),
-        ArtifactKind::Box => format!("the box {content}"),
-    }
-}
-
-fn mismatch(promotion: &Promotion<'_>, found: &str) -> Error {
-    Error::Mismatch {
-        repository: promotion.source.clone(),
-        digest: promotion.digest.clone(),
-        expected: match promotion.kind {
-            ArtifactKind::Image => promotion.content.to_string(),
-            ArtifactKind::Box => named(promotion.kind, promotion.content),
-        },
-        found: found.to_owned(),
     }
 }
 

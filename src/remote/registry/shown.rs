@@ -151,7 +151,7 @@ impl Session<'_> {
     }
 
     /// The box of a manifest, if it is one of one file, whose config is what we write.
-    async fn box_of(&mut self, parts: &Parts) -> Result<Option<BoxFile>, Error> {
+    pub(super) async fn box_of(&mut self, parts: &Parts) -> Result<Option<BoxFile>, Error> {
         let (ArtifactKind::Box, [file]) = (parts.kind(), parts.layers.as_slice()) else { return Ok(None) };
         if parts.config.size > LONGEST_CONFIG as u64 {
             return Ok(None);

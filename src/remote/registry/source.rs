@@ -14,7 +14,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use super::error::Error;
 use crate::{
     plan::image::{Digest, Hasher},
-    remote::transfer::{FileBody, STEP, part},
+    remote::transfer::{STEP, file_body, part},
 };
 
 /// What is uploaded as one blob.
@@ -73,7 +73,7 @@ impl Source {
     pub(super) fn stream(&self) -> reqwest::Body {
         match &self.origin {
             Origin::Bytes(bytes) => reqwest::Body::from(bytes.clone()),
-            Origin::File(opened) => reqwest::Body::wrap(FileBody::new(Arc::clone(&opened.file), self.size)),
+            Origin::File(opened) => reqwest::Body::wrap(file_body(Arc::clone(&opened.file), self.size)),
         }
     }
 }
@@ -108,7 +108,7 @@ fn stopped(path: PathBuf, error: JoinError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use http_body::Body;
+    use http_body::Body as _;
     use http_body_util::BodyExt;
 
     use super::*;

@@ -8,7 +8,7 @@ use crate::{
     api::condition::Reason,
     plan::{
         access,
-        credentials::{AUTHORITY, SecretError, Values, git::GitSecret, registry::RegistrySecret},
+        credentials::{AUTHORITY, SecretError, Values, git::GitSecret, gitea::GiteaSecret, registry::RegistrySecret},
         failure::Failure,
         object::ObjectKind,
     },
@@ -113,6 +113,15 @@ impl Reader {
         let read = self.secret(namespace, name).await?;
         let secret = RegistrySecret::read(registry, &read.values).map_err(|error| read.failure(&error));
         read.used(secret.map(|RegistrySecret { config, authority }| Access { credentials: config.into(), authority }))
+    }
+
+    /// What a Secret holds for the package registry of Gitea, and its version.
+    ///
+    /// # Errors
+    /// The Secret cannot be read, or holds no credentials.
+    pub async fn gitea(&self, namespace: &str, name: &str) -> Result<Used<GiteaSecret>, Used<Failure>> {
+        let read = self.secret(namespace, name).await?;
+        read.used(GiteaSecret::read(&read.values).map_err(|error| read.failure(&error)))
     }
 
     /// What a Secret holds for git, and its version.

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     cache::{LARGEST, NoRoom, brought_within, digest_of},
     plan::image::Digest,
-    remote::transfer::{FileBody, Target, is_full},
+    remote::transfer::{Target, file_body, is_full},
     serve::{listener::Answer, refusal::Refusal, text::text},
 };
 
@@ -112,7 +112,7 @@ impl Inner {
         let place = place(&self.downloads, "downloads").await?;
         let Opened { content, size, reader } = opened;
         tracing::info!(%file, size, "a file is sent");
-        let mut answer = Response::new(holding(FileBody::new(content, size), (reader, place)));
+        let mut answer = Response::new(holding(file_body(content, size), (reader, place)));
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(size));
         Ok(answer)

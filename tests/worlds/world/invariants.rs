@@ -185,9 +185,9 @@ pub fn chain_status(world: &World, stored: &ImageChain, next: &ImageChainStatus)
             let status = next.links.iter().find(|each| each.name == link.name).unwrap();
             let published = status.published.as_ref().expect("Ready, but a link is not published");
             let created = published.created.as_ref().map(|created| created.0);
-            let Destination::Tags(image) = Destination::of(publish).unwrap().filled(created).expect("a known time");
-            for tag in &image.tags {
-                let tag = format!("{}:{tag}", image.repository);
+            let image = Destination::of(publish).unwrap().filled(created).expect("a known time");
+            for tag in image.names() {
+                let tag = format!("{}:{tag}", image.address());
                 if world.strayed.contains(&tag) {
                     continue;
                 }

@@ -48,7 +48,8 @@ pub struct World {
     pub files: BTreeMap<String, u32>,
     /// What base tags lead to.
     pub bases: BTreeMap<String, u32>,
-    /// Published tags, as repository:tag, with the digest that they lead to.
+    /// Published tags, as repository:tag, with the digest that they lead to, and files of boxes, by their address, with
+    /// their own.
     pub tags: BTreeMap<String, String>,
     /// Staged digests: those that are there, and all that were ever pushed.
     pub staged: BTreeSet<String>,

@@ -18,7 +18,7 @@ use imagechain::{
         chain::{self, BuildFacts, Claim, OtherChain, Promotion},
         dependency::Versions,
         failure::{Failure, Gate},
-        image::{Digest, Reference},
+        image::{Digest, Reference, Tag},
         lookup::{Answer, Found, Stray, Subject},
         observed::Room,
         product,
@@ -198,7 +198,7 @@ impl World {
         let away = |reason| Err(Failure::new(reason, "it does not answer"));
         match subject {
             Subject::Git { .. } if self.outage.git => away(Reason::SourceUnavailable),
-            Subject::Image { .. } | Subject::Artifact { .. } | Subject::Tags { .. } if self.outage.registry => {
+            Subject::Image { .. } | Subject::Artifact { .. } | Subject::Published { .. } if self.outage.registry => {
                 away(Reason::RegistryUnavailable)
             }
             Subject::Git { paths, .. } => {
@@ -217,12 +217,12 @@ impl World {
                 |version| Ok(Found::Digest(digest(&[reference, &version.to_string()]))),
             ),
             Subject::Artifact { reference, .. } => Ok(Found::Presence(self.staged.contains(of_reference(reference)))),
-            Subject::Tags { repository, tags, digest, .. } => {
-                let stray = |tag: &String| {
-                    let leads_to = self.tags.get(&format!("{repository}:{tag}")).cloned();
-                    (leads_to.as_ref() != Some(digest)).then(|| Stray { tag: tag.clone(), leads_to })
+            Subject::Published { destination, shown, .. } => {
+                let stray = |(tag, place): (String, String)| {
+                    let leads_to = self.tags.get(&place).cloned();
+                    (leads_to.as_ref() != Some(shown)).then_some(Stray { tag, leads_to })
                 };
-                Ok(Found::Strays(tags.iter().filter_map(stray).collect()))
+                Ok(Found::Strays(places(destination).into_iter().filter_map(stray).collect()))
             }
         }
     }
@@ -296,28 +296,33 @@ impl World {
             if !live.is_some_and(same) {
                 return;
             }
-            Ok(Found::Presence(self.move_tags(operator, object, &promotion)))
+            self.publish(operator, object, &promotion).map(Found::Presence)
         };
         let promotions = &mut self.operators[operator].promotions;
         let failures = promotions.get(&promotion).map_or(0, |answer| answer.failures) + 1;
         promotions.insert(promotion, Answer { at: self.now, result, failures });
     }
 
-    fn move_tags(&mut self, operator: usize, object: &ImageChain, promotion: &Promotion) -> bool {
+    fn publish(&mut self, operator: usize, object: &ImageChain, promotion: &Promotion) -> Result<bool, Failure> {
         let digest = of_reference(&promotion.staged).to_owned();
         if !self.staged.contains(&digest) {
-            return false;
+            return Ok(false);
         }
         invariants::may_promote(self, operator, object, promotion);
-        self.log_mut().writes += 1;
-        let Destination::Tags(tags) = &promotion.destination;
-        for tag in &tags.tags {
-            let tag = format!("{}:{tag}", tags.repository);
-            self.log_mut().promotions.push((tag.clone(), digest.clone()));
-            self.strayed.remove(&tag);
-            self.tags.insert(tag, digest.clone());
+        let shown = promotion.destination.shown(&digest, Some(&promotion.content)).unwrap().to_owned();
+        let places = places(&promotion.destination);
+        // Tags are moved, and files are never replaced.
+        let other = |place: &String| self.tags.get(place).is_some_and(|there| *there != shown);
+        if promotion.destination.provider().is_some() && places.iter().any(|(_, place)| other(place)) {
+            return Err(Failure::new(Reason::OutputConflict, "it is another file"));
         }
-        true
+        self.log_mut().writes += 1;
+        for (_, place) in places {
+            self.log_mut().promotions.push((place.clone(), shown.clone()));
+            self.strayed.remove(&place);
+            self.tags.insert(place, shown.clone());
+        }
+        Ok(true)
     }
 
     fn write_chain_status(&mut self, seen: &ImageChain, status: imagechain::api::chain::ImageChainStatus) {
@@ -335,6 +340,15 @@ impl World {
         chain.status = Some(status);
         chain.metadata.resource_version = Some(version);
     }
+}
+
+/// What a destination has, by name: tags as repository:tag, and the file of a version by its address.
+fn places(destination: &Destination<Tag>) -> Vec<(String, String)> {
+    let place = |name: String| match destination {
+        Destination::Tags(tags) => (name.clone(), format!("{}:{name}", tags.repository)),
+        Destination::Package(package) => (name, package.to_string()),
+    };
+    destination.names().into_iter().map(place).collect()
 }
 
 const fn is_promotion(action: &chain::Action) -> bool {
