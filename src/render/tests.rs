@@ -192,7 +192,15 @@ fn found(needs: &Needs<'_>) -> Found {
         };
         (object, entries)
     };
-    Found(needs.objects().into_iter().map(entries).collect())
+    let mut found = Found(needs.objects().into_iter().map(entries).collect());
+    // Of what is read whole, some keys may be named besides.
+    for lack in needs.lacks(&found) {
+        let Lack::Key { kind, name, key, .. } = lack else { continue };
+        for (object, entries) in found.0.iter_mut().filter(|(object, _)| object.kind == kind && object.name == name) {
+            entries.extend([entry(object, &key)]);
+        }
+    }
+    found
 }
 
 fn spec(pod: &Pod) -> &PodSpec {
