@@ -56,7 +56,12 @@ func testInstaller(t *testing.T, c *testCluster) {
 		t.Fatal(err)
 	}
 	c.apply(t, strings.NewReplacer("https://git.example", c.demonstration.GitServer, "registry.example", c.demonstration.Registry, "ISO_URL", url, "ISO_SHA256", sum).Replace(withMirror(string(written), mirror)))
-	chain := c.awaitWithin(t, installs, "installer", "debian is published", demo.Chain.Done)
+	// A box that fails is told at once: hours are for the installation.
+	ended := func(chain demo.Chain) bool { return chain.Done() || chain.Failed() != "" }
+	chain := c.awaitWithin(t, installs, "installer", "debian is published", ended)
+	if told := chain.Failed(); told != "" {
+		t.Fatal(told)
+	}
 	published := chain.Link("debian").Published
 	box := c.build(t, published.Build).Status
 	if len(box.Verification) != 1 || !box.Verification[0].Passed || box.Verification[0].Tests == 0 {

@@ -11,7 +11,8 @@ def test_the_user_may_do_all(host):
 
 
 def test_no_unit_has_failed(host):
-    assert host.check_output("systemctl is-system-running --wait || true") == "running"
+    # As root: others ask by D-Bus, which a small system does not have.
+    assert host.check_output("sudo systemctl is-system-running --wait || true") == "running"
 
 
 def test_names_are_looked_up(host):
