@@ -9,6 +9,7 @@ mod held;
 mod packages;
 mod published;
 mod queue;
+mod roles;
 
 use std::{
     collections::BTreeSet,
