@@ -18,6 +18,8 @@ use crate::{
 
 /// How often it is looked whether there is more: of a file that grows, nobody is told.
 const LOOKING: Duration = Duration::from_millis(500);
+/// After so many looks without a whole line, what there is of one is shown: installers tell how far they are by points.
+const LOOKS_FOR_LINE: u32 = 60;
 /// As much as is read at once, in bytes. The last lines are among them.
 const PIECE: u64 = 64 << 10;
 
@@ -48,9 +50,17 @@ impl Console {
     pub(crate) async fn follow(&self, log: &Log) -> Infallible {
         let mut ticks = interval(LOOKING);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let show = |line: &str| log.line(&format!("console: {line}"));
+        let mut looks = 0;
         loop {
             ticks.tick().await;
-            self.new_lines(|line| log.line(&format!("console: {line}")));
+            let before = self.shown.get();
+            self.new_lines(show);
+            looks = if self.shown.get() == before { looks + 1 } else { 0 };
+            if looks == LOOKS_FOR_LINE {
+                self.begun_line(show);
+                looks = 0;
+            }
         }
     }
 
@@ -58,13 +68,21 @@ impl Console {
     pub(super) fn new_lines(&self, mut show: impl FnMut(&str)) {
         while let Ok(piece) = self.read(self.shown.get()) {
             let Some(complete) = complete(&piece) else { return };
-            String::from_utf8_lossy(complete)
-                .lines()
-                .map(plain)
-                .filter(|line| !line.trim().is_empty())
-                .for_each(|line| show(&line));
-            self.shown.update(|shown| shown + complete.len() as u64);
+            self.hand_on(complete, &mut show);
         }
+    }
+
+    /// Hands on what there is of a line whose end does not come. What follows is a line of its own then.
+    fn begun_line(&self, mut show: impl FnMut(&str)) {
+        if let Ok(piece) = self.read(self.shown.get()) {
+            self.hand_on(&piece, &mut show);
+        }
+    }
+
+    fn hand_on(&self, piece: &[u8], show: &mut impl FnMut(&str)) {
+        let text = String::from_utf8_lossy(piece);
+        text.lines().map(plain).filter(|line| !line.trim().is_empty()).for_each(|line| show(&line));
+        self.shown.update(|shown| shown + piece.len() as u64);
     }
 
     fn end(&self) -> io::Result<u64> {
@@ -127,5 +145,22 @@ mod tests {
         assert_eq!(shown(&console), [""; 0]);
         write!(file, "{}", "x".repeat(usize::try_from(PIECE).unwrap())).unwrap();
         assert_eq!(shown(&console).len(), 1, "whatever a guest prints, it is shown");
+    }
+
+    #[test]
+    fn what_there_is_of_a_line_is_shown_once() {
+        let (_folder, console) = console();
+        let begun = || {
+            let mut lines = Vec::new();
+            console.begun_line(|line| lines.push(line.to_owned()));
+            lines
+        };
+        let mut file = File::create(&console.file).unwrap();
+        assert_eq!(begun(), [""; 0]);
+        write!(file, "Installing the base system  ... 4%... 13%").unwrap();
+        assert_eq!(shown(&console), [""; 0]);
+        assert_eq!((begun(), begun()), (vec!["Installing the base system  ... 4%... 13%".to_owned()], vec![]));
+        write!(file, "... 100%\r\n").unwrap();
+        assert_eq!(shown(&console), ["... 100%"]);
     }
 }
