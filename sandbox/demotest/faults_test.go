@@ -368,8 +368,8 @@ func testOnePodPerAttempt(t *testing.T, c *testCluster) {
 			made[ref.Name]++
 		}
 	}
-	if len(made) < 5 {
-		t.Errorf("the log knows %d pods alone: the look is wrong", len(made))
+	if len(made) == 0 {
+		t.Error("the log knows no pod: the look is wrong")
 	}
 	for name, times := range made {
 		if times != 1 {
