@@ -204,7 +204,7 @@ test-demo-long: tested ## what is killed and deleted in mid-build, and the demo'
 	cd sandbox && PROGRAM=$(abspath $(tested)) go test -count=1 -timeout 150m -v -run '^TestDemoLong$$' ./demotest
 
 .PHONY: test-installer
-test-installer: tested ## Debian's own installer under qemu, to a box that is booted, tested and published: 30 to 45 minutes without KVM; needs the same
+test-installer: tested ## Debian's own installer under qemu, to a box that is booted, tested and published: 45 minutes without KVM beside other work; needs the same
 	cd sandbox && PROGRAM=$(abspath $(tested)) go test -count=1 -timeout 5h -v -run '^TestInstaller$$' ./demotest
 
 .PHONY: test-gitea
